@@ -1,0 +1,1 @@
+//! The controllers of the box, as clients of its API.
