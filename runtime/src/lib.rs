@@ -1,1 +1,20 @@
-//! What every long-running Netting process needs: logging, signals and drain, readiness, admin HTTP.
+//! What every long-running Netting process needs, and nothing that knows what
+//! the process is for. In reading order:
+//!
+//! - [`logging`]: one subscriber, whose filter can be changed while it runs;
+//! - [`signals`]: SIGTERM and SIGINT, the second of which means now;
+//! - [`drain`]: tracked tasks, told to finish, then made to;
+//! - [`readiness`]: named conditions, all of which must hold;
+//! - [`admin`]: the HTTP server on the admin port;
+//! - [`shutdown`]: the one order in which all of these come to an end.
+
+pub mod admin;
+pub mod drain;
+pub mod logging;
+pub mod readiness;
+pub mod shutdown;
+pub mod signals;
+
+pub use drain::{Drain, Drained};
+pub use readiness::Readiness;
+pub use shutdown::Shutdown;

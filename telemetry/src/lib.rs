@@ -1,1 +1,16 @@
-//! Netting's instruments, and the exporters that carry them to whatever a team already runs.
+//! Netting's instruments, and how they reach whatever a team already runs.
+//!
+//! An instrument is looked up once, for a connection or a stream, and is then a
+//! counter to add to: no lock and no formatting where traffic passes. In reading
+//! order:
+//!
+//! - [`metrics`]: the registry of a process, and its exposition for Prometheus;
+//! - [`process`]: what the process itself uses;
+//! - [`connections`]: TCP connections through the sidecar;
+//! - the control plane's own: a file for each part that has any.
+
+pub mod connections;
+pub mod metrics;
+pub mod process;
+
+pub use metrics::Metrics;

@@ -1,0 +1,125 @@
+//! The HTTP server on the admin port: `/ready`, `/live`, `/log`, and what the
+//! process adds to them (`/metrics`, `/config`).
+//!
+//! It is reachable from the whole pod network, so it only tells. What changes
+//! something (`PUT /log`) is taken from loopback alone, which is where
+//! `kubectl port-forward` and `kubectl exec` come from.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Extension, Router,
+    extract::{ConnectInfo, DefaultBodyLimit, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::{Readiness, logging::LogHandle};
+
+/// A log filter is a line, not a file.
+const BODY_BYTES_MAX: usize = 4 * 1024;
+/// Probes, a scraper and a few people: more than that is a mistake or an attack.
+const CONNECTIONS_MAX: usize = 128;
+/// A client that connects and says nothing gives its place back after this.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What the admin server tells about.
+#[derive(Clone)]
+pub struct Admin {
+    readiness: Readiness,
+    log: LogHandle,
+}
+
+impl Admin {
+    /// The routes that every process has.
+    #[must_use]
+    pub fn new(readiness: Readiness, log: LogHandle) -> Self {
+        Self { readiness, log }
+    }
+
+    /// Those routes, and the process's own.
+    pub fn router(self, own: Router) -> Router {
+        Router::new()
+            .route("/ready", get(ready))
+            .route("/live", get(|| async { "live\n" }))
+            .route("/log", get(log_filter).put(set_log_filter))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(self)
+            .merge(own)
+    }
+}
+
+/// Serves until the process ends: while it drains too, so that the drain can be
+/// watched. A connection's error ends that connection only.
+pub async fn serve(listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection to the admin port");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        let service = router.clone().layer(Extension(ConnectInfo(peer)));
+        tokio::spawn(async move {
+            let served = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(%error, %peer, "connection to the admin port ended early");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    let missing = admin.readiness.missing();
+    if missing.is_empty() {
+        return "ready\n".into_response();
+    }
+    let why = format!("not ready: {}\n", missing.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+}
+
+async fn log_filter(State(admin): State<Admin>) -> String {
+    format!("{}\n", admin.log.current())
+}
+
+async fn set_log_filter(
+    State(admin): State<Admin>,
+    Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
+    filter: String,
+) -> Response {
+    if !peer.ip().to_canonical().is_loopback() {
+        let why =
+            "the log filter can only be changed from within the pod; use kubectl port-forward\n";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    match admin.log.set(filter.trim()) {
+        Ok(()) => {
+            tracing::info!(filter = filter.trim(), "log filter changed");
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! Tasks that are told to finish, and after a while are made to.
+//!
+//! A server holds a [`Drain`], spawns what it accepts through it, and stops
+//! accepting once [`Drain::started`] resolves. A task that holds something open
+//! on its own account listens for that too; one that only finishes what it has
+//! in hand needs to do nothing.
+
+use std::{future::Future, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+/// The view that servers and their tasks have of a drain. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    started: CancellationToken,
+    aborted: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every task came to its own end.
+    Complete,
+    /// The deadline, or a second signal, ended what was still running.
+    Aborted {
+        /// How many tasks that were.
+        tasks: usize,
+    },
+}
+
+impl Drain {
+    /// A drain that has not started, with no tasks.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs a task that the drain waits for. It keeps the caller's span, and is
+    /// dropped where it stands if the drain is aborted.
+    pub fn spawn<F>(&self, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let aborted = self.aborted.clone();
+        let bounded = async move {
+            tokio::select! {
+                biased;
+                () = task => {}
+                () = aborted.cancelled() => {}
+            }
+        };
+        self.tasks.spawn(bounded.in_current_span());
+    }
+
+    /// Resolves once the drain has started: accept nothing more, close what is idle.
+    pub async fn started(&self) {
+        self.started.cancelled().await;
+    }
+
+    /// Whether the drain has started.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.started.is_cancelled()
+    }
+
+    /// How many tasks are running.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Starts the drain without waiting for it to end.
+    pub fn start(&self) {
+        self.started.cancel();
+        self.tasks.close();
+    }
+
+    /// Starts the drain and waits for its tasks, until `timeout` is over or
+    /// `hurry` resolves; then aborts those that are left.
+    pub async fn run(&self, timeout: Duration, hurry: impl Future<Output = ()>) -> Drained {
+        self.start();
+        tokio::select! {
+            biased;
+            () = self.tasks.wait() => return Drained::Complete,
+            () = tokio::time::sleep(timeout) => {}
+            () = hurry => {}
+        }
+        let tasks = self.tasks.len();
+        self.aborted.cancel();
+        self.tasks.wait().await;
+        Drained::Aborted { tasks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_tasks_that_finish_by_themselves() {
+        let drain = Drain::new();
+        let seen = drain.clone();
+        drain.spawn(async move {
+            seen.started().await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        });
+        let begun = tokio::time::Instant::now();
+        assert_eq!(drain.run(TIMEOUT, pending()).await, Drained::Complete);
+        assert_eq!(begun.elapsed(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn aborts_what_is_left_at_the_deadline() {
+        let drain = Drain::new();
+        drain.spawn(pending());
+        drain.spawn(async {});
+        let begun = tokio::time::Instant::now();
+        let drained = drain.run(TIMEOUT, pending()).await;
+        assert_eq!(drained, Drained::Aborted { tasks: 1 });
+        assert_eq!(begun.elapsed(), TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_signal_aborts_at_once() {
+        let drain = Drain::new();
+        drain.spawn(pending());
+        let begun = tokio::time::Instant::now();
+        let drained = drain.run(TIMEOUT, async {}).await;
+        assert_eq!(drained, Drained::Aborted { tasks: 1 });
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_drain_without_tasks_is_over_at_once() {
+        assert_eq!(
+            Drain::new().run(TIMEOUT, pending()).await,
+            Drained::Complete
+        );
+    }
+}
