@@ -9,6 +9,7 @@
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     reason = "generated code: prost documents what the .proto documents, tonic the rest"
 )]
 #[rustfmt::skip]

@@ -7,9 +7,12 @@
 //! - [`metrics`]: the registry of a process, and its exposition for Prometheus;
 //! - [`process`]: what the process itself uses;
 //! - [`connections`]: TCP connections through the sidecar;
-//! - the control plane's own: a file for each part that has any.
+//! - [`discovery`]: the sidecar's side of the catalog stream;
+//! - the control plane's own: [`admission`], what the webhook answers.
 
+pub mod admission;
 pub mod connections;
+pub mod discovery;
 pub mod metrics;
 pub mod process;
 

@@ -1,0 +1,190 @@
+//! The command line, each flag with its `NETTING_*` fallback.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use clap::Parser;
+use netting_runtime::logging::LogFormat;
+
+/// The proxy beside every meshed application.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "netting-sidecar", version, about)]
+pub struct Args {
+    /// Port that the application's outbound connections are redirected to.
+    #[arg(long, env = "NETTING_OUTBOUND_PORT", default_value_t = 15001)]
+    pub outbound_port: u16,
+
+    /// Port that connections to the application are redirected to.
+    #[arg(long, env = "NETTING_INBOUND_PORT", default_value_t = 15006)]
+    pub inbound_port: u16,
+
+    /// Port of the admin server: /ready /live /metrics /config /log.
+    #[arg(long, env = "NETTING_ADMIN_PORT", default_value_t = 15020)]
+    pub admin_port: u16,
+
+    /// The catalog, as host:port. Its names are resolved anew for each connection,
+    /// and any of their addresses will do.
+    #[arg(
+        long,
+        env = "NETTING_CATALOG",
+        default_value = "netting-catalog.netting.svc:15010"
+    )]
+    pub catalog: HostPort,
+
+    /// Name of the pod, for logs and for the catalog.
+    #[arg(long, env = "NETTING_POD_NAME", default_value = "")]
+    pub pod_name: String,
+
+    /// Namespace of the pod, for logs and for the catalog.
+    #[arg(long, env = "NETTING_POD_NAMESPACE", default_value = "")]
+    pub pod_namespace: String,
+
+    /// Node that the pod runs on. Without it, services with
+    /// `internalTrafficPolicy: Local` are passed through to their address.
+    #[arg(long, env = "NETTING_NODE_NAME", default_value = "")]
+    pub node_name: String,
+
+    /// How long to be not ready at most while the catalog cannot be reached. After
+    /// that connections pass through to where they are going.
+    #[arg(long, env = "NETTING_CATALOG_WAIT", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub catalog_wait: Duration,
+
+    /// How long the first connection to an address waits for the catalog's answer
+    /// before it passes through.
+    #[arg(long, env = "NETTING_DISCOVERY_TIMEOUT", default_value = "100ms", value_parser = humantime::parse_duration)]
+    pub discovery_timeout: Duration,
+
+    /// How long an address is still followed after its last connection.
+    #[arg(long, env = "NETTING_DISCOVERY_IDLE", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub discovery_idle: Duration,
+
+    /// How many addresses are followed at most. Others pass through.
+    #[arg(long, env = "NETTING_DESTINATIONS_MAX", default_value_t = 8192)]
+    pub destinations_max: usize,
+
+    /// How long to wait for an endpoint to accept a connection, before another
+    /// endpoint is tried.
+    #[arg(long, env = "NETTING_CONNECT_TIMEOUT", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub connect_timeout: Duration,
+
+    /// How long to wait where there is no other endpoint to try: for the
+    /// application itself, and for what passes through.
+    #[arg(long, env = "NETTING_PASS_THROUGH_CONNECT_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub pass_through_connect_timeout: Duration,
+
+    /// How many connections are open at most, both ways together. Others are
+    /// reset. 0 means as many as the process may have files open for.
+    #[arg(long, env = "NETTING_CONNECTIONS_MAX", default_value_t = 0)]
+    pub connections_max: usize,
+
+    /// How long running connections may take to finish after SIGTERM.
+    #[arg(long, env = "NETTING_DRAIN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// After SIGTERM, how long there must be no connection before the sidecar
+    /// ends. Until then new ones are accepted.
+    #[arg(long, env = "NETTING_DRAIN_QUIET", default_value = "500ms", value_parser = humantime::parse_duration)]
+    pub drain_quiet: Duration,
+
+    /// Worker threads. 0 means one for each CPU that the container may use, at most 4.
+    #[arg(long, env = "NETTING_WORKER_THREADS", default_value_t = 0)]
+    pub worker_threads: usize,
+
+    /// Log filter: a level (error, warn, info, debug, trace) or directives such as
+    /// info,netting_sidecar=debug.
+    #[arg(long, env = "NETTING_LOG", default_value = "info")]
+    pub log: String,
+
+    /// Log format: json or text.
+    #[arg(long, env = "NETTING_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Resolver configuration that the catalog's name is looked up with.
+    #[arg(long, env = "NETTING_RESOLV_CONF", default_value = "/etc/resolv.conf")]
+    pub resolv_conf: PathBuf,
+}
+
+/// `host:port`, where the host is a name or an IP address (IPv6 in brackets).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// The name, or the address without brackets.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            || format!("\"{text}\" is not host:port, such as netting-catalog.netting.svc:15010");
+        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+        let bracketed = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        if host.is_empty() || (bracketed.is_none() && host.contains(':')) {
+            return Err(expected());
+        }
+        match port.parse() {
+            Ok(port) if port != 0 => Ok(Self {
+                host: bracketed.unwrap_or(host).to_owned(),
+                port,
+            }),
+            _ => Err(expected()),
+        }
+    }
+}
+
+impl std::fmt::Display for HostPort {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_not_host_and_port() {
+        for text in [
+            "",
+            "catalog",
+            "catalog:",
+            ":15010",
+            "catalog:0",
+            "catalog:99999",
+            "fd00::1:80",
+        ] {
+            assert!(text.parse::<HostPort>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn takes_names_and_addresses_of_both_families() {
+        for text in ["catalog.netting.svc:15010", "10.0.0.1:80", "[fd00::1]:80"] {
+            let parsed: HostPort = text.parse().expect("host and port");
+            assert_eq!(parsed.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn help_is_as_documented() {
+        let help = Args::command()
+            .term_width(80)
+            .render_long_help()
+            .to_string();
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt");
+        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
+            std::fs::write(golden, &help).expect("the golden file can be written");
+        }
+        let expected = std::fs::read_to_string(golden).unwrap_or_default();
+        assert_eq!(help, expected, "renew it with NETTING_UPDATE_GOLDEN=1");
+    }
+}

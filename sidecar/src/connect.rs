@@ -1,0 +1,171 @@
+//! Connections to upstreams.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    addr::{EndpointAddr, OriginalDst},
+    destination::{Chosen, Destination},
+    reason::Reason,
+};
+
+/// A peer that has vanished without a word is noticed after about two minutes:
+/// idle, then this many probes. The application's own keepalive ends at the sidecar.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// How long connects may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Connector {
+    /// To an endpoint, when there may be another.
+    pub timeout: Duration,
+    /// To an address without an alternative.
+    pub pass_through_timeout: Duration,
+}
+
+/// An upstream that could not be connected.
+#[derive(Debug, thiserror::Error)]
+#[error("could not connect to {addr} within {timeout:?} ({reason})")]
+pub struct ConnectError {
+    /// Where to.
+    pub addr: SocketAddr,
+    /// How long it was tried at most.
+    pub timeout: Duration,
+    /// Why not.
+    pub reason: Reason,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// A connection to an upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Where it goes.
+    pub addr: SocketAddr,
+    /// How long the successful connect took.
+    pub took: Duration,
+    /// Why an earlier try at another endpoint failed, if there was one.
+    pub retried: Option<Reason>,
+    /// Counts the connection at its endpoint, if it goes to one.
+    pub chosen: Option<Chosen>,
+}
+
+impl Connector {
+    /// Connects to the endpoint that was chosen first; if that fails, to another
+    /// one of the destination.
+    ///
+    /// # Errors
+    /// The last failure, if both failed or there is no other.
+    pub async fn endpoint(
+        &self,
+        destination: &Destination,
+        first: Chosen,
+    ) -> Result<Upstream, ConnectError> {
+        let failure = match self.chosen(&first).await {
+            Ok(upstream) => return Ok(upstream.at(first)),
+            Err(failure) => failure,
+        };
+        first.failed(Instant::now());
+        let Some(second) = destination.choose(Some(first.addr()), Instant::now()) else {
+            return Err(failure);
+        };
+        drop(first);
+        match self.chosen(&second).await {
+            Ok(upstream) => Ok(Upstream {
+                retried: Some(failure.reason),
+                ..upstream.at(second)
+            }),
+            Err(failure) => {
+                second.failed(Instant::now());
+                Err(failure)
+            }
+        }
+    }
+
+    /// Connects to where the connection was going.
+    ///
+    /// # Errors
+    /// If that fails.
+    pub async fn original(&self, dst: OriginalDst) -> Result<Upstream, ConnectError> {
+        connect(dst.0, self.pass_through_timeout).await
+    }
+
+    async fn chosen(&self, chosen: &Chosen) -> Result<Upstream, ConnectError> {
+        let EndpointAddr(addr) = chosen.addr();
+        connect(addr, self.timeout).await
+    }
+}
+
+impl Upstream {
+    fn at(self, chosen: Chosen) -> Self {
+        chosen.connected();
+        Self {
+            chosen: Some(chosen),
+            ..self
+        }
+    }
+}
+
+async fn connect(addr: SocketAddr, limit: Duration) -> Result<Upstream, ConnectError> {
+    let failed = |source: io::Error| ConnectError {
+        addr,
+        timeout: limit,
+        reason: Reason::of_connect(&source),
+        source,
+    };
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    let begun = Instant::now();
+    let connecting = socket.map_err(failed)?.connect(addr);
+    let stream = match timeout(limit, connecting).await {
+        Ok(connected) => connected.map_err(failed)?,
+        Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
+    };
+    Ok(Upstream {
+        stream,
+        addr,
+        took: begun.elapsed(),
+        retried: None,
+        chosen: None,
+    })
+}
+
+/// Sets what both ends of a relayed connection need: no delay (the applications
+/// decide what they batch), and keepalive. A socket that refuses is about to tell
+/// its error anyway.
+pub fn tune(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    let tuned = stream
+        .set_nodelay(true)
+        .and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "could not set socket options");
+    }
+}
+
+/// Closes a connection so that its peer sees a reset, as it would have seen from
+/// the upstream itself.
+pub fn reset(stream: TcpStream) {
+    if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "could not reset, closing instead");
+    }
+}
+
+#[cfg(test)]
+mod tests;

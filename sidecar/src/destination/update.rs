@@ -1,0 +1,140 @@
+//! A destination from the catalog's messages: parsed once, here.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use netting_proto::{BadAddress, required, v1};
+
+use super::{Destination, Endpoint, Kind, Load};
+use crate::addr::EndpointAddr;
+
+/// An update that cannot be applied. The state before it stays.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadUpdate {
+    /// The message says nothing of what the address belongs to.
+    #[error("the message has no destination")]
+    NoDestination,
+    /// The delta is for another state than the one that is held.
+    #[error("the delta is for a state that is not held")]
+    OtherBase,
+    /// The message's own address is none.
+    #[error("the message is for {0}")]
+    Address(#[from] BadAddress),
+}
+
+type Endpoints = BTreeMap<EndpointAddr, Arc<Endpoint>>;
+
+impl Destination {
+    /// The state that a snapshot tells. Endpoints that `before` had too keep their
+    /// load. `node` is the sidecar's own.
+    ///
+    /// # Errors
+    /// If the snapshot has no destination. An endpoint without a usable address is
+    /// left out, with a warning, and the rest is kept.
+    pub fn from_snapshot(
+        snapshot: v1::Snapshot,
+        before: Option<&Destination>,
+        node: &str,
+    ) -> Result<Self, BadUpdate> {
+        let destination = snapshot.destination.ok_or(BadUpdate::NoDestination)?;
+        let mut endpoints = Endpoints::new();
+        upsert(&mut endpoints, snapshot.endpoints, before);
+        Ok(assemble(destination, endpoints, snapshot.hash, node))
+    }
+
+    /// The state after a delta.
+    ///
+    /// # Errors
+    /// If the delta is not for this state; subscribe anew then.
+    pub fn with_delta(&self, delta: v1::Delta, node: &str) -> Result<Self, BadUpdate> {
+        if delta.base_hash != self.hash {
+            return Err(BadUpdate::OtherBase);
+        }
+        let by_addr = |endpoint: &Arc<Endpoint>| (endpoint.addr, Arc::clone(endpoint));
+        let mut endpoints: Endpoints = self.endpoints.iter().map(by_addr).collect();
+        for removed in &delta.removed {
+            match required(Some(removed)) {
+                Ok(addr) => drop(endpoints.remove(&EndpointAddr(addr))),
+                Err(error) => tracing::warn!(%error, "a removed endpoint has no usable address"),
+            }
+        }
+        upsert(&mut endpoints, delta.upserted, Some(self));
+        if let Some(destination) = delta.destination {
+            return Ok(assemble(destination, endpoints, delta.hash, node));
+        }
+        let same = Destination {
+            endpoints: endpoints.into_values().collect(),
+            hash: delta.hash,
+            eligible: Vec::new(),
+            ..self.clone()
+        };
+        Ok(same.with_eligible(node))
+    }
+}
+
+fn assemble(
+    destination: v1::Destination,
+    endpoints: Endpoints,
+    hash: Vec<u8>,
+    node: &str,
+) -> Destination {
+    let kind = match destination.kind() {
+        v1::DestinationKind::Workload => Kind::Workload,
+        v1::DestinationKind::Service | v1::DestinationKind::Unspecified => Kind::Service,
+    };
+    let destination = Destination {
+        kind,
+        namespace: destination.namespace,
+        name: destination.name,
+        port_name: destination.port_name,
+        protocol_hint: destination.protocol_hint,
+        node_local: destination.node_local,
+        endpoints: endpoints.into_values().collect(),
+        hash,
+        eligible: Vec::new(),
+    };
+    destination.with_eligible(node)
+}
+
+fn upsert(endpoints: &mut Endpoints, upserted: Vec<v1::Endpoint>, before: Option<&Destination>) {
+    for endpoint in upserted {
+        let addr = match required(endpoint.address.as_ref()) {
+            Ok(addr) => EndpointAddr(addr),
+            Err(error) => {
+                tracing::warn!(%error, "left out an endpoint without a usable address");
+                continue;
+            }
+        };
+        let load = before.and_then(|before| before.load_of(addr));
+        let endpoint = parse(addr, endpoint, load.unwrap_or_default());
+        endpoints.insert(addr, Arc::new(endpoint));
+    }
+}
+
+fn parse(addr: EndpointAddr, endpoint: v1::Endpoint, load: Arc<Load>) -> Endpoint {
+    let workload = endpoint.workload.unwrap_or_default();
+    let pod = match (workload.namespace.as_str(), workload.pod.as_str()) {
+        ("", "") => String::new(),
+        (namespace, pod) => format!("{namespace}/{pod}"),
+    };
+    Endpoint {
+        addr,
+        ready: endpoint.ready,
+        serving: endpoint.serving,
+        terminating: endpoint.terminating,
+        weight: endpoint.weight.max(1),
+        node: endpoint.node,
+        zone: endpoint.zone,
+        pod,
+        meshed: workload.meshed,
+        load,
+    }
+}
+
+impl Destination {
+    fn load_of(&self, addr: EndpointAddr) -> Option<Arc<Load>> {
+        let at = self
+            .endpoints
+            .binary_search_by_key(&addr, |endpoint| endpoint.addr);
+        at.ok().map(|at| Arc::clone(&self.endpoints[at].load))
+    }
+}

@@ -1,0 +1,35 @@
+//! What the kernel knows of a redirected connection.
+
+use std::io;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::addr::OriginalDst;
+
+/// Where a connection was going before iptables redirected it; `None` if it was
+/// not redirected.
+///
+/// The kernel keeps this in conntrack and tells it by `SO_ORIGINAL_DST`
+/// (`IP6T_SO_ORIGINAL_DST` for IPv6). For a connection that it never saw, or never
+/// changed, it says `ENOENT` or names the address that the socket has anyway.
+///
+/// # Errors
+/// If the socket is no longer connected, or the kernel lacks conntrack.
+pub fn original_dst(stream: &TcpStream) -> io::Result<Option<OriginalDst>> {
+    let local = stream.local_addr()?;
+    let socket = SockRef::from(stream);
+    let original = if local.is_ipv4() {
+        socket.original_dst_v4()
+    } else {
+        socket.original_dst_v6()
+    };
+    let original = match original {
+        Ok(original) => original.as_socket(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok(original
+        .filter(|original| *original != local)
+        .map(OriginalDst))
+}

@@ -1,0 +1,96 @@
+//! Why the sidecar did what it did.
+
+use std::io;
+
+/// A named reason: the field in logs, the label in metrics, and what `/config` and
+/// the CLI show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    // Passed through to the original destination.
+    /// The catalog says that no service and no workload has the address.
+    UnknownAddress,
+    /// There is no stream to the catalog, and nothing known of the address from before.
+    CatalogUnavailable,
+    /// The catalog did not answer within the discovery timeout.
+    CatalogSilent,
+    /// The service has no endpoint that could serve; the original destination
+    /// says so in its own way.
+    NoEndpoints,
+    /// The application connects to its own pod's address.
+    OwnAddress,
+    /// As many addresses are followed as may be.
+    TooManyDestinations,
+
+    // Refused.
+    /// The connection was made to the sidecar's port itself.
+    NotRedirected,
+    /// The connection was going to one of the sidecar's own ports.
+    OwnPort,
+    /// A connection from outside was going to loopback.
+    LoopbackDestination,
+    /// As many connections are open as may be.
+    TooManyConnections,
+
+    // The upstream could not be connected.
+    /// It refused (a reset in answer to SYN).
+    ConnectRefused,
+    /// It did not answer in time.
+    ConnectTimeout,
+    /// There is no route to it.
+    ConnectUnreachable,
+    /// Something else went wrong with the connect.
+    ConnectFailed,
+
+    // How an established connection ended.
+    /// Both sides said that they are finished.
+    Finished,
+    /// The downstream broke the connection off.
+    DownstreamReset,
+    /// The upstream broke the connection off.
+    UpstreamReset,
+}
+
+impl Reason {
+    /// As it is written everywhere.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::UnknownAddress => "unknown_address",
+            Reason::CatalogUnavailable => "catalog_unavailable",
+            Reason::CatalogSilent => "catalog_silent",
+            Reason::NoEndpoints => "no_endpoints",
+            Reason::OwnAddress => "own_address",
+            Reason::TooManyDestinations => "too_many_destinations",
+            Reason::NotRedirected => "not_redirected",
+            Reason::OwnPort => "own_port",
+            Reason::LoopbackDestination => "loopback_destination",
+            Reason::TooManyConnections => "too_many_connections",
+            Reason::ConnectRefused => "connect_refused",
+            Reason::ConnectTimeout => "connect_timeout",
+            Reason::ConnectUnreachable => "connect_unreachable",
+            Reason::ConnectFailed => "connect_failed",
+            Reason::Finished => "finished",
+            Reason::DownstreamReset => "downstream_reset",
+            Reason::UpstreamReset => "upstream_reset",
+        }
+    }
+
+    /// Why a connect failed.
+    #[must_use]
+    pub fn of_connect(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
+            io::ErrorKind::TimedOut => Reason::ConnectTimeout,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Reason::ConnectUnreachable
+            }
+            _ => Reason::ConnectFailed,
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

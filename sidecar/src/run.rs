@@ -1,0 +1,191 @@
+//! Puts the parts together, and takes them apart again.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use netting_proto::v1;
+use netting_runtime::{
+    Drain, Readiness, Shutdown,
+    admin::{self, Admin},
+    logging::{self, LogHandle},
+    readiness::Condition,
+};
+use netting_telemetry::{
+    Metrics,
+    connections::{ConnectionMetrics, Direction},
+    discovery::DiscoveryMetrics,
+};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::{sync::Semaphore, time::sleep};
+
+use crate::{
+    args::Args,
+    connect::Connector,
+    dump,
+    listener::{self, Listeners},
+    proxy::{Inbound, Outbound},
+    route::OwnPorts,
+    subscriber::Subscriber,
+    view::{View, ViewLimits},
+};
+
+/// Threads beyond this cost memory and gain little for one pod's traffic.
+const WORKER_THREADS_MAX: usize = 4;
+/// Files that are not proxied connections: logs, admin, the catalog, the runtime's.
+const FILES_OF_OUR_OWN: u64 = 256;
+
+/// Runs the sidecar until a signal has ended it. Exits with 0 if it drained, or was
+/// told to hurry.
+#[must_use]
+pub fn main(args: Args) -> ExitCode {
+    let log = match logging::init(&args.log, args.log_format) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("netting-sidecar: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads(args.worker_threads))
+        .enable_all()
+        .build();
+    let ran = runtime
+        .context("could not start the runtime")
+        .and_then(|runtime| runtime.block_on(run(args, log)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the sidecar could not run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
+    let readiness = Readiness::new();
+    let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
+    let drain = Drain::new();
+    let metrics = Metrics::new("sidecar", env!("CARGO_PKG_VERSION"));
+    let view = Arc::new(View::new(
+        ViewLimits {
+            destinations_max: args.destinations_max,
+            discovery_timeout: args.discovery_timeout,
+            idle: args.discovery_idle,
+        },
+        &args.node_name,
+    ));
+
+    let welcomed = readiness.condition("catalog");
+    proxies(&args, &metrics, &view, &drain)?;
+    subscribe(&args, &metrics, &view, &welcomed);
+    let admin = listener::admin(args.admin_port)
+        .with_context(|| format!("could not listen on the admin port {}", args.admin_port))?;
+    let own = metrics.router().merge(dump::router(args.clone(), view));
+    tokio::spawn(admin::serve(admin, Admin::new(readiness, log).router(own)));
+    tokio::spawn(stop_waiting(welcomed, args.catalog_wait));
+
+    drain.spawn(linger(drain.clone(), args.drain_quiet));
+    shutdown.run(&drain, args.drain_timeout).await;
+    Ok(())
+}
+
+/// Binds both ports and serves them.
+fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> anyhow::Result<()> {
+    let own = OwnPorts {
+        outbound: args.outbound_port,
+        inbound: args.inbound_port,
+        admin: args.admin_port,
+    };
+    let connector = Connector {
+        timeout: args.connect_timeout,
+        pass_through_timeout: args.pass_through_connect_timeout,
+    };
+    let bind = |port: u16| {
+        Listeners::bind(port).with_context(|| format!("could not listen on port {port}"))
+    };
+    let (outbound, inbound) = (bind(own.outbound)?, bind(own.inbound)?);
+    let places = Arc::new(Semaphore::new(connections_max(args.connections_max)));
+    let connections = metrics.register(ConnectionMetrics::register);
+    let outbound_proxy = Outbound {
+        own,
+        connector,
+        view: Arc::clone(view),
+        metrics: connections.of(Direction::Outbound),
+    };
+    let inbound_proxy = Inbound {
+        own,
+        connector,
+        metrics: connections.of(Direction::Inbound),
+    };
+    tokio::spawn(outbound_proxy.serve(outbound, Arc::clone(&places), drain.clone()));
+    tokio::spawn(inbound_proxy.serve(inbound, places, drain.clone()));
+    Ok(())
+}
+
+fn subscribe(args: &Args, metrics: &Metrics, view: &Arc<View>, welcomed: &Condition) {
+    let subscriber = Subscriber {
+        view: Arc::clone(view),
+        catalog: args.catalog.clone(),
+        resolv_conf: args.resolv_conf.clone(),
+        hello: v1::Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            namespace: args.pod_namespace.clone(),
+            pod: args.pod_name.clone(),
+            node: args.node_name.clone(),
+        },
+        welcomed: welcomed.clone(),
+        metrics: metrics.register(DiscoveryMetrics::register),
+    };
+    tokio::spawn(subscriber.run());
+}
+
+/// Lets the pod become ready without a catalog: what nobody knows of passes through.
+async fn stop_waiting(welcomed: Condition, catalog_wait: Duration) {
+    sleep(catalog_wait).await;
+    welcomed.set(true);
+}
+
+/// Holds the drain open until no connection has been there for a while: the
+/// application, which may be ending too, can still open some.
+async fn linger(drain: Drain, quiet: Duration) {
+    /// This task itself.
+    const OWN: usize = 1;
+    drain.started().await;
+    let step = quiet / 10;
+    let mut quiet_for = Duration::ZERO;
+    while quiet_for < quiet {
+        sleep(step).await;
+        quiet_for = if drain.tasks() > OWN {
+            Duration::ZERO
+        } else {
+            quiet_for + step
+        };
+    }
+}
+
+fn worker_threads(asked: usize) -> usize {
+    let cpus = || std::thread::available_parallelism().map_or(1, Into::into);
+    if asked > 0 {
+        asked
+    } else {
+        cpus().min(WORKER_THREADS_MAX)
+    }
+}
+
+/// How many connections may be open: each takes two files. Raises the soft limit
+/// on files to the hard one first.
+fn connections_max(asked: usize) -> usize {
+    let files = match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((_, hard)) => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            Ok(()) => hard,
+            Err(error) => {
+                tracing::warn!(%error, "could not raise the limit on open files");
+                1024
+            }
+        },
+        Err(_) => 1024,
+    };
+    let fit = usize::try_from(files.saturating_sub(FILES_OF_OUR_OWN) / 2).unwrap_or(usize::MAX);
+    let most = fit.clamp(1, Semaphore::MAX_PERMITS);
+    if asked > 0 { asked.min(most) } else { most }
+}

@@ -1,0 +1,317 @@
+//! The sidecar's view of the catalog: what it holds of each address that the
+//! application uses.
+//!
+//! Connections ask, the [`crate::subscriber`] fills in. What has been learned stays
+//! when the catalog goes away.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use netting_proto::{required, v1};
+use parking_lot::{Mutex, RwLock};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    addr::OriginalDst,
+    destination::{BadUpdate, Chosen, Destination},
+    reason::Reason,
+};
+
+/// Bounds and times of a view.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewLimits {
+    /// How many addresses are followed at most.
+    pub destinations_max: usize,
+    /// How long a connection waits for the first answer of a connected catalog,
+    /// counted from the question.
+    pub discovery_timeout: Duration,
+    /// How long an address is still followed after its last connection.
+    pub idle: Duration,
+}
+
+/// What is known of the addresses in use. One owner fills it, any number ask.
+#[derive(Debug)]
+pub struct View {
+    limits: ViewLimits,
+    node: String,
+    slots: RwLock<HashMap<OriginalDst, Arc<Slot>>>,
+    /// What the subscriber has to tell the catalog.
+    pending: Mutex<Pending>,
+    /// Woken when there is something pending.
+    asked: Notify,
+    /// Since when there is a stream to the catalog, if there is one.
+    connected: watch::Sender<Option<Instant>>,
+}
+
+/// One address.
+#[derive(Debug)]
+struct Slot {
+    known: watch::Sender<Known>,
+    asked: Instant,
+    used: Mutex<Instant>,
+}
+
+/// What is known of one address.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// The catalog has not answered yet.
+    Nothing,
+    /// The catalog knows nothing of it.
+    Unknown,
+    /// Its state.
+    Destination(Arc<Destination>),
+}
+
+/// What the subscriber has to tell the catalog: the unsubscriptions first, for an
+/// address may have been taken up again since.
+#[derive(Debug, Default)]
+pub struct Pending {
+    /// Addresses to follow from now on.
+    pub subscribe: Vec<OriginalDst>,
+    /// Addresses not to follow any longer.
+    pub unsubscribe: Vec<OriginalDst>,
+}
+
+/// What the view says of an address: where a connection to it goes.
+#[derive(Debug)]
+pub enum Answer {
+    /// To this endpoint, or to another one of the same destination.
+    Endpoint(InUse, Chosen),
+    /// To where it was going.
+    PassThrough(Reason),
+}
+
+/// A destination that a connection uses; its address is followed meanwhile.
+#[derive(Debug)]
+pub struct InUse {
+    slot: Arc<Slot>,
+    destination: Arc<Destination>,
+}
+
+impl InUse {
+    /// The state at the time of the question.
+    #[must_use]
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        *self.slot.used.lock() = Instant::now();
+    }
+}
+
+impl View {
+    /// A view that knows nothing. `node` is the sidecar's own, empty if not known.
+    #[must_use]
+    pub fn new(limits: ViewLimits, node: &str) -> Self {
+        Self {
+            limits,
+            node: node.to_owned(),
+            slots: RwLock::default(),
+            pending: Mutex::default(),
+            asked: Notify::new(),
+            connected: watch::Sender::new(None),
+        }
+    }
+
+    /// Where a connection to this address goes. Asks the catalog, once, of an
+    /// address that is new, and waits for the answer only while there is a catalog
+    /// to give it, and for no longer than the discovery timeout.
+    pub async fn resolve(&self, dst: OriginalDst) -> Answer {
+        let Some(slot) = self.slot(dst) else {
+            return Answer::PassThrough(Reason::TooManyDestinations);
+        };
+        let mut known = slot.known.subscribe();
+        if matches!(*known.borrow(), Known::Nothing) {
+            let Some(since) = *self.connected.borrow() else {
+                return Answer::PassThrough(Reason::CatalogUnavailable);
+            };
+            let until = slot.asked.max(since) + self.limits.discovery_timeout;
+            let answered = known.wait_for(|known| !matches!(known, Known::Nothing));
+            if timeout_at(until, answered).await.is_err() {
+                return Answer::PassThrough(Reason::CatalogSilent);
+            }
+        }
+        let known = known.borrow().clone();
+        match known {
+            Known::Nothing => Answer::PassThrough(Reason::CatalogSilent),
+            Known::Unknown => Answer::PassThrough(Reason::UnknownAddress),
+            Known::Destination(destination) => match destination.choose(None, Instant::now()) {
+                Some(first) => Answer::Endpoint(InUse { slot, destination }, first),
+                None => Answer::PassThrough(Reason::NoEndpoints),
+            },
+        }
+    }
+
+    fn slot(&self, dst: OriginalDst) -> Option<Arc<Slot>> {
+        let now = Instant::now();
+        if let Some(slot) = self.slots.read().get(&dst) {
+            *slot.used.lock() = now;
+            return Some(Arc::clone(slot));
+        }
+        let mut slots = self.slots.write();
+        if let Some(slot) = slots.get(&dst) {
+            return Some(Arc::clone(slot));
+        }
+        if slots.len() >= self.limits.destinations_max {
+            return None;
+        }
+        let slot = Arc::new(Slot {
+            known: watch::Sender::new(Known::Nothing),
+            asked: now,
+            used: Mutex::new(now),
+        });
+        slots.insert(dst, Arc::clone(&slot));
+        self.pending.lock().subscribe.push(dst);
+        drop(slots);
+        self.asked.notify_one();
+        Some(slot)
+    }
+
+    /// Resolves when there may be something pending.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Takes what is to be told to the catalog.
+    #[must_use]
+    pub fn take_pending(&self) -> Pending {
+        std::mem::take(&mut self.pending.lock())
+    }
+
+    /// A stream is open: all that is held is to be subscribed on it.
+    pub fn connected(&self) {
+        let all: Vec<_> = self.slots.read().keys().copied().collect();
+        *self.pending.lock() = Pending {
+            subscribe: all,
+            unsubscribe: Vec::new(),
+        };
+        self.connected.send_replace(Some(Instant::now()));
+        self.asked.notify_one();
+    }
+
+    /// The stream is lost. What is known stays.
+    pub fn disconnected(&self) {
+        self.connected.send_replace(None);
+    }
+
+    /// Since when there is a stream to the catalog.
+    #[must_use]
+    pub fn connected_since(&self) -> Option<Instant> {
+        *self.connected.borrow()
+    }
+
+    /// What is known of each address, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<(OriginalDst, Known)> {
+        let slots = self.slots.read();
+        let known = slots
+            .iter()
+            .map(|(dst, slot)| (*dst, slot.known.borrow().clone()));
+        known.collect()
+    }
+
+    /// How many addresses are followed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.read().len()
+    }
+
+    /// Whether no address is followed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hash of what is held of an address; empty if nothing is.
+    #[must_use]
+    pub fn hash(&self, dst: OriginalDst) -> Vec<u8> {
+        match self.known(dst) {
+            Some(Known::Destination(destination)) => destination.hash.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn known(&self, dst: OriginalDst) -> Option<Known> {
+        let slots = self.slots.read();
+        slots.get(&dst).map(|slot| slot.known.borrow().clone())
+    }
+
+    fn learn(&self, dst: OriginalDst, known: Known) {
+        // An address that was dropped meanwhile is not taken up again.
+        if let Some(slot) = self.slots.read().get(&dst) {
+            slot.known.send_replace(known);
+        }
+    }
+
+    /// Takes a snapshot in.
+    ///
+    /// # Errors
+    /// If it is malformed; what was known stays.
+    pub fn snapshot(&self, snapshot: v1::Snapshot) -> Result<(), BadUpdate> {
+        let dst = OriginalDst(required(snapshot.address.as_ref())?);
+        let before = match self.known(dst) {
+            Some(Known::Destination(before)) => Some(before),
+            _ => None,
+        };
+        let after = Destination::from_snapshot(snapshot, before.as_deref(), &self.node)?;
+        self.learn(dst, Known::Destination(Arc::new(after)));
+        Ok(())
+    }
+
+    /// Takes a delta in. One that does not fit makes the address be subscribed anew.
+    ///
+    /// # Errors
+    /// If it does not fit or is malformed; what was known stays.
+    pub fn delta(&self, delta: v1::Delta) -> Result<(), BadUpdate> {
+        let dst = OriginalDst(required(delta.address.as_ref())?);
+        let after = match self.known(dst) {
+            Some(Known::Destination(before)) => before.with_delta(delta, &self.node),
+            _ => Err(BadUpdate::OtherBase),
+        };
+        match after {
+            Ok(after) => self.learn(dst, Known::Destination(Arc::new(after))),
+            Err(error) => {
+                self.pending.lock().subscribe.push(dst);
+                self.asked.notify_one();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in that the catalog knows nothing of an address.
+    ///
+    /// # Errors
+    /// If the message is malformed.
+    pub fn unknown(&self, unknown: &v1::Unknown) -> Result<(), BadUpdate> {
+        let dst = OriginalDst(required(unknown.address.as_ref())?);
+        self.learn(dst, Known::Unknown);
+        Ok(())
+    }
+
+    /// Stops following addresses that no connection has used for a while.
+    pub fn forget_idle(&self) {
+        let now = Instant::now();
+        let mut forgotten = Vec::new();
+        self.slots.write().retain(|dst, slot| {
+            let in_use = Arc::strong_count(slot) > 1;
+            let keep = in_use || now.duration_since(*slot.used.lock()) < self.limits.idle;
+            if !keep {
+                forgotten.push(*dst);
+            }
+            keep
+        });
+        if !forgotten.is_empty() {
+            self.pending.lock().unsubscribe.append(&mut forgotten);
+            self.asked.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
