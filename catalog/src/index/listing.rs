@@ -1,0 +1,33 @@
+//! The index as people ask it: by service, not by address.
+
+use super::{Index, state::State};
+use crate::objects::{Family, Key, Service};
+
+impl Index {
+    /// All services, in no particular order.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// A service.
+    #[must_use]
+    pub fn service(&self, key: &Key) -> Option<&Service> {
+        self.services.get(key)
+    }
+
+    /// What is behind each port of a service, in each family that has any: its
+    /// ports in their order, IPv4 first. Headless services are no exception.
+    #[must_use]
+    pub fn service_states(&self, service: &Service) -> Vec<State> {
+        let mut states = Vec::new();
+        for port in &service.ports {
+            for family in Family::ALL {
+                let state = self.service_state(service, port, family);
+                if !state.endpoints.is_empty() {
+                    states.push(state);
+                }
+            }
+        }
+        states
+    }
+}

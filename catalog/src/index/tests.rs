@@ -1,0 +1,4 @@
+mod order;
+mod replay;
+mod services;
+mod workloads;
