@@ -1,1 +1,182 @@
+use std::{net::SocketAddr, time::Duration};
 
+use netting_proto::v1;
+use netting_telemetry::{
+    Metrics,
+    connections::{ConnectionMetrics, Direction},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use super::*;
+use crate::view::ViewLimits;
+
+const OWN: OwnPorts = OwnPorts {
+    outbound: 15001,
+    inbound: 15006,
+    admin: 15020,
+};
+
+struct Fixture {
+    outbound: Outbound,
+    metrics: Metrics,
+}
+
+fn fixture() -> Fixture {
+    let metrics = Metrics::new("test", "0");
+    let connections = metrics.register(ConnectionMetrics::register);
+    let limits = ViewLimits {
+        destinations_max: 8,
+        discovery_timeout: Duration::from_secs(5),
+        idle: Duration::from_secs(300),
+    };
+    let outbound = Outbound {
+        own: OWN,
+        connector: Connector {
+            timeout: Duration::from_secs(1),
+            pass_through_timeout: Duration::from_secs(1),
+        },
+        view: Arc::new(View::new(limits, "")),
+        metrics: connections.of(Direction::Outbound),
+    };
+    Fixture { outbound, metrics }
+}
+
+impl Fixture {
+    /// Opens a connection as the application would, on its way to `dst`.
+    async fn connection(&self, dst: Option<SocketAddr>) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let client = TcpStream::connect(addr).await.expect("it listens");
+        let (downstream, peer) = listener.accept().await.expect("one connects");
+        let outbound = self.outbound.clone();
+        tokio::spawn(async move {
+            let dst = dst.map(OriginalDst);
+            outbound
+                .connection_to(dst, downstream, ClientAddr(peer))
+                .await;
+        });
+        client
+    }
+
+    fn has(&self, series: &str) -> bool {
+        let exposition = self.metrics.expose().expect("it can be written");
+        exposition.lines().any(|line| line == series)
+    }
+
+    fn knows(&self, dst: SocketAddr, endpoint: SocketAddr) {
+        let endpoint = v1::Endpoint {
+            address: Some(endpoint.into()),
+            ready: true,
+            ..Default::default()
+        };
+        let snapshot = v1::Snapshot {
+            address: Some(dst.into()),
+            destination: Some(v1::Destination::default()),
+            endpoints: vec![endpoint],
+            ..Default::default()
+        };
+        self.outbound
+            .view
+            .snapshot(snapshot)
+            .expect("a good snapshot");
+    }
+}
+
+/// A server on `ip` that says its name to whoever connects, and hangs up.
+async fn named(ip: &str, name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).await.expect("a free port");
+    let addr = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(name.as_bytes()).await;
+        }
+    });
+    addr
+}
+
+async fn answer(mut client: TcpStream) -> std::io::Result<String> {
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+async fn is_reset(client: TcpStream) -> bool {
+    let error = answer(client).await.expect_err("it is reset");
+    error.kind() == std::io::ErrorKind::ConnectionReset
+}
+
+#[tokio::test]
+async fn resets_what_was_not_redirected() {
+    let fixture = fixture();
+    assert!(is_reset(fixture.connection(None).await).await);
+    let refused =
+        r#"netting_tcp_connections_refused_total{direction="outbound",reason="not_redirected"} 1"#;
+    assert!(fixture.has(refused));
+}
+
+#[tokio::test]
+async fn resets_what_would_come_back_to_itself() {
+    let fixture = fixture();
+    // The client of these tests comes from 127.0.0.1: that is the pod's own address.
+    let own = SocketAddr::from(([127, 0, 0, 1], OWN.inbound));
+    assert!(is_reset(fixture.connection(Some(own)).await).await);
+    let refused =
+        r#"netting_tcp_connections_refused_total{direction="outbound",reason="own_port"} 1"#;
+    assert!(fixture.has(refused));
+}
+
+#[tokio::test]
+async fn resets_a_connection_whose_upstream_refuses() {
+    let fixture = fixture();
+    let gone = TcpListener::bind("127.0.0.2:0").await.expect("a free port");
+    let addr = gone.local_addr().expect("a bound socket has an address");
+    drop(gone);
+    assert!(is_reset(fixture.connection(Some(addr)).await).await);
+    let closed =
+        r#"netting_tcp_connections_closed_total{direction="outbound",reason="connect_refused"} 1"#;
+    assert!(fixture.has(closed));
+}
+
+#[tokio::test]
+async fn passes_through_without_a_catalog() {
+    let fixture = fixture();
+    let server = named("127.0.0.2", "original").await;
+    let said = answer(fixture.connection(Some(server)).await).await;
+    assert_eq!(said.expect("it answers"), "original");
+    let passed = r#"netting_tcp_connections_passed_through_total{direction="outbound",reason="catalog_unavailable"} 1"#;
+    assert!(fixture.has(passed));
+}
+
+#[tokio::test]
+async fn goes_to_an_endpoint_of_what_the_catalog_knows() {
+    let fixture = fixture();
+    let endpoint = named("127.0.0.3", "endpoint").await;
+    let service: SocketAddr = "192.0.2.10:80".parse().expect("a literal address");
+    fixture.outbound.view.connected();
+    let client = fixture.connection(Some(service)).await;
+    while fixture.outbound.view.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    fixture.knows(service, endpoint);
+    assert_eq!(answer(client).await.expect("it answers"), "endpoint");
+}
+
+#[tokio::test]
+async fn a_reset_of_the_upstream_reaches_the_client_as_one() {
+    let fixture = fixture();
+    let listener = TcpListener::bind("127.0.0.2:0").await.expect("a free port");
+    let addr = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    let client = fixture.connection(Some(addr)).await;
+    let (server, _) = listener.accept().await.expect("the sidecar connects");
+    connect::reset(server);
+    assert!(is_reset(client).await);
+}
