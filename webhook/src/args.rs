@@ -1,0 +1,235 @@
+//! The command line, each flag with its `NETTING_*` fallback.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use netting_runtime::logging::LogFormat;
+
+use crate::{
+    names::SidecarMode,
+    options::{Budget, ImagePullPolicy, LogFilter, Options, PodOptions, Quantity},
+};
+
+/// Decides which pods are injected with a Netting sidecar, and patches them.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "netting-webhook", version, about)]
+pub struct Args {
+    /// Port of the HTTPS server that the API server sends its requests to
+    #[arg(long, env = "NETTING_HTTPS_PORT", default_value_t = 8443)]
+    pub https_port: u16,
+
+    /// Port of the admin server: /ready /live /metrics /log
+    #[arg(long, env = "NETTING_ADMIN_PORT", default_value_t = 15020)]
+    pub admin_port: u16,
+
+    /// Namespace that Netting runs in, whose pods are never injected
+    #[arg(long, env = "NETTING_POD_NAMESPACE", default_value = "netting")]
+    pub pod_namespace: String,
+
+    /// Name of the Service in front of the webhook, which its certificate is for
+    #[arg(long, env = "NETTING_SERVICE", default_value = "netting-webhook")]
+    pub service: String,
+
+    /// Name of the MutatingWebhookConfiguration whose caBundle is kept
+    #[arg(long, env = "NETTING_WEBHOOK_CONFIGURATION", default_value = crate::names::WEBHOOK_CONFIGURATION)]
+    pub webhook_configuration: String,
+
+    /// PEM file of the certificate chain to serve with, leaf first. Without it a
+    /// certificate and its CA are made, and the CA put into the
+    /// MutatingWebhookConfiguration
+    #[arg(
+        long,
+        env = "NETTING_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file of the certificate's private key
+    #[arg(
+        long,
+        env = "NETTING_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+
+    /// Image that is injected, for both the init container and the sidecar
+    #[arg(long, env = "NETTING_IMAGE", default_value = concat!("ghcr.io/netting-dev/netting:", env!("CARGO_PKG_VERSION")))]
+    pub image: String,
+
+    /// When the kubelet pulls the injected image; left to Kubernetes if not given
+    #[arg(long, env = "NETTING_IMAGE_PULL_POLICY", value_name = "POLICY")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+
+    /// Where sidecars find the catalog, as host:port
+    #[arg(
+        long,
+        env = "NETTING_CATALOG",
+        default_value = "netting-catalog.netting.svc:15010"
+    )]
+    pub catalog: String,
+
+    /// How the sidecar runs where a pod doesn't choose. Native sidecars need
+    /// Kubernetes 1.29
+    #[arg(
+        long,
+        env = "NETTING_SIDECAR_MODE",
+        value_name = "MODE",
+        default_value = "native"
+    )]
+    pub sidecar_mode: SidecarMode,
+
+    /// Log filter of the sidecar where a pod doesn't choose
+    #[arg(
+        long,
+        env = "NETTING_PROXY_LOG",
+        value_name = "FILTER",
+        default_value = "info"
+    )]
+    pub proxy_log: LogFilter,
+
+    /// CPU (cores) that the sidecar requests where a pod doesn't choose
+    #[arg(
+        long,
+        env = "NETTING_PROXY_CPU_REQUEST",
+        value_name = "QUANTITY",
+        default_value = "10m"
+    )]
+    pub proxy_cpu_request: Quantity,
+
+    /// CPU (cores) that the sidecar is limited to; no limit if not given
+    #[arg(long, env = "NETTING_PROXY_CPU_LIMIT", value_name = "QUANTITY")]
+    pub proxy_cpu_limit: Option<Quantity>,
+
+    /// Memory (bytes) that the sidecar requests where a pod doesn't choose
+    #[arg(
+        long,
+        env = "NETTING_PROXY_MEMORY_REQUEST",
+        value_name = "QUANTITY",
+        default_value = "16Mi"
+    )]
+    pub proxy_memory_request: Quantity,
+
+    /// Memory (bytes) that the sidecar is limited to; no limit if not given
+    #[arg(long, env = "NETTING_PROXY_MEMORY_LIMIT", value_name = "QUANTITY")]
+    pub proxy_memory_limit: Option<Quantity>,
+
+    /// How long requests in flight may take to finish after SIGTERM
+    #[arg(long, env = "NETTING_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// Log filter: a level (error, warn, info, debug, trace) or directives such as
+    /// info,netting_webhook=debug
+    #[arg(long, env = "NETTING_LOG", default_value = "info")]
+    pub log: String,
+
+    /// Log format: json or text
+    #[arg(long, env = "NETTING_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Flags that contradict each other.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--proxy-{resource}-limit is below --proxy-{resource}-request; raise it or leave it out")]
+pub struct LimitBelowRequest {
+    resource: &'static str,
+}
+
+impl Args {
+    /// How pods are injected.
+    ///
+    /// # Errors
+    /// If a limit is below its request.
+    pub fn options(&self) -> Result<Options, LimitBelowRequest> {
+        let budget = |resource, request: &Quantity, limit: &Option<Quantity>| {
+            Budget::new(request.clone(), limit.clone()).ok_or(LimitBelowRequest { resource })
+        };
+        Ok(Options {
+            image: self.image.clone(),
+            image_pull_policy: self.image_pull_policy,
+            catalog: self.catalog.clone(),
+            system_namespace: self.pod_namespace.clone(),
+            pod_defaults: PodOptions {
+                skip_inbound_ports: Vec::new(),
+                skip_outbound_ports: Vec::new(),
+                skip_inbound_cidrs: Vec::new(),
+                skip_outbound_cidrs: Vec::new(),
+                cpu: budget("cpu", &self.proxy_cpu_request, &self.proxy_cpu_limit)?,
+                memory: budget(
+                    "memory",
+                    &self.proxy_memory_request,
+                    &self.proxy_memory_limit,
+                )?,
+                log: self.proxy_log.clone(),
+                mode: self.sidecar_mode,
+                drain_timeout: None,
+            },
+        })
+    }
+}
+
+impl ValueEnum for SidecarMode {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Native, Self::Classic]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(self.as_str().into())
+    }
+}
+
+impl ValueEnum for ImagePullPolicy {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Always, Self::IfNotPresent, Self::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(self.as_str().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from(std::iter::once(&"netting-webhook").chain(flags))
+    }
+
+    #[test]
+    fn refuses_flags_that_are_wrong_and_says_which() {
+        for (flags, says) in [
+            (["--proxy-cpu-request=lots"].as_slice(), "is not a quantity"),
+            (&["--sidecar-mode=modern"], "native, classic"),
+            (&["--image-pull-policy=always"], "IfNotPresent"),
+            (&["--proxy-log=loud"], "is not a log level"),
+            (&["--tls-cert=tls.crt"], "--tls-key"),
+            (&["--https-port=99999"], "99999"),
+        ] {
+            let refused = parse(flags).expect_err("the flag is wrong").to_string();
+            assert!(refused.contains(says), "{refused}");
+        }
+        let flags = parse(&["--proxy-memory-limit=1Mi"]).expect("each flag for itself is right");
+        let refused = flags.options().expect_err("the limit is below the request");
+        assert!(
+            refused.to_string().contains("--proxy-memory-limit"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn help_is_as_documented() {
+        let mut command = Args::command();
+        command = command.mut_args(|arg| arg.hide_env_values(true));
+        let help = command.term_width(100).render_long_help().to_string();
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt");
+        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
+            std::fs::write(golden, &help).expect("the golden file can be written");
+        }
+        let expected = std::fs::read_to_string(golden).unwrap_or_default();
+        assert_eq!(help, expected, "renew it with NETTING_UPDATE_GOLDEN=1");
+    }
+}

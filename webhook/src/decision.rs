@@ -1,0 +1,106 @@
+//! Whether a pod is injected, and if not, why not. Pure: the webhook, the CLI and
+//! the tests ask the same function.
+
+use std::fmt;
+
+use json_patch::Patch;
+use serde_json::Value;
+
+use crate::{inject, options::Options, pod::Pod, warnings::Warnings};
+
+mod obstacles;
+mod skip_reason;
+#[cfg(test)]
+mod tests;
+
+pub use skip_reason::SkipReason;
+
+/// What happens to a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// It is injected by applying this patch (RFC 6902).
+    Inject(Patch),
+    /// It stays as it is.
+    Skip(SkipReason),
+}
+
+impl Decision {
+    /// `inject` or `skip`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Inject(_) => "inject",
+            Self::Skip(_) => "skip",
+        }
+    }
+
+    /// Why: the skip reason, or `requested`.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Inject(_) => "requested",
+            Self::Skip(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.as_str(), self.reason())
+    }
+}
+
+/// A decision, and what the pod's author should be told along with it.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// What happens to the pod.
+    pub decision: Decision,
+    /// Lines for people, at most a handful, each of at most about 120 characters.
+    pub warnings: Vec<String>,
+}
+
+impl Verdict {
+    /// A pod that is skipped before anything in it was looked at.
+    #[must_use]
+    pub fn skip(reason: SkipReason) -> Self {
+        Self {
+            decision: Decision::Skip(reason),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Decides about a pod, given as raw JSON, that is to run in `namespace`.
+///
+/// The caller knows that the pod's namespace or the pod itself asks to be
+/// injected: in a cluster the selectors of the webhook configuration see to
+/// that, and no other pod gets here.
+#[must_use]
+pub fn decide(pod: &Value, namespace: &str, options: &Options) -> Verdict {
+    let mut warnings = Warnings::default();
+    let decision = match judge(pod, namespace, options, &mut warnings) {
+        Ok(patch) => Decision::Inject(patch),
+        Err(reason) => {
+            if let Some(line) = reason.warning() {
+                warnings.push(line);
+            }
+            Decision::Skip(reason)
+        }
+    };
+    Verdict {
+        decision,
+        warnings: warnings.into_lines(),
+    }
+}
+
+fn judge(
+    pod: &Value,
+    namespace: &str,
+    options: &Options,
+    warnings: &mut Warnings,
+) -> Result<Patch, SkipReason> {
+    let pod = Pod::read(pod).map_err(SkipReason::NotAPod)?;
+    obstacles::check(&pod, namespace, options, warnings)?;
+    let chosen = options.pod_defaults.clone().overlay(&pod, warnings);
+    Ok(inject::patch(&pod, options, &chosen))
+}

@@ -1,0 +1,99 @@
+//! Why a pod is not injected. The log, the metric, the audit annotation and the
+//! CLI all use these names.
+
+use crate::{names, pod::NotAPod};
+
+/// Why a pod is not injected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// The request is not about creating a pod (another kind, version, operation
+    /// or subresource), so the webhook configuration is not Netting's own.
+    NotAPodCreation,
+    /// The object has not the outline of a pod.
+    NotAPod(NotAPod),
+    /// It belongs to the cluster's control plane, or to Netting's.
+    SystemNamespace,
+    /// It is the API server's copy of a static pod.
+    MirrorPod,
+    /// Its annotation says no.
+    OptedOutByAnnotation,
+    /// Its label says no.
+    OptedOutByLabel,
+    /// Both containers are there already, and the pod's status says that Netting
+    /// put them there.
+    AlreadyInjected,
+    /// A container has one of our names, but is not ours.
+    NameTaken {
+        /// The name.
+        container: &'static str,
+    },
+    /// It shares the node's network: redirection would take the whole node's traffic.
+    HostNetwork,
+    /// It runs on Windows, which has no iptables.
+    Windows,
+    /// Another mesh's proxy is in it; two would redirect each other.
+    OtherMesh {
+        /// Whose proxy it is.
+        mesh: &'static str,
+    },
+    /// A container runs as the sidecar's uid, so its connections could not be told
+    /// from the sidecar's own.
+    UidTaken,
+    /// A container declares one of the sidecar's ports.
+    PortTaken {
+        /// The first such port.
+        port: u16,
+    },
+}
+
+impl SkipReason {
+    /// Its name in logs, metrics, audit annotations and the CLI.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotAPodCreation => "not_a_pod_creation",
+            Self::NotAPod(_) => "not_a_pod",
+            Self::SystemNamespace => "system_namespace",
+            Self::MirrorPod => "mirror_pod",
+            Self::OptedOutByAnnotation => "opted_out_by_annotation",
+            Self::OptedOutByLabel => "opted_out_by_label",
+            Self::AlreadyInjected => "already_injected",
+            Self::NameTaken { .. } => "name_taken",
+            Self::HostNetwork => "host_network",
+            Self::Windows => "windows",
+            Self::OtherMesh { .. } => "other_mesh",
+            Self::UidTaken => "uid_taken",
+            Self::PortTaken { .. } => "port_taken",
+        }
+    }
+
+    /// What to tell the pod's author, if they may have expected a sidecar.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let why = match self {
+            Self::NotAPodCreation
+            | Self::SystemNamespace
+            | Self::MirrorPod
+            | Self::OptedOutByAnnotation
+            | Self::OptedOutByLabel
+            | Self::AlreadyInjected => return None,
+            Self::NotAPod(error) => error.to_string(),
+            Self::NameTaken { container } => {
+                format!("a container of its own is named {container}; rename it")
+            }
+            Self::HostNetwork => "it uses the host's network".to_owned(),
+            Self::Windows => "it runs on Windows".to_owned(),
+            Self::OtherMesh { mesh } => {
+                format!("it has a sidecar of {mesh}; remove one of the two")
+            }
+            Self::UidTaken => format!(
+                "a container runs as uid {}, which is the sidecar's; choose another",
+                names::SIDECAR_UID
+            ),
+            Self::PortTaken { port } => {
+                format!("a container declares port {port}, which is the sidecar's; choose another")
+            }
+        };
+        Some(format!("netting: pod not injected: {why}"))
+    }
+}

@@ -1,0 +1,165 @@
+//! One pod for each reason, refusals first.
+
+use serde_json::json;
+
+use super::*;
+
+/// A pod of one container, with changes merged into it (RFC 7386).
+fn decide_about(changes: Value) -> Verdict {
+    let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "app"}]}});
+    json_patch::merge(&mut pod, &changes);
+    decide(&pod, "shop", &crate::test_options())
+}
+
+fn skipped(changes: Value) -> &'static str {
+    match decide_about(changes).decision {
+        Decision::Skip(reason) => reason.as_str(),
+        Decision::Inject(_) => "nothing",
+    }
+}
+
+#[test]
+fn each_obstacle_has_its_own_name() {
+    let container = |fields: Value| json!({"spec": {"containers": [fields]}});
+    for (changes, reason) in [
+        (json!({"spec": {"containers": null}}), "not_a_pod"),
+        (json!({"spec": {"hostNetwork": true}}), "host_network"),
+        (json!({"spec": {"os": {"name": "windows"}}}), "windows"),
+        (
+            json!({"spec": {"nodeSelector": {"kubernetes.io/os": "windows"}}}),
+            "windows",
+        ),
+        (
+            json!({"spec": {"nodeSelector": {"beta.kubernetes.io/os": "windows"}}}),
+            "windows",
+        ),
+        (
+            json!({"spec": {"securityContext": {"runAsUser": 4150}}}),
+            "uid_taken",
+        ),
+        (
+            container(json!({"name": "app", "securityContext": {"runAsUser": 4150}})),
+            "uid_taken",
+        ),
+        (
+            container(json!({"name": "app", "ports": [{"containerPort": 15006}]})),
+            "port_taken",
+        ),
+        (container(json!({"name": "netting-sidecar"})), "name_taken"),
+        (
+            json!({"spec": {"initContainers": [{"name": "netting-init"}]}}),
+            "name_taken",
+        ),
+        (
+            json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "hash"}}}),
+            "mirror_pod",
+        ),
+    ] {
+        assert_eq!(skipped(changes.clone()), reason, "{changes}");
+    }
+    for (container, mesh) in [
+        ("istio-proxy", "Istio"),
+        ("linkerd-proxy", "Linkerd"),
+        ("consul-dataplane", "Consul"),
+        ("kuma-sidecar", "Kuma"),
+    ] {
+        let as_container = json!({"spec": {"containers": [{"name": "app"}, {"name": container}]}});
+        let as_native = json!({"spec": {"initContainers": [{"name": container}]}});
+        for pod in [as_container, as_native] {
+            let decision = decide_about(pod).decision;
+            assert_eq!(decision, Decision::Skip(SkipReason::OtherMesh { mesh }));
+        }
+    }
+}
+
+#[test]
+fn look_alikes_are_no_obstacles() {
+    for changes in [
+        json!({"spec": {"hostNetwork": false, "hostUsers": false}}),
+        json!({"spec": {"os": {"name": "linux"}, "nodeSelector": {"kubernetes.io/os": "linux"}}}),
+        json!({"spec": {
+            "securityContext": {"runAsUser": 4150},
+            "containers": [{"name": "app", "securityContext": {"runAsUser": 1000}}],
+        }}),
+        json!({"spec": {"containers": [
+            {"name": "app", "ports": [{"containerPort": 15001, "protocol": "UDP"}]},
+        ]}}),
+        json!({"spec": {"containers": [{"name": "my-istio-proxy"}]}}),
+        json!({"metadata": {"annotations": {"netting.dev/status": "{}"}}}),
+    ] {
+        assert_eq!(skipped(changes.clone()), "nothing", "{changes}");
+    }
+}
+
+#[test]
+fn system_namespaces_are_left_alone() {
+    let pod = json!({"spec": {"containers": [{"name": "app"}]}});
+    for namespace in ["kube-system", "netting"] {
+        let decision = decide(&pod, namespace, &crate::test_options()).decision;
+        assert_eq!(decision, Decision::Skip(SkipReason::SystemNamespace));
+    }
+}
+
+#[test]
+fn annotation_and_label_may_each_say_no() {
+    let said =
+        |place: &str, value: &str| json!({"metadata": {place: {"netting.dev/inject": value}}});
+    for value in ["disabled", "false"] {
+        assert_eq!(
+            skipped(said("annotations", value)),
+            "opted_out_by_annotation"
+        );
+        assert_eq!(skipped(said("labels", value)), "opted_out_by_label");
+    }
+    for value in ["enabled", "true"] {
+        assert_eq!(skipped(said("annotations", value)), "nothing");
+        assert_eq!(skipped(said("labels", value)), "nothing");
+    }
+    let both = json!({"metadata": {
+        "annotations": {"netting.dev/inject": "enabled"},
+        "labels": {"netting.dev/inject": "disabled"},
+    }});
+    assert_eq!(skipped(both), "opted_out_by_label");
+}
+
+#[test]
+fn anything_else_than_yes_or_no_is_warned_about_and_says_nothing() {
+    let changes = json!({"metadata": {"annotations": {"netting.dev/inject": "yep"}}});
+    let verdict = decide_about(changes);
+    assert_eq!(verdict.decision.as_str(), "inject");
+    assert_eq!(
+        verdict.warnings,
+        [r#"netting.dev/inject: "yep" is not enabled or disabled (annotation); ignored"#]
+    );
+}
+
+#[test]
+fn an_injected_pod_is_recognised_by_its_status_and_its_containers_together() {
+    for mode in ["native", "classic"] {
+        let mut pod = json!({
+            "metadata": {"annotations": {"netting.dev/sidecar-mode": mode}},
+            "spec": {"containers": [{"name": "app"}]},
+        });
+        let options = crate::test_options();
+        let Decision::Inject(patch) = decide(&pod, "shop", &options).decision else {
+            panic!("nothing keeps this pod from being injected");
+        };
+        json_patch::patch(&mut pod, &patch).expect("the patch fits");
+        let again = decide(&pod, "shop", &options).decision;
+        assert_eq!(again, Decision::Skip(SkipReason::AlreadyInjected), "{mode}");
+
+        let mut without_status = pod.clone();
+        let annotations = without_status["metadata"]["annotations"].as_object_mut();
+        annotations
+            .expect("the patch has added some")
+            .remove("netting.dev/status");
+        let decision = decide(&without_status, "shop", &options).decision;
+        assert_eq!(decision.reason(), "name_taken", "{mode}");
+
+        let mut without_init = pod;
+        let init = without_init["spec"]["initContainers"].as_array_mut();
+        init.expect("the patch has added one").remove(0);
+        let decision = decide(&without_init, "shop", &options).decision;
+        assert_eq!(decision.reason(), "name_taken", "{mode}");
+    }
+}

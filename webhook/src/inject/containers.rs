@@ -1,0 +1,135 @@
+//! The two containers, as JSON.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    names::{self, SidecarMode},
+    options::{Options, PodOptions},
+    pod::Pod,
+};
+
+/// Between the end of the sidecar's drain and SIGKILL, so that it exits by itself.
+const EXIT_MARGIN: Duration = Duration::from_secs(2);
+
+/// The init container: installs the redirection, checks that it works, and ends.
+pub(super) fn init(options: &Options, chosen: &PodOptions, resources: &Value) -> Value {
+    let mut container = common(options, names::INIT_CONTAINER, "netting-iptables-init");
+    let args = init_args(chosen);
+    if !args.is_empty() {
+        container["args"] = json!(args);
+    }
+    // The legacy backend locks a file, by default in /run, which the read-only
+    // root lacks. What the lock guards is the network namespace, so it may as
+    // well be that namespace's own file.
+    container["env"] = json!([{"name": "XTABLES_LOCKFILE", "value": "/proc/self/ns/net"}]);
+    container["resources"] = resources.clone();
+    container["securityContext"] = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        // Capabilities are kept across exec by uid 0 only, and the pod may say
+        // that its containers run as somebody else.
+        "runAsGroup": 0,
+        "runAsNonRoot": false,
+        "runAsUser": 0,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    container
+}
+
+/// The proxy. It has no liveness probe: to restart a proxy that is slow to answer
+/// would break every connection through it.
+pub(super) fn sidecar(
+    pod: &Pod<'_>,
+    options: &Options,
+    chosen: &PodOptions,
+    resources: &Value,
+) -> Value {
+    let mut container = common(options, names::SIDECAR_CONTAINER, "netting-sidecar");
+    container["env"] = sidecar_env(pod, options, chosen);
+    container["ports"] = json!([{"name": "netting-admin", "containerPort": names::ADMIN_PORT}]);
+    container["resources"] = resources.clone();
+    container["securityContext"] = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]},
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsGroup": names::SIDECAR_UID,
+        "runAsNonRoot": true,
+        "runAsUser": names::SIDECAR_UID,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    let ready = json!({"path": "/ready", "port": names::ADMIN_PORT});
+    // The application waits for this one, so it is asked as often as can be.
+    container["startupProbe"] =
+        json!({"httpGet": ready, "periodSeconds": 1, "failureThreshold": 60});
+    container["readinessProbe"] = json!({"httpGet": ready, "periodSeconds": 5});
+    if chosen.mode == SidecarMode::Native {
+        container["restartPolicy"] = json!("Always");
+    }
+    container
+}
+
+fn common(options: &Options, name: &str, binary: &str) -> Value {
+    let mut container = json!({
+        "name": name,
+        "image": options.image,
+        "command": [format!("/netting/{binary}")],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    });
+    if let Some(policy) = options.image_pull_policy {
+        container["imagePullPolicy"] = json!(policy.as_str());
+    }
+    container
+}
+
+fn init_args(chosen: &PodOptions) -> Vec<String> {
+    let mut args = Vec::new();
+    let mut list = |flag: &str, items: Vec<String>| {
+        if !items.is_empty() {
+            args.push(format!("--{flag}={}", items.join(",")));
+        }
+    };
+    list("skip-inbound-ports", strings(&chosen.skip_inbound_ports));
+    list("skip-outbound-ports", strings(&chosen.skip_outbound_ports));
+    list("skip-inbound-cidrs", strings(&chosen.skip_inbound_cidrs));
+    list("skip-outbound-cidrs", strings(&chosen.skip_outbound_cidrs));
+    args
+}
+
+fn strings<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
+fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
+    let drain = chosen
+        .drain_timeout
+        .unwrap_or_else(|| drain_within(pod.termination_grace_seconds()));
+    let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+    let value = |name: &str, value: String| json!({"name": name, "value": value});
+    json!([
+        field("NETTING_POD_NAME", "metadata.name"),
+        field("NETTING_POD_NAMESPACE", "metadata.namespace"),
+        field("NETTING_NODE_NAME", "spec.nodeName"),
+        value("NETTING_CATALOG", options.catalog.clone()),
+        value("NETTING_LOG", chosen.log.to_string()),
+        value("NETTING_DRAIN_TIMEOUT", written(drain)),
+    ])
+}
+
+/// As long as the kubelet allows, less a margin: whoever still holds a connection
+/// by then has been waited for. A grace period too short for the margin is halved.
+fn drain_within(grace_seconds: u64) -> Duration {
+    let grace = Duration::from_secs(grace_seconds);
+    grace.saturating_sub(EXIT_MARGIN).max(grace / 2)
+}
+
+/// `28s`, `1m58s`, `500ms`.
+fn written(duration: Duration) -> String {
+    humantime::format_duration(duration)
+        .to_string()
+        .replace(' ', "")
+}

@@ -1,0 +1,174 @@
+//! A JSON patch in the making, beside the document as it will be.
+
+use json_patch::{
+    AddOperation, Patch, PatchOperation, ReplaceOperation,
+    jsonptr::{PointerBuf, Token},
+};
+use serde_json::{Value, json};
+
+/// Collects operations. Each is applied to a copy of the document, so that the
+/// next one knows which parents are there by then.
+pub(super) struct Draft {
+    document: Value,
+    operations: Vec<PatchOperation>,
+}
+
+impl Draft {
+    pub(super) fn of(document: &Value) -> Self {
+        Self {
+            document: document.clone(),
+            operations: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_patch(self) -> Patch {
+        Patch(self.operations)
+    }
+
+    /// Sets a member of an object. Parents that are missing (or `null`) come with
+    /// it in the same operation; nothing happens if the value is there already.
+    pub(super) fn set(&mut self, path: &[&str], value: Value) {
+        let present = present(&self.document, path);
+        if present == path.len() {
+            let member = self.at(path);
+            if *member != value {
+                *member = value.clone();
+                self.operations.push(replace(pointer(path), value));
+            }
+            return;
+        }
+        let (path, below) = path.split_at(present + 1);
+        let wrap = |value: Value, key: &&str| json!({ *key: value });
+        let value = below.iter().rev().fold(value, wrap);
+        let parent = self.at(&path[..present]);
+        parent[path[present]] = value.clone();
+        self.operations.push(add(pointer(path), value));
+    }
+
+    /// Inserts items into a list, one operation each; a list that is missing is
+    /// added with them in one.
+    pub(super) fn insert(&mut self, path: &[&str], index: usize, items: Vec<Value>) {
+        if present(&self.document, path) < path.len() {
+            self.set(path, Value::Array(items));
+            return;
+        }
+        let list = self
+            .at(path)
+            .as_array_mut()
+            .expect("the view of the pod read a list");
+        let inserted = items.len();
+        list.splice(index..index, items.iter().cloned());
+        for (index, item) in (index..index + inserted).zip(items) {
+            let mut path = pointer(path);
+            path.push_back(Token::from(index));
+            self.operations.push(add(path, item));
+        }
+    }
+
+    fn at(&mut self, path: &[&str]) -> &mut Value {
+        path.iter()
+            .fold(&mut self.document, |place, key| &mut place[*key])
+    }
+}
+
+/// How many of the keys lead to something.
+fn present(document: &Value, path: &[&str]) -> usize {
+    path.iter()
+        .scan(document, |place, key| {
+            *place = place.get(*key).filter(|member| !member.is_null())?;
+            Some(())
+        })
+        .count()
+}
+
+/// RFC 6901 escapes `~` as `~0` and `/` as `~1`; `Token` sees to it.
+fn pointer(path: &[&str]) -> PointerBuf {
+    PointerBuf::from_tokens(path.iter().copied())
+}
+
+fn add(path: PointerBuf, value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation { path, value })
+}
+
+fn replace(path: PointerBuf, value: Value) -> PatchOperation {
+    PatchOperation::Replace(ReplaceOperation { path, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drafted(document: Value, edit: impl FnOnce(&mut Draft)) -> Value {
+        let mut draft = Draft::of(&document);
+        edit(&mut draft);
+        let expected = draft.document.clone();
+        let patch = draft.into_patch();
+        let mut patched = document;
+        json_patch::patch(&mut patched, &patch).expect("the patch fits its document");
+        assert_eq!(patched, expected, "the draft keeps up with its patch");
+        serde_json::to_value(patch).expect("a patch is JSON")
+    }
+
+    #[test]
+    fn keys_are_escaped() {
+        let patch = drafted(json!({"a": {}}), |draft| {
+            draft.set(&["a", "b/c~d"], json!(1))
+        });
+        assert_eq!(
+            patch,
+            json!([{"op": "add", "path": "/a/b~1c~0d", "value": 1}])
+        );
+    }
+
+    #[test]
+    fn parents_come_along_only_where_they_are_missing() {
+        for (document, patch) in [
+            (
+                json!({}),
+                json!([{"op": "add", "path": "/a", "value": {"b": {"c": 1}}}]),
+            ),
+            (
+                json!({"a": null}),
+                json!([{"op": "add", "path": "/a", "value": {"b": {"c": 1}}}]),
+            ),
+            (
+                json!({"a": {}}),
+                json!([{"op": "add", "path": "/a/b", "value": {"c": 1}}]),
+            ),
+            (
+                json!({"a": {"b": {}}}),
+                json!([{"op": "add", "path": "/a/b/c", "value": 1}]),
+            ),
+            (
+                json!({"a": {"b": {"c": 2}}}),
+                json!([{"op": "replace", "path": "/a/b/c", "value": 1}]),
+            ),
+            (json!({"a": {"b": {"c": 1}}}), json!([])),
+        ] {
+            assert_eq!(
+                drafted(document, |draft| draft.set(&["a", "b", "c"], json!(1))),
+                patch
+            );
+        }
+    }
+
+    #[test]
+    fn items_go_into_a_list_one_by_one() {
+        let items = || vec![json!("x"), json!("y")];
+        let patch = drafted(json!({"l": ["z"]}), |draft| {
+            draft.insert(&["l"], 0, items())
+        });
+        assert_eq!(
+            patch,
+            json!([
+                {"op": "add", "path": "/l/0", "value": "x"},
+                {"op": "add", "path": "/l/1", "value": "y"},
+            ])
+        );
+        let patch = drafted(json!({"l": null}), |draft| draft.insert(&["l"], 0, items()));
+        assert_eq!(
+            patch,
+            json!([{"op": "add", "path": "/l", "value": ["x", "y"]}])
+        );
+    }
+}

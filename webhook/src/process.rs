@@ -1,0 +1,87 @@
+//! The process: what is bound, watched and served, and in which order it ends.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use anyhow::Context as _;
+use kube::Client;
+use netting_runtime::{
+    Drain, Readiness, Shutdown,
+    admin::{self, Admin},
+    logging,
+};
+use netting_telemetry::{Metrics, admission::AdmissionMetrics};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    args::Args,
+    ca_bundle,
+    certificate::{CaPem, ServingCertificate},
+    mutate::Mutate,
+    server,
+};
+
+/// Runs the webhook until it is told to stop.
+///
+/// # Errors
+/// If something that it needs to begin with is missing or wrong.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let log = logging::init(&args.log, args.log_format)?;
+    let options = args.options()?;
+    let readiness = Readiness::new();
+    let shutdown = Shutdown::install(&readiness).context("cannot handle signals")?;
+    let drain = Drain::new();
+    let metrics = Metrics::new("webhook", env!("CARGO_PKG_VERSION"));
+    let admissions = metrics.register(AdmissionMetrics::register);
+
+    let admin_listener = listen(args.admin_port).await?;
+    let admin_routes = Admin::new(readiness.clone(), log).router(metrics.router());
+    tokio::spawn(admin::serve(admin_listener, admin_routes));
+
+    let (tls, ca) = certificate(&args)?;
+    let listener = listen(args.https_port).await?;
+    let routes = Mutate::router(options, admissions);
+    let server = tokio::spawn(server::serve(listener, tls, routes, drain.clone()));
+    if let Some(ca) = ca {
+        keep_trusted(&args, ca, &readiness).await?;
+    }
+    tracing::info!(port = args.https_port, image = args.image, "serving");
+
+    shutdown.run(&drain, args.drain_timeout).await;
+    server.await.context("the server panicked")
+}
+
+/// Both families where the kernel has both: Kubernetes may ask by either.
+async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
+    let bound = match both {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+    };
+    bound.with_context(|| format!("cannot listen on port {port}; is it taken?"))
+}
+
+fn certificate(args: &Args) -> anyhow::Result<(TlsAcceptor, Option<CaPem>)> {
+    let (certificate, ca) = match (&args.tls_cert, &args.tls_key) {
+        (Some(chain), Some(key)) => (ServingCertificate::load(chain, key)?, None),
+        _ => {
+            let (certificate, ca) = ServingCertificate::make(&args.service, &args.pod_namespace)?;
+            (certificate, Some(ca))
+        }
+    };
+    Ok((certificate.into_acceptor()?, ca))
+}
+
+/// Keeps the CA in the configuration for as long as the process lives.
+async fn keep_trusted(args: &Args, ca: CaPem, readiness: &Readiness) -> anyhow::Result<()> {
+    let trusted = readiness.condition("trusted by the API server");
+    let client = Client::try_default().await.context(
+        "cannot find the API server: no service account and no kubeconfig; \
+         outside a cluster give --tls-cert and --tls-key",
+    )?;
+    let configuration = args.webhook_configuration.clone();
+    tokio::spawn(async move {
+        ca_bundle::keep(client, &configuration, &ca, &trusted).await;
+    });
+    Ok(())
+}

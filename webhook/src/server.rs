@@ -1,0 +1,177 @@
+//! HTTPS: accepts connections, bounded in number, and in how long they may say
+//! nothing. HTTP/2 or HTTP/1.1, as the client chose in its TLS hello (ALPN).
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use netting_runtime::Drain;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tower::ServiceBuilder;
+use tracing::Instrument as _;
+
+/// An API server needs one or two; a cluster has a few of them.
+const CONNECTIONS_MAX: usize = 512;
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+/// From accept to the end of the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the handshake to the first request, and for each head of an HTTP/1.1 request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often an HTTP/2 client is asked whether it is still there, and how long it
+/// may take to say so. The API server keeps its connection open between requests.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Serves until the drain starts; requests in flight are answered. A connection's
+/// error ends that connection only.
+pub async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router, drain: Drain) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            let place = place.expect("nobody closes the semaphore");
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            biased;
+            () = drain.started() => return,
+            accepted = accepted => accepted,
+        };
+        let (stream, client) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        let connection = Connection {
+            client,
+            tls: tls.clone(),
+            routes: routes.clone(),
+            drain: drain.clone(),
+        };
+        let served = async move {
+            connection.serve(stream).await;
+            drop(place);
+        };
+        drain.spawn(served.instrument(tracing::debug_span!("connection", %client)));
+    }
+}
+
+struct Connection {
+    client: SocketAddr,
+    tls: TlsAcceptor,
+    routes: Router,
+    drain: Drain,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream) {
+        let client = self.client;
+        let handshake = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(stream));
+        let handshake = tokio::select! {
+            handshake = handshake => handshake,
+            () = self.drain.started() => return,
+        };
+        let stream = match handshake {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                // The API server's complaint, should it not trust the certificate,
+                // comes as a TLS alert.
+                tracing::warn!(%error, %client, "TLS handshake failed");
+                return;
+            }
+            Err(_) => {
+                tracing::debug!(%client, "no TLS handshake in time");
+                return;
+            }
+        };
+        self.answer(stream).await;
+    }
+
+    async fn answer(self, stream: TlsStream<TcpStream>) {
+        let client = self.client;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let asked = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&asked);
+        let routes = ServiceBuilder::new()
+            .map_request(move |request| {
+                seen.store(true, Ordering::Relaxed);
+                request
+            })
+            .service(self.routes);
+        let builder = http(http2);
+        let serving =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        let mut serving = std::pin::pin!(serving);
+        let mut silence = std::pin::pin!(silence(&asked));
+        let mut draining = std::pin::pin!(self.drain.started());
+        let mut told = false;
+        loop {
+            tokio::select! {
+                served = serving.as_mut() => {
+                    if let Err(error) = served {
+                        tracing::debug!(error, %client, "connection ended early");
+                    }
+                    return;
+                }
+                () = silence.as_mut() => {
+                    tracing::debug!(%client, "no request in time");
+                    return;
+                }
+                () = draining.as_mut(), if !told => {
+                    told = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+/// Resolves if the client hasn't sent a request in time, and never if it has.
+/// (hyper bounds the time for a request's head, but not for HTTP/2's first frame.)
+async fn silence(asked: &AtomicBool) {
+    sleep(HEAD_TIMEOUT).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending().await
+    }
+}
+
+fn http(http2: bool) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    if http2 {
+        builder.http2_only()
+    } else {
+        builder.http1_only()
+    }
+}

@@ -1,0 +1,67 @@
+//! The annotation `netting.dev/status`: what was added to a pod, for people, for
+//! the second pass, and for taking it out again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    names::{self, SidecarMode},
+    pod::Pod,
+};
+
+/// What was added, in the words of the pod's own fields.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Status {
+    /// The version of Netting that added it.
+    pub(crate) version: String,
+    /// `native` or `classic`.
+    pub(crate) mode: String,
+    pub(crate) init_containers: Vec<String>,
+    pub(crate) containers: Vec<String>,
+    pub(crate) volumes: Vec<String>,
+    /// Annotations besides Netting's own.
+    pub(crate) annotations: Vec<String>,
+}
+
+impl Status {
+    /// The status of a pod that is injected by this build.
+    pub(crate) fn new(mode: SidecarMode) -> Self {
+        let (init, sidecar) = (names::INIT_CONTAINER, names::SIDECAR_CONTAINER);
+        let (init_containers, containers) = match mode {
+            SidecarMode::Native => (vec![init.to_owned(), sidecar.to_owned()], Vec::new()),
+            SidecarMode::Classic => (vec![init.to_owned()], vec![sidecar.to_owned()]),
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: mode.as_str().to_owned(),
+            init_containers,
+            containers,
+            ..Self::default()
+        }
+    }
+
+    /// As compact JSON.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a struct of strings is JSON")
+    }
+}
+
+/// Whether the pod's status annotation lists Netting's containers where they are.
+pub(crate) fn lists_containers_of(pod: &Pod<'_>) -> bool {
+    let status = pod
+        .annotation(names::STATUS)
+        .and_then(|text| serde_json::from_str::<Status>(text).ok());
+    let Some(status) = status else {
+        return false;
+    };
+    let in_place = |name: &str| {
+        let init = pod.init_containers().iter().any(|c| c.name() == name);
+        let listed = if init {
+            &status.init_containers
+        } else {
+            &status.containers
+        };
+        listed.iter().any(|listed| listed == name)
+    };
+    in_place(names::INIT_CONTAINER) && in_place(names::SIDECAR_CONTAINER)
+}

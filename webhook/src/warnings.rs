@@ -1,0 +1,92 @@
+//! What the author of a pod is told: the API server passes these on, and
+//! `kubectl` prints them.
+
+/// A pod that has more to be told about has one mistake, made often.
+const WARNINGS_MAX: usize = 8;
+/// So many characters of a value are repeated. Kubernetes asks for warnings of
+/// up to 120 characters, and cuts those over 256 (and 4096 for all together).
+const VALUE_CHARS_MAX: usize = 32;
+/// Label and annotation names have up to 63 characters after the prefix.
+const KEY_CHARS_MAX: usize = 75;
+
+/// Warnings in the order they arose, bounded in number and length.
+#[derive(Clone, Debug, Default)]
+pub struct Warnings {
+    lines: Vec<String>,
+    left_out: usize,
+}
+
+impl Warnings {
+    /// Adds a line that is not about a value.
+    pub fn push(&mut self, line: String) {
+        if self.lines.len() < WARNINGS_MAX {
+            self.lines.push(line);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// `netting.dev/skip-outbound-ports: "99999" is not a port; ignored`.
+    pub fn ignored(&mut self, key: &str, value: &str, why: &str) {
+        let key = clip(key, KEY_CHARS_MAX);
+        let value = clip(value, VALUE_CHARS_MAX);
+        self.push(format!("{key}: {value:?} {why}; ignored"));
+    }
+
+    /// `netting.dev/mtls: is not supported by this version; ignored`.
+    pub fn ignored_key(&mut self, key: &str, why: &str) {
+        let key = clip(key, KEY_CHARS_MAX);
+        self.push(format!("{key} {why}; ignored"));
+    }
+
+    /// The lines, the last of which says how many there were besides.
+    #[must_use]
+    pub fn into_lines(mut self) -> Vec<String> {
+        if self.left_out > 0 {
+            let left_out = self.left_out;
+            self.lines
+                .push(format!("netting: {left_out} more warnings"));
+        }
+        self.lines
+    }
+}
+
+fn clip(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_and_odd_values_stay_short_and_printable() {
+        let mut warnings = Warnings::default();
+        warnings.ignored("netting.dev/inject", "a\u{7}\nb", "is not known");
+        warnings.ignored("netting.dev/inject", &"ü".repeat(500), "is not known");
+        let lines = warnings.into_lines();
+        assert_eq!(
+            lines[0],
+            r#"netting.dev/inject: "a\u{7}\nb" is not known; ignored"#
+        );
+        assert!(lines[1].chars().count() <= 120, "{}", lines[1]);
+    }
+
+    #[test]
+    fn more_than_enough_warnings_are_counted_instead() {
+        let mut warnings = Warnings::default();
+        for item in 0..100 {
+            warnings.ignored(
+                "netting.dev/skip-outbound-ports",
+                &format!("x{item}"),
+                "is not a port",
+            );
+        }
+        let lines = warnings.into_lines();
+        assert_eq!(lines.len(), WARNINGS_MAX + 1);
+        assert_eq!(lines[WARNINGS_MAX], "netting: 92 more warnings");
+    }
+}

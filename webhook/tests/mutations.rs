@@ -1,0 +1,146 @@
+//! Recorded requests, damaged at random from a fixed seed: whatever arrives is
+//! refused as malformed or allowed, and a patch fits the pod that it is for.
+
+use std::{fs, path::Path};
+
+use clap::Parser as _;
+use fastrand::Rng;
+use netting_webhook::{Args, Decision, Options, review::Review};
+use serde_json::{Value, json};
+
+const SEED: u64 = 4150;
+const ROUNDS: usize = 150;
+
+fn bodies() -> Vec<Value> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/admission");
+    let entries = fs::read_dir(dir).expect("the fixtures are there");
+    let mut paths: Vec<_> = entries
+        .map(|entry| entry.expect("it is listed").path())
+        .collect();
+    paths.sort();
+    let read = |path| {
+        let text = fs::read(path).expect("a fixture can be read");
+        let mut file: Value = serde_json::from_slice(&text).expect("a fixture is JSON");
+        file["review"].take()
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn options() -> Options {
+    let args = Args::parse_from(["netting-webhook", "--pod-namespace=netting"]);
+    args.options().expect("the defaults agree with each other")
+}
+
+/// What the webhook promises about any body at all. Says whether it was a review.
+fn check(body: &[u8], options: &Options) -> bool {
+    let Ok(review) = Review::parse(body) else {
+        return false;
+    };
+    let verdict = review.decide(options);
+    if let Decision::Inject(patch) = &verdict.decision {
+        let mut pod = review.object().clone();
+        json_patch::patch(&mut pod, patch).expect("the patch fits its pod");
+    }
+    for warning in &verdict.warnings {
+        assert!(warning.chars().count() <= 200, "{warning}");
+        assert!(!warning.contains(|c: char| c.is_control()), "{warning:?}");
+    }
+    let answer = serde_json::to_value(review.answer(verdict)).expect("an answer is JSON");
+    assert_eq!(answer["response"]["allowed"], true);
+    true
+}
+
+#[test]
+fn arbitrary_bytes_are_refused_or_allowed() {
+    let mut random = Rng::with_seed(SEED);
+    let options = options();
+    for body in bodies() {
+        let original = serde_json::to_vec(&body).expect("a value is JSON");
+        for _ in 0..ROUNDS {
+            let mut bytes = original.clone();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..3) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => bytes.truncate(at.max(1)),
+                    _ => bytes.insert(at, random.u8(..)),
+                }
+            }
+            check(&bytes, &options);
+        }
+    }
+    for _ in 0..ROUNDS {
+        let mut noise = vec![0; random.usize(..4096)];
+        random.fill(&mut noise);
+        assert!(!check(&noise, &options), "noise is no review");
+    }
+}
+
+#[test]
+fn arbitrary_json_in_the_place_of_anything_is_refused_or_allowed() {
+    let mut random = Rng::with_seed(SEED);
+    let options = options();
+    let mut reviews = 0;
+    for body in bodies() {
+        for _ in 0..ROUNDS {
+            let mut body = body.clone();
+            for _ in 0..random.usize(1..4) {
+                let anywhere = random.u8(..3) == 0;
+                let part = if anywhere { "" } else { "/request/object" };
+                if let Some(part) = body.pointer_mut(part) {
+                    damage(part, &mut random);
+                }
+            }
+            let bytes = serde_json::to_vec(&body).expect("a value is JSON");
+            reviews += usize::from(check(&bytes, &options));
+        }
+    }
+    assert!(reviews > 1000, "most of them still are reviews: {reviews}");
+}
+
+/// Walks down at random and puts something else there.
+fn damage(place: &mut Value, random: &mut Rng) {
+    let deeper = random.u8(..8) > 0;
+    let below = match place {
+        Value::Object(object) if deeper && !object.is_empty() => {
+            let nth = random.usize(..object.len());
+            object.values_mut().nth(nth)
+        }
+        Value::Array(list) if deeper && !list.is_empty() => {
+            let nth = random.usize(..list.len());
+            list.get_mut(nth)
+        }
+        _ => None,
+    };
+    match below {
+        Some(below) => damage(below, random),
+        None => *place = anything(random),
+    }
+}
+
+fn anything(random: &mut Rng) -> Value {
+    match random.u8(..16) {
+        0 => json!(null),
+        1 => json!({}),
+        2 => json!([]),
+        3 => json!([null]),
+        4 => json!([{}]),
+        5 => json!(true),
+        6 => json!(random.i64(..)),
+        7 => json!(-1.5e300),
+        8 => json!("netting-sidecar"),
+        9 => json!([{"name": "netting-init"}]),
+        10 => {
+            json!({"netting.dev/skip-inbound-ports": "0,-,1-2-3,\u{0}", "netting.dev/inject": "\n"})
+        }
+        11 => {
+            json!({"netting.dev/status": "[]", "netting.dev/drain-timeout": "9999999999999999999999s"})
+        }
+        12 => {
+            json!({"netting.dev/proxy-cpu-limit": "1e-99999", "netting.dev/proxy-cpu-request": ".".repeat(99)})
+        }
+        13 => json!({"runAsUser": u64::MAX, "limits": {"cpu": "0"}, "requests": {"cpu": 1}}),
+        14 => json!("ü~/".repeat(random.usize(..200))),
+        _ => json!({"name": null, "ports": [{"containerPort": 15001}]}),
+    }
+}
