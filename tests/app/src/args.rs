@@ -16,7 +16,7 @@ use crate::tcp_send::TcpSendArgs;
 /// Flags that say so take their default from an environment variable. Durations are written with
 /// their unit: 250ms, 10s, 5m, 1h; 0 needs none.
 #[derive(Debug, Parser)]
-#[command(name = "netting-test-app", version, max_term_width = 100)]
+#[command(name = "netting-test-app", version)]
 pub struct Args {
     /// What to be.
     #[command(subcommand)]

@@ -24,12 +24,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::client::target::HttpUrl;
 use crate::duration::{parse_duration, sleep_or_forever};
 use crate::journal;
-use crate::load::pace::{Pace, Rate};
+use crate::load::pace::Rate;
 use crate::load::recorder::Recorder;
 use crate::load::sender::Sender;
 use crate::pod::Pod;
@@ -135,11 +135,10 @@ async fn drive(args: LoadArgs, listener: TcpListener, mut terminate: Terminate) 
 
 /// Starts a request whenever one is due; never returns.
 async fn send_all(args: LoadArgs, books: &Books, requests: &mut JoinSet<()>) {
-    let pace = Pace::new(Instant::now(), args.rate);
+    let mut pace = pace::keep(args.rate);
     let places = Arc::new(Semaphore::new(args.concurrency as usize));
     let sender = Arc::new(Sender::new(args, books.clone()));
-    for due in pace {
-        tokio::time::sleep_until(due).await;
+    while let Some(due) = pace.recv().await {
         while requests.try_join_next().is_some() {}
         let place = match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => place,

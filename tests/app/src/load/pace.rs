@@ -1,12 +1,16 @@
 //! When each request is due.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
+use tokio::sync::mpsc;
 
 /// Requests a second at most: beyond, the clock's own grain would set the rate.
 const RATE_MAX: u32 = 100_000;
+
+/// Due times that wait to be taken; beyond, the pacing thread waits, and catches up afterwards.
+const DUE_QUEUE_CAPACITY: usize = 64;
 
 /// Requests a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +35,14 @@ impl FromStr for Rate {
 
 /// The due times, without end. They depend on the start alone, so a late request delays none.
 #[derive(Debug)]
-pub(super) struct Pace {
+struct Pace {
     start: Instant,
     rate: u32,
     next: u64,
 }
 
 impl Pace {
-    pub(super) fn new(start: Instant, Rate(rate): Rate) -> Self {
+    fn new(start: Instant, Rate(rate): Rate) -> Self {
         Self {
             start,
             rate,
@@ -57,6 +61,23 @@ impl Iterator for Pace {
         let nanoseconds = within * 1_000_000_000 / rate;
         Some(self.start + Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds))
     }
+}
+
+/// Sends each due time when it has come, from now on until the receiver is dropped.
+///
+/// A thread of its own keeps the time, since tokio's timers are a millisecond coarse, which is
+/// longer than the requests that are to be measured.
+pub(super) fn keep(rate: Rate) -> mpsc::Receiver<Instant> {
+    let (sender, receiver) = mpsc::channel(DUE_QUEUE_CAPACITY);
+    thread::spawn(move || {
+        for due in Pace::new(Instant::now(), rate) {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if sender.blocking_send(due).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 #[cfg(test)]
