@@ -16,7 +16,7 @@ use crate::duration::parse_duration;
 /// Flags of `fetch`.
 #[derive(Debug, clap::Args)]
 pub struct FetchArgs {
-    /// What to fetch, such as http://echo.demo:8080/ or http://[fd00::7]:8080/stats
+    /// What to fetch, such as `http://echo.demo:8080/` or `http://[fd00::7]:8080/stats`
     pub url: HttpUrl,
 
     /// The method, such as PUT for /healthz?ready=false

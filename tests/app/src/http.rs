@@ -1,6 +1,6 @@
 //! HTTP/1.1 server that answers with what it saw.
 //!
-//! [`action`] decides what a request asks for, without doing any of it; this file does it.
+//! `action` decides what a request asks for, without doing any of it; this file does it.
 
 mod action;
 mod body;

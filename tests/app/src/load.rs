@@ -3,10 +3,10 @@
 //! The load is open-loop: each request has its due time, and its latency counts from then, so that
 //! a server's pause shows in full instead of hiding the requests that would have met it.
 //!
-//! - [`pace`]: when each request is due
-//! - [`sender`]: one request, its connection and its retries
-//! - [`recorder`], [`histogram`]: the books, without clock or sockets
-//! - [`stats`]: the books over HTTP
+//! - `pace`: when each request is due
+//! - `sender`: one request, its connection and its retries
+//! - `recorder`, `histogram`: the books, without clock or sockets
+//! - `stats`: the books over HTTP
 
 mod histogram;
 mod pace;
@@ -39,7 +39,7 @@ use crate::terminate::Terminate;
 /// Flags of `load`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoadArgs {
-    /// What to GET, such as http://echo.demo:8080/
+    /// What to GET, such as `http://echo.demo:8080/`
     #[arg(long, env = "NETTING_APP_URL")]
     pub url: HttpUrl,
 

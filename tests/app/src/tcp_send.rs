@@ -17,7 +17,7 @@ use crate::duration::parse_duration;
 /// Flags of `tcp-send`.
 #[derive(Debug, clap::Args)]
 pub struct TcpSendArgs {
-    /// Whom to send to, such as echo.demo:9000 or [fd00::7]:9000
+    /// Whom to send to, such as `echo.demo:9000` or `[fd00::7]:9000`
     #[arg(value_name = "HOST:PORT")]
     pub target: Target,
 
