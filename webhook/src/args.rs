@@ -115,7 +115,8 @@ pub struct Args {
     #[arg(long, env = "NETTING_PROXY_MEMORY_LIMIT", value_name = "QUANTITY")]
     pub proxy_memory_limit: Option<Quantity>,
 
-    /// How long requests in flight may take to finish after SIGTERM
+    /// How long the webhook may take to finish after SIGTERM. For the first 3 seconds of it
+    /// it still accepts requests, until nobody sends it any
     #[arg(long, env = "NETTING_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
 

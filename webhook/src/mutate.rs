@@ -190,3 +190,15 @@ fn guarded(decide: impl FnOnce() -> Verdict) -> Result<Verdict, Panicked> {
     // Unwind safe: what it borrows is read only, and what it made is gone.
     catch_unwind(AssertUnwindSafe(decide)).map_err(|_| Panicked)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::SkipReason;
+
+    #[test]
+    fn a_panic_over_a_pod_is_a_fault_of_ours_and_not_the_end() {
+        assert!(guarded(|| panic!("over a pod")).is_err());
+        assert!(guarded(|| Verdict::skip(SkipReason::HostNetwork)).is_ok());
+    }
+}

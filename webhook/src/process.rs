@@ -41,14 +41,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (tls, ca) = certificate(&args)?;
     let listener = listen(args.https_port).await?;
     let routes = Mutate::router(options, admissions);
-    let server = tokio::spawn(server::serve(listener, tls, routes, drain.clone()));
+    drain.spawn(server::serve(listener, tls, routes, drain.clone()));
     if let Some(ca) = ca {
         keep_trusted(&args, ca, &readiness).await?;
     }
     tracing::info!(port = args.https_port, image = args.image, "serving");
 
     shutdown.run(&drain, args.drain_timeout).await;
-    server.await.context("the server panicked")
+    Ok(())
 }
 
 /// Both families where the kernel has both: Kubernetes may ask by either.

@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,8 +24,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
-use tracing::Instrument as _;
 
 /// An API server needs one or two; a cluster has a few of them.
 const CONNECTIONS_MAX: usize = 512;
@@ -38,13 +39,22 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// may take to say so. The API server keeps its connection open between requests.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connections are still accepted once the drain has started: until every
+/// node's kube-proxy has heard that this replica is not ready any more. A request
+/// that is turned away meanwhile would be a pod that isn't injected.
+pub const LINGER: Duration = Duration::from_secs(3);
 /// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Serves until the drain starts; requests in flight are answered. A connection's
-/// error ends that connection only.
+/// Serves until [`LINGER`] after the drain starts, then answers what is in flight.
+/// A connection's error ends that connection only.
 pub async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router, drain: Drain) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let closing = CancellationToken::new();
+    let mut lingered = pin!(async {
+        drain.started().await;
+        sleep(LINGER).await;
+    });
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -53,7 +63,7 @@ pub async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router, drai
         };
         let (accepted, place) = tokio::select! {
             biased;
-            () = drain.started() => return,
+            () = lingered.as_mut() => break,
             accepted = accepted => accepted,
         };
         let (stream, client) = match accepted {
@@ -68,21 +78,22 @@ pub async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router, drai
             client,
             tls: tls.clone(),
             routes: routes.clone(),
-            drain: drain.clone(),
+            closing: closing.clone(),
         };
-        let served = async move {
+        drain.spawn(async move {
             connection.serve(stream).await;
             drop(place);
-        };
-        drain.spawn(served.instrument(tracing::debug_span!("connection", %client)));
+        });
     }
+    closing.cancel();
 }
 
 struct Connection {
     client: SocketAddr,
     tls: TlsAcceptor,
     routes: Router,
-    drain: Drain,
+    /// Cancelled once nothing more is to be asked.
+    closing: CancellationToken,
 }
 
 impl Connection {
@@ -91,7 +102,7 @@ impl Connection {
         let handshake = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(stream));
         let handshake = tokio::select! {
             handshake = handshake => handshake,
-            () = self.drain.started() => return,
+            () = self.closing.cancelled() => return,
         };
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
@@ -123,9 +134,8 @@ impl Connection {
         let builder = http(http2);
         let serving =
             builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-        let mut serving = std::pin::pin!(serving);
-        let mut silence = std::pin::pin!(silence(&asked));
-        let mut draining = std::pin::pin!(self.drain.started());
+        let mut serving = pin!(serving);
+        let mut silence = pin!(silence(&asked));
         let mut told = false;
         loop {
             tokio::select! {
@@ -139,7 +149,7 @@ impl Connection {
                     tracing::debug!(%client, "no request in time");
                     return;
                 }
-                () = draining.as_mut(), if !told => {
+                () = self.closing.cancelled(), if !told => {
                     told = true;
                     serving.as_mut().graceful_shutdown();
                 }

@@ -1,0 +1,154 @@
+//! What is injected, parsed by those who will get it: the init container's and the
+//! sidecar's own parsers, so that they and the webhook cannot drift apart.
+
+use clap::Parser as _;
+use json_patch::Patch;
+use netting_iptables_init::{Family, render};
+use netting_webhook::{Args, Decision, decide, names};
+use serde_json::{Value, json};
+
+/// The container of that name, of a pod with these annotations once it is injected.
+fn injected(annotations: Value, container: &str) -> Value {
+    let mut pod = json!({
+        "metadata": {"annotations": annotations},
+        "spec": {"containers": [{"name": "app"}], "terminationGracePeriodSeconds": 90},
+    });
+    let args = Args::parse_from([
+        "netting-webhook",
+        "--catalog=netting-catalog.netting.svc:15010",
+    ]);
+    let options = args.options().expect("the defaults agree with each other");
+    let verdict = decide(&pod, "shop", &options);
+    assert!(verdict.warnings.is_empty(), "{:?}", verdict.warnings);
+    let Decision::Inject(Patch(operations)) = verdict.decision else {
+        panic!("nothing keeps this pod from being injected");
+    };
+    json_patch::patch(&mut pod, &operations).expect("the patch fits");
+    let containers = pod["spec"]["initContainers"]
+        .as_array()
+        .expect("there are some now");
+    let found = containers.iter().find(|c| c["name"] == container);
+    found.expect("it is injected").clone()
+}
+
+/// The container's command line.
+fn command(container: &Value) -> Vec<String> {
+    ["command", "args"]
+        .iter()
+        .filter_map(|part| container[part].as_array())
+        .flatten()
+        .map(|word| word.as_str().expect("words are strings").to_owned())
+        .collect()
+}
+
+/// The container's variables as flags: a parser takes both alike, and the test's
+/// own environment stays out of it.
+fn environment_as_flags(container: &Value) -> Vec<String> {
+    let variables = container["env"].as_array().expect("there are variables");
+    let flag = |variable: &Value| {
+        let name = variable["name"].as_str().expect("a variable has a name");
+        let flag = name
+            .strip_prefix("NETTING_")?
+            .to_lowercase()
+            .replace('_', "-");
+        let value = variable["value"].as_str().unwrap_or("from-a-field");
+        Some(format!("--{flag}={value}"))
+    };
+    variables.iter().filter_map(flag).collect()
+}
+
+fn iptables_options(annotations: Value) -> netting_iptables_init::Options {
+    let container = injected(annotations, names::INIT_CONTAINER);
+    let args = netting_iptables_init::Args::try_parse_from(command(&container))
+        .expect("the init container takes its arguments");
+    (&args)
+        .try_into()
+        .expect("the init container takes their values")
+}
+
+#[test]
+fn the_init_container_takes_every_list() {
+    let options = iptables_options(json!({
+        "netting.dev/skip-inbound-ports": "22, 8000-8010",
+        "netting.dev/skip-outbound-ports": "3306",
+        "netting.dev/skip-inbound-cidrs": "10.9.8.7/16,fd00::1",
+        "netting.dev/skip-outbound-cidrs": "169.254.169.254",
+    }));
+    let rules = render(&options, Family::V4);
+    for part in [
+        "22",
+        "8000:8010",
+        "3306",
+        "10.9.0.0/16",
+        "169.254.169.254/32",
+    ] {
+        assert!(rules.contains(part), "{part} is not in\n{rules}");
+    }
+    let rules = render(&options, Family::V6);
+    assert!(rules.contains("fd00::1/128"), "{rules}");
+}
+
+#[test]
+fn the_init_container_knows_our_ports_and_uid_without_being_told() {
+    let rules = render(&iptables_options(json!({})), Family::V4);
+    for number in [
+        names::OUTBOUND_PORT.to_string(),
+        names::INBOUND_PORT.to_string(),
+        names::ADMIN_PORT.to_string(),
+        names::SIDECAR_UID.to_string(),
+    ] {
+        assert!(rules.contains(&number), "{number} is not in\n{rules}");
+    }
+}
+
+#[test]
+fn the_longest_lists_are_taken_too() {
+    let ports: Vec<_> = (1..=64).map(|port| (port * 7).to_string()).collect();
+    let cidrs: Vec<_> = (1..=64).map(|net| format!("10.{net}.0.0/16")).collect();
+    let options = iptables_options(json!({
+        "netting.dev/skip-inbound-ports": ports.join(","),
+        "netting.dev/skip-outbound-cidrs": cidrs.join(","),
+    }));
+    let rules = render(&options, Family::V4);
+    assert!(rules.contains("448"), "{rules}");
+    assert!(rules.contains("10.64.0.0/16"), "{rules}");
+}
+
+fn sidecar_args(annotations: Value) -> netting_sidecar::Args {
+    let container = injected(annotations, names::SIDECAR_CONTAINER);
+    let words = command(&container);
+    netting_sidecar::Args::try_parse_from([words, environment_as_flags(&container)].concat())
+        .expect("the sidecar takes its environment")
+}
+
+#[test]
+fn the_sidecar_takes_its_environment() {
+    let args = sidecar_args(json!({}));
+    assert_eq!(
+        args.catalog.to_string(),
+        "netting-catalog.netting.svc:15010"
+    );
+    assert_eq!(args.log, "info");
+    assert_eq!(args.drain_timeout.as_secs(), 88);
+    assert_eq!(args.pod_name, "from-a-field");
+    assert_eq!(args.pod_namespace, "from-a-field");
+    assert_eq!(args.node_name, "from-a-field");
+    let ports = [args.outbound_port, args.inbound_port, args.admin_port];
+    assert_eq!(
+        ports,
+        [names::OUTBOUND_PORT, names::INBOUND_PORT, names::ADMIN_PORT]
+    );
+}
+
+#[test]
+fn the_sidecar_takes_what_annotations_ask_for() {
+    for timeout in ["0s", "1500ms", "1m5s", "90s"] {
+        let args = sidecar_args(json!({
+            "netting.dev/drain-timeout": timeout,
+            "netting.dev/log-level": "warn,netting_sidecar::relay=trace",
+        }));
+        let expected = humantime::parse_duration(timeout).expect("it is a duration");
+        assert_eq!(args.drain_timeout, expected);
+        assert_eq!(args.log, "warn,netting_sidecar::relay=trace");
+    }
+}
