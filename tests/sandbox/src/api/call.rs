@@ -1,0 +1,331 @@
+//! One request: what it is aimed at, and what it carries.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header, request::Parts};
+use serde_json::Value;
+
+use super::{
+    access::{User, rbac::Action},
+    fields::Author,
+    format::Format,
+    resources::{self, Resource},
+    status::Status,
+    store::Key,
+};
+
+/// What a path names: a collection, an object, or something below one.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) resource: &'static Resource,
+    /// "" for cluster-scoped resources and for a collection across all namespaces.
+    pub(crate) namespace: String,
+    /// "" for a collection.
+    pub(crate) name: String,
+    /// "" for the object itself.
+    pub(crate) subresource: String,
+    /// What follows the subresource, with its leading slash.
+    pub(crate) rest: String,
+}
+
+/// A request by somebody whose credentials were checked.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    pub(crate) query: Query,
+    pub(crate) user: User,
+    pub(crate) content_type: String,
+    pub(crate) format: Format,
+    /// `User-Agent` up to the slash: the default of `fieldManager`.
+    pub(crate) agent: String,
+    pub(crate) body: Bytes,
+    /// Sent back as `Warning` headers (RFC 9111 section 5.5).
+    pub(crate) warnings: parking_lot::Mutex<Vec<String>>,
+}
+
+/// The decoded query string.
+#[derive(Debug, Default)]
+pub(crate) struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Decodes the query of `uri`.
+    pub(crate) fn parse(uri: &http::Uri) -> Result<Self, Status> {
+        axum::extract::Query::try_from_uri(uri)
+            .map(|axum::extract::Query(pairs)| Self(pairs))
+            .map_err(|error| Status::bad_request(format!("unreadable query string: {error}")))
+    }
+
+    /// The first value of `key`, or "".
+    pub(crate) fn get(&self, key: &str) -> &str {
+        self.0
+            .iter()
+            .find(|(name, _)| name == key)
+            .map_or("", |(_, value)| value)
+    }
+
+    /// Whether `key` is set to something true.
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.0.iter().any(|(name, value)| {
+            name == key && matches!(value.as_str(), "" | "1" | "true" | "True")
+        })
+    }
+
+    /// `key` as a number, if it is given.
+    pub(crate) fn number<N: std::str::FromStr>(&self, key: &str) -> Result<Option<N>, Status> {
+        match self.get(key) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                Status::bad_request(format!("query parameter {key}: \"{text}\" is not a number"))
+            }),
+        }
+    }
+}
+
+impl Target {
+    /// Parses `/api/v1/…` and `/apis/<group>/<version>/…`; `None` if no resource is served there.
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let (group, version, rest) = match segments.as_slice() {
+            ["api", version, rest @ ..] => ("", *version, rest),
+            ["apis", group, version, rest @ ..] => (*group, *version, rest),
+            _ => return None,
+        };
+        let (namespace, rest) = match rest {
+            // `namespaces/<name>/status` is a namespace's own status, not a resource in it.
+            ["namespaces", namespace, plural, ..]
+                if resources::find(group, version, plural).is_some() =>
+            {
+                (*namespace, &rest[2..])
+            }
+            _ => ("", rest),
+        };
+        let (plural, rest) = rest.split_first()?;
+        let resource = resources::find(group, version, plural)?;
+        let (name, rest) = rest.split_first().unwrap_or((&"", &[]));
+        let (subresource, rest) = rest.split_first().unwrap_or((&"", &[]));
+        let known = subresource.is_empty()
+            || resource
+                .subresources
+                .iter()
+                .any(|one| one.name == *subresource);
+        let placed = resource.namespaced || namespace.is_empty();
+        let has_namespace = name.is_empty() || !resource.namespaced || !namespace.is_empty();
+        let takes_rest = *subresource == "proxy" || rest.is_empty();
+        (known && placed && has_namespace && takes_rest).then(|| Self {
+            resource,
+            namespace: namespace.to_owned(),
+            name: unescaped(name),
+            subresource: (*subresource).to_owned(),
+            rest: rest.iter().map(|segment| format!("/{segment}")).collect(),
+        })
+    }
+
+    /// Where the object is kept.
+    pub(crate) fn key(&self) -> Key {
+        Key::new(self.resource, &self.namespace, &self.name)
+    }
+
+    /// The namespace to list, `None` for all.
+    pub(crate) fn scope(&self) -> Option<&str> {
+        (!self.namespace.is_empty()).then_some(self.namespace.as_str())
+    }
+}
+
+impl Call {
+    /// A request with its body read.
+    pub(crate) fn new(
+        parts: &Parts,
+        target: Target,
+        query: Query,
+        user: User,
+        body: Bytes,
+    ) -> Self {
+        let agent = text(&parts.headers, &header::USER_AGENT);
+        let agent = agent.split(['/', ' ']).next().unwrap_or("");
+        Self {
+            method: parts.method.clone(),
+            target,
+            query,
+            user,
+            content_type: text(&parts.headers, &header::CONTENT_TYPE).to_owned(),
+            format: Format::parse(text(&parts.headers, &header::ACCEPT)),
+            agent: if agent.is_empty() { "unknown" } else { agent }.to_owned(),
+            body,
+            warnings: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// What the request does, in RBAC's words.
+    pub(crate) fn verb(&self) -> &'static str {
+        let named = !self.target.name.is_empty();
+        match self.method {
+            Method::GET | Method::HEAD if named => "get",
+            Method::GET | Method::HEAD if self.query.flag("watch") => "watch",
+            Method::GET | Method::HEAD => "list",
+            Method::POST => "create",
+            Method::PUT => "update",
+            Method::PATCH => "patch",
+            Method::DELETE if named => "delete",
+            _ => "deletecollection",
+        }
+    }
+
+    /// What has to be allowed.
+    pub(crate) fn action(&self) -> Action<'_> {
+        Action {
+            verb: self.verb(),
+            group: self.target.resource.group,
+            resource: self.target.resource.plural,
+            subresource: &self.target.subresource,
+            namespace: &self.target.namespace,
+            name: &self.target.name,
+        }
+    }
+
+    /// Who the fields that are written belong to; `api_version` is that of what is written.
+    pub(crate) fn author<'a>(&'a self, api_version: &'a str) -> Author<'a> {
+        let manager = match self.query.get("fieldManager") {
+            "" => &self.agent,
+            given => given,
+        };
+        Author {
+            manager,
+            subresource: &self.target.subresource,
+            api_version,
+            has_status: self.target.resource.has_status(),
+        }
+    }
+
+    /// Whether nothing is to be stored.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.query.get("dryRun") == "All"
+    }
+
+    /// The body, in JSON or, if the content type says so, in YAML.
+    pub(crate) fn decode(&self) -> Result<Value, Status> {
+        let what = format!(
+            "{} in version \"{}\"",
+            self.target.resource.kind, self.target.resource.version
+        );
+        let refuse = |error: String| {
+            Status::bad_request(format!(
+                "{what} cannot be handled as a {}: {error}",
+                self.target.resource.kind
+            ))
+        };
+        let kind = self.content_type.split(';').next().unwrap_or("").trim();
+        match kind {
+            "" | "*/*" | "application/json" => {
+                serde_json::from_slice(&self.body).map_err(|error| refuse(error.to_string()))
+            }
+            "application/yaml" | "application/apply-patch+yaml" => {
+                let text =
+                    std::str::from_utf8(&self.body).map_err(|error| refuse(error.to_string()))?;
+                serde_saphyr::from_str(text).map_err(|error| refuse(error.to_string()))
+            }
+            patch if patch.ends_with("+json") => serde_json::from_slice(&self.body)
+                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}"))),
+            _ => Err(Status::unsupported_media_type(
+                "application/json, application/yaml",
+            )),
+        }
+    }
+
+    /// Adds a `Warning` to the answer.
+    pub(crate) fn warn(&self, warning: impl Into<String>) {
+        self.warnings.lock().push(warning.into());
+    }
+}
+
+/// A path segment with its percent escapes (RFC 3986 section 2.1) undone; broken ones stay.
+fn unescaped(segment: &str) -> String {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let code = tail
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|hex| std::str::from_utf8(hex).ok());
+        if let Some(byte) = code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| segment.to_owned())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_paths_that_name_nothing_served() {
+        for path in [
+            "/",
+            "/api",
+            "/api/v1",
+            "/api/v2/pods",
+            "/api/v1/gadgets",
+            "/apis/apps/v1/namespaces/shop/pods",
+            "/api/v1/pods/x",
+            "/api/v1/namespaces/shop/pods/x/shell",
+            "/api/v1/namespaces/shop/nodes/x",
+            "/api/v1/namespaces/shop/pods/x/log/more",
+        ] {
+            assert!(Target::parse(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_name_collections_objects_and_subresources() {
+        for (path, expected) in [
+            ("/api/v1/pods", ("pods", "", "", "", "")),
+            ("/api/v1/namespaces", ("namespaces", "", "", "", "")),
+            (
+                "/api/v1/namespaces/shop",
+                ("namespaces", "", "shop", "", ""),
+            ),
+            (
+                "/api/v1/namespaces/shop/status",
+                ("namespaces", "", "shop", "status", ""),
+            ),
+            ("/api/v1/namespaces/shop/pods", ("pods", "shop", "", "", "")),
+            (
+                "/api/v1/namespaces/shop/pods/a%3Ab%zz",
+                ("pods", "shop", "a:b%zz", "", ""),
+            ),
+            (
+                "/api/v1/namespaces/shop/pods/x/log",
+                ("pods", "shop", "x", "log", ""),
+            ),
+            (
+                "/api/v1/namespaces/shop/pods/x:80/proxy/a/b",
+                ("pods", "shop", "x:80", "proxy", "/a/b"),
+            ),
+            (
+                "/apis/apps/v1/namespaces/shop/deployments/d/scale",
+                ("deployments", "shop", "d", "scale", ""),
+            ),
+        ] {
+            let target = Target::parse(path).expect(path);
+            let found = (
+                target.resource.plural,
+                &*target.namespace,
+                &*target.name,
+                &*target.subresource,
+                &*target.rest,
+            );
+            assert_eq!(found, expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What can be done below a pod's path: bind, evict, read logs, proxy. And `scale`, below workloads.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+
+use super::{
+    Cluster,
+    call::Call,
+    delete,
+    object::{Object as _, now},
+    outgoing::{self, Security},
+    patch::{self, PatchKind},
+    reply::{self, Body},
+    resources,
+    status::Status,
+    store::Key,
+    write::{self, Wish},
+};
+
+/// POST to `binding`: the scheduler's decision.
+pub(crate) async fn bind(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
+    let binding = call.decode()?;
+    let node = binding.text("/target/name").to_owned();
+    if node.is_empty() {
+        return Err(Status::bad_request(
+            "Binding: target.name: Required value: the node to bind to",
+        ));
+    }
+    let place = cluster
+        .store
+        .get(&Key::new(resources::core("nodes"), "", &node));
+    let key = call.target.key();
+    loop {
+        let old = cluster
+            .store
+            .get(&key)
+            .ok_or_else(|| Status::not_found(key.resource, &key.name))?;
+        let refuse = |why: &str| Err(Status::conflict(key.resource, &key.name, why));
+        if old.is_terminating() {
+            return refuse(&format!(
+                "pod {} is being deleted, cannot be assigned to a host",
+                key.name
+            ));
+        }
+        if !old.text("/spec/nodeName").is_empty() {
+            return refuse(&format!(
+                "pod {} is already assigned to node \"{}\"",
+                key.name,
+                old.text("/spec/nodeName")
+            ));
+        }
+        let mut pod = Value::clone(&old);
+        pod.set("/spec/nodeName", node.as_str());
+        pod.set(
+            "/status/conditions",
+            json!([{"type": "PodScheduled", "status": "True",
+            "lastProbeTime": null, "lastTransitionTime": now()}]),
+        );
+        // The pod learns where it runs: labels that the downward API can show.
+        for label in ["region", "zone"] {
+            let label = format!("/metadata/labels/topology.kubernetes.io~1{label}");
+            if let Some(value) = place.as_ref().and_then(|node| node.pointer(&label)) {
+                pod.default_to(&label, value.clone());
+            }
+        }
+        if cluster.store.replace(&key, old.revision(), pod).is_ok() {
+            return Ok(reply::success());
+        }
+    }
+}
+
+/// POST to `eviction`.
+pub(crate) fn evict(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
+    delete::evict(cluster, call).map(|()| reply::success())
+}
+
+/// GET of `log`: asks the kubelet of the pod's node, as it writes.
+pub(crate) async fn log(cluster: &Cluster, call: &Call) -> Result<Response<Body>, Status> {
+    let pod = pod(cluster, call, &call.target.name)?;
+    let container = container(call, &pod)?;
+    let node_name = pod.text("/spec/nodeName");
+    if node_name.is_empty() {
+        return Err(Status::bad_request(format!(
+            "pod {} does not have a host assigned",
+            pod.name()
+        )));
+    }
+    let nodes = resources::core("nodes");
+    let node = cluster
+        .store
+        .get(&Key::new(nodes, "", node_name))
+        .ok_or_else(|| Status::not_found(nodes, node_name))?;
+    let addresses = node.items("/status/addresses").iter();
+    let host = addresses
+        .filter(|one| one["type"] == "InternalIP")
+        .map(|one| one.text("/address"))
+        .next();
+    let port = node
+        .pointer("/status/daemonEndpoints/kubeletEndpoint/Port")
+        .and_then(Value::as_u64);
+    let (Some(host), Some(port)) = (host, port.and_then(|port| u16::try_from(port).ok())) else {
+        return Err(Status::unreachable(format!(
+            "node {node_name} does not say where its kubelet listens"
+        )));
+    };
+    let kept = [
+        "follow",
+        "previous",
+        "sinceSeconds",
+        "sinceTime",
+        "tailLines",
+        "timestamps",
+        "limitBytes",
+    ];
+    let query: Vec<String> = kept
+        .iter()
+        .map(|key| (key, call.query.get(key)))
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| format!("{key}={}", value.replace('+', "%2B")))
+        .collect();
+    let path = format!(
+        "/containerLogs/{}/{}/{container}?{}",
+        pod.namespace(),
+        pod.name(),
+        query.join("&")
+    );
+    let addr = outgoing::resolve(host, port)
+        .await
+        .map_err(|error| Status::unreachable(error.to_string()))?;
+    let security = Security::Unverified {
+        name: host.to_owned(),
+    };
+    let response = relay(addr, security, &path).await?;
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    // What a kubelet refuses it refuses in plain text.
+    let code = response.status().as_u16();
+    let text = response
+        .into_body()
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    let reason = if code == 404 {
+        "NotFound"
+    } else {
+        "BadRequest"
+    };
+    Err(Status::new(
+        code,
+        reason,
+        String::from_utf8_lossy(&text).trim().to_owned(),
+    ))
+}
+
+/// The container to read: the one asked for, or the only one, or the annotated default.
+fn container(call: &Call, pod: &Value) -> Result<String, Status> {
+    let names = |kind: &str| -> Vec<String> {
+        pod.items(kind)
+            .iter()
+            .map(|container| container.text("/name").to_owned())
+            .collect()
+    };
+    let (own, init) = (names("/spec/containers"), names("/spec/initContainers"));
+    let asked = call.query.get("container");
+    if !asked.is_empty() {
+        if own.iter().chain(&init).any(|name| name == asked) {
+            return Ok(asked.to_owned());
+        }
+        return Err(Status::bad_request(format!(
+            "container {asked} is not valid for pod {}",
+            pod.name()
+        )));
+    }
+    if let [only] = own.as_slice() {
+        return Ok(only.clone());
+    }
+    let mut message = format!(
+        "a container name must be specified for pod {}, choose one of: [{}]",
+        pod.name(),
+        own.join(" ")
+    );
+    if !init.is_empty() {
+        message += &format!(" or one of the init containers: [{}]", init.join(" "));
+    }
+    Err(Status::bad_request(message))
+}
+
+/// GET below `proxy`: asks the pod itself. The name may end in `:port`.
+pub(crate) async fn proxy(
+    cluster: &Cluster,
+    call: &Call,
+    query: Option<&str>,
+) -> Result<Response<Body>, Status> {
+    let (name, port) = call
+        .target
+        .name
+        .split_once(':')
+        .unwrap_or((&call.target.name, ""));
+    let pod = pod(cluster, call, name)?;
+    let address: IpAddr = pod.text("/status/podIP").parse().map_err(|_| {
+        Status::unreachable(format!("address not allowed: pod {name} has no IP yet"))
+    })?;
+    let mut ports = pod
+        .items("/spec/containers")
+        .iter()
+        .flat_map(|container| container.items("/ports"));
+    let port = match port {
+        "" => ports
+            .next()
+            .and_then(|port| port["containerPort"].as_u64())
+            .unwrap_or(80),
+        given => match given.parse() {
+            Ok(number) => number,
+            Err(_) => ports
+                .find(|port| port["name"] == given)
+                .and_then(|port| port["containerPort"].as_u64())
+                .ok_or_else(|| Status::bad_request(format!("no port \"{given}\" in pod {name}")))?,
+        },
+    };
+    let port =
+        u16::try_from(port).map_err(|_| Status::bad_request(format!("{port} is no port")))?;
+    let rest = if call.target.rest.is_empty() {
+        "/"
+    } else {
+        &call.target.rest
+    };
+    let path = query.map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"));
+    relay(SocketAddr::new(address, port), Security::Plain, &path).await
+}
+
+/// PUT and PATCH of `scale`, and GET with neither.
+pub(crate) async fn scale(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
+    let body = if call.body.is_empty() {
+        Value::Null
+    } else {
+        call.decode()?
+    };
+    let object = if call.verb() == "get" {
+        let key = call.target.key();
+        let object = cluster
+            .store
+            .get(&key)
+            .ok_or_else(|| Status::not_found(key.resource, &key.name))?;
+        Value::clone(&object)
+    } else {
+        let patching = (call.verb() == "patch")
+            .then(|| PatchKind::parse(&call.content_type))
+            .transpose()?;
+        write::write(cluster, call, |old| {
+            let scale = match patching {
+                Some(how) => patch::apply(how, "Scale", &scale_of(old), &body)?,
+                None => body.clone(),
+            };
+            let mut new = old.clone();
+            new.set(
+                "/spec/replicas",
+                scale["spec"]["replicas"].as_i64().unwrap_or(0),
+            );
+            new.set("/metadata/resourceVersion", scale.revision());
+            Ok(Wish::Update(new))
+        })
+        .await?
+    };
+    Ok(scale_of(&object))
+}
+
+fn scale_of(object: &Value) -> Value {
+    let mut metadata = json!({});
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
+        metadata[field] = object["metadata"][field].clone();
+    }
+    let labels = object["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    let labels: Vec<String> = labels
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or("")))
+        .collect();
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
+        "spec": {"replicas": object["spec"]["replicas"]},
+        "status": {"replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": labels.join(",")}})
+}
+
+fn pod(cluster: &Cluster, call: &Call, name: &str) -> Result<std::sync::Arc<Value>, Status> {
+    let pods = resources::core("pods");
+    let key = Key::new(pods, &call.target.namespace, name);
+    cluster
+        .store
+        .get(&key)
+        .ok_or_else(|| Status::not_found(pods, name))
+}
+
+async fn relay(addr: SocketAddr, security: Security, path: &str) -> Result<Response<Body>, Status> {
+    let request = Request::get(path)
+        .header(header::HOST, addr.to_string())
+        .body(Full::new(Bytes::new()))
+        .map_err(|error| Status::bad_request(format!("unusable path: {error}")))?;
+    let answer = outgoing::send(addr, security, request).await;
+    let answer = answer
+        .map_err(|error| Status::unreachable(format!("error trying to reach {addr}: {error}")))?;
+    let (mut head, body) = answer.into_parts();
+    for hop_by_hop in [header::CONNECTION, header::TRANSFER_ENCODING] {
+        head.headers.remove(hop_by_hop);
+    }
+    Ok(Response::from_parts(
+        head,
+        body.map_err(Into::into).boxed_unsync(),
+    ))
+}
