@@ -1,0 +1,159 @@
+#!/usr/bin/env bash
+# Runs the tests, and first installs what they need.
+set -euo pipefail
+
+usage() {
+  cat <<'USAGE'
+usage: hack/test.sh [PART...]
+
+  unit    tests within a process, and golden files
+  doc     examples in the documentation
+  netns   tests with real iptables rules in network namespaces of their own    (root or sudo)
+  e2e     the whole mesh, in the sandbox or in a cluster                       (root or sudo)
+  image   builds the container images and proves them                          (root or sudo)
+
+Without a PART: unit, doc, netns and e2e. With cargo-nextest if it's there, else with cargo test.
+
+Environment:
+  NETTING_BIN_DIR       binaries to test end to end (default: builds them)
+  NETTING_KUBECONFIG    runs e2e against this API server instead of the sandbox's own
+  NETTING_IMAGE, NETTING_TEST_IMAGE
+                        with NETTING_KUBECONFIG: runs e2e on a whole cluster, with these images
+USAGE
+}
+
+fail() {
+  printf 'hack/test.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+cd "$(dirname "$0")/.."
+locked=()
+[[ -z ${CI:-} ]] || locked=(--locked)
+
+# Test programs of integration tests by what they need: those named netns have network namespaces
+# and rules, those of tests/e2e a cluster; all others nothing.
+netns_programs=(netns)
+e2e_programs=()
+unit_programs=()
+sort_programs() {
+  local file name
+  for file in */tests/*.rs tests/*/tests/*.rs; do
+    name=$(basename "$file" .rs)
+    case $file in
+      tests/e2e/*) e2e_programs+=("$name") ;;
+      */netns.rs) ;;
+      *) unit_programs+=("$name") ;;
+    esac
+  done
+}
+
+# The same selection of packages each time, since cargo would build them anew for another one.
+run_tests() { # NEXTEST_FILTER CARGO_TEST_ARGUMENT...
+  local filter=$1
+  shift
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run "${locked[@]}" --workspace --no-fail-fast --filterset "$filter"
+  else
+    cargo test "${locked[@]}" --workspace --no-fail-fast "$@"
+  fi
+}
+
+# cargo builds as the user who asks, and starts the test programs by sudo.
+run_tests_as_root() { # NEXTEST_FILTER CARGO_TEST_ARGUMENT...
+  local triple
+  if ((EUID != 0)); then
+    triple=$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+    export "CARGO_TARGET_${triple}_RUNNER=sudo --preserve-env"
+  fi
+  run_tests "$@"
+}
+
+need_root() { # PART
+  ((EUID != 0)) || return 0
+  command -v sudo >/dev/null ||
+    fail "$1 makes network namespaces, which needs root or sudo; 'hack/test.sh unit doc' needs neither"
+  sudo --validate || fail "$1 makes network namespaces, and sudo doesn't let you"
+}
+
+unit() {
+  run_tests 'not binary(netns) and not (package(netting-e2e) and kind(test))' \
+    --lib --bins "${unit_programs[@]/#/--test=}"
+}
+
+doc() {
+  cargo test "${locked[@]}" --workspace --doc --no-fail-fast
+}
+
+netns() {
+  need_root netns
+  hack/install-packages.sh iptables iproute2 util-linux procps || return
+  run_tests_as_root 'binary(netns)' "${netns_programs[@]/#/--test=}"
+}
+
+e2e() {
+  local filter='package(netting-e2e) and kind(test)'
+  if [[ -n ${NETTING_IMAGE:-} ]]; then
+    # The cluster has kubelets of its own: nothing runs here but the tests.
+    run_tests "$filter" "${e2e_programs[@]/#/--test=}"
+    return
+  fi
+  need_root e2e
+  hack/install-packages.sh iptables iproute2 util-linux procps curl || return
+  if [[ -z ${NETTING_BIN_DIR:-} ]]; then
+    cargo build "${locked[@]}" --workspace --bins || return
+    NETTING_BIN_DIR=$(target_directory)/debug
+    export NETTING_BIN_DIR
+  fi
+  run_tests_as_root "$filter" "${e2e_programs[@]/#/--test=}"
+}
+
+target_directory() {
+  cargo metadata --no-deps --format-version 1 |
+    sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
+}
+
+image() {
+  need_root image
+  hack/install-packages.sh iptables iproute2 util-linux || return
+  hack/build-image.sh && hack/test-image.sh
+}
+
+run_part() { # PART
+  case $1 in
+    unit) unit ;;
+    doc) doc ;;
+    netns) netns ;;
+    e2e) e2e ;;
+    image) image ;;
+  esac
+}
+
+parts=("$@")
+((${#parts[@]})) || parts=(unit doc netns e2e)
+for part in "${parts[@]}"; do
+  case $part in
+    unit | doc | netns | e2e | image) ;;
+    -h | --help) usage && exit ;;
+    *) usage >&2 && fail "there is no part '$part'" ;;
+  esac
+done
+command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs)'
+sort_programs
+
+# Errors don't end a part by themselves where its own outcome is asked for, so each part says
+# `|| return` where it must not go on. One that fails doesn't keep the others from telling what they
+# find.
+outcomes=()
+failed=0
+for part in "${parts[@]}"; do
+  printf '\n==> %s\n' "$part"
+  started=$SECONDS
+  outcome=passed
+  # In a shell of its own, so that a `fail` ends the part alone.
+  (run_part "$part") || { outcome=FAILED && failed=1; }
+  outcomes+=("$(printf '%-6s %s in %s s' "$part" "$outcome" $((SECONDS - started)))")
+done
+printf '\nhack/test.sh:\n'
+printf '  %s\n' "${outcomes[@]}"
+exit "$failed"
