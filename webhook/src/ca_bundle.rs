@@ -38,8 +38,8 @@ pub async fn keep(client: Client, configuration: &str, ca: &CaPem, trusted: &Con
     while let Some(change) = changes.next().await {
         match change {
             Ok(Some(current)) => {
-                mend(&api, current, ca).await;
-                trusted.set(true);
+                let mended = mend(&api, current, ca).await;
+                trusted.set(mended);
             }
             Ok(None) => {
                 trusted.set(false);
@@ -60,12 +60,12 @@ pub async fn keep(client: Client, configuration: &str, ca: &CaPem, trusted: &Con
     }
 }
 
-/// Returns once the bundles are right, or the configuration is gone.
+/// Returns once the bundles are right: `true`; or the configuration is gone: `false`.
 async fn mend(
     api: &Api<MutatingWebhookConfiguration>,
     mut current: MutatingWebhookConfiguration,
     ca: &CaPem,
-) {
+) -> bool {
     let mut retry = FIRST_RETRY;
     let name = current.name_any();
     while let Some(patch) = correction(&current, ca) {
@@ -79,7 +79,7 @@ async fn mend(
                     configuration = name,
                     "the API server trusts this webhook from now on"
                 );
-                return;
+                return true;
             }
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
@@ -96,10 +96,11 @@ async fn mend(
         // Somebody else may have changed it meanwhile, which is what a conflict is.
         match api.get_opt(&name).await {
             Ok(Some(newest)) => current = newest,
-            Ok(None) => return,
+            Ok(None) => return false,
             Err(_) => {}
         }
     }
+    true
 }
 
 /// What makes every webhook's bundle contain the CA; `None` if all of them do.

@@ -34,17 +34,18 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let metrics = Metrics::new("webhook", env!("CARGO_PKG_VERSION"));
     let admissions = metrics.register(AdmissionMetrics::register);
 
-    let admin_listener = listen(args.admin_port).await?;
-    let admin_routes = Admin::new(readiness.clone(), log).router(metrics.router());
-    tokio::spawn(admin::serve(admin_listener, admin_routes));
-
     let (tls, ca) = certificate(&args)?;
     let listener = listen(args.https_port).await?;
-    let routes = Mutate::router(options, admissions);
-    drain.spawn(server::serve(listener, tls, routes, drain.clone()));
     if let Some(ca) = ca {
         keep_trusted(&args, ca, &readiness).await?;
     }
+    let routes = Mutate::router(options, admissions);
+    drain.spawn(server::serve(listener, tls, routes, drain.clone()));
+
+    // Last, so that it never says ready of something that is still to come.
+    let admin_listener = listen(args.admin_port).await?;
+    let admin_routes = Admin::new(readiness, log).router(metrics.router());
+    tokio::spawn(admin::serve(admin_listener, admin_routes));
     tracing::info!(port = args.https_port, image = args.image, "serving");
 
     shutdown.run(&drain, args.drain_timeout).await;

@@ -2,6 +2,7 @@
 //! nothing. HTTP/2 or HTTP/1.1, as the client chose in its TLS hello (ALPN).
 
 use std::{
+    io,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -99,6 +100,11 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream) {
         let client = self.client;
+        // An answer is several small writes; none of them is to wait for the
+        // client's delayed acknowledgement (40 ms) of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, %client, "could not turn Nagle's algorithm off");
+        }
         let handshake = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(stream));
         let handshake = tokio::select! {
             handshake = handshake => handshake,
@@ -106,6 +112,10 @@ impl Connection {
         };
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                tracing::debug!(%client, "connected and went away");
+                return;
+            }
             Ok(Err(error)) => {
                 // The API server's complaint, should it not trust the certificate,
                 // comes as a TLS alert.
