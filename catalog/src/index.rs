@@ -8,6 +8,7 @@
 mod backends;
 mod changes;
 mod claims;
+pub mod diff;
 mod listing;
 mod lookup;
 mod names;

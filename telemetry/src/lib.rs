@@ -8,9 +8,11 @@
 //! - [`process`]: what the process itself uses;
 //! - [`connections`]: TCP connections through the sidecar;
 //! - [`discovery`]: the sidecar's side of the catalog stream;
-//! - the control plane's own: [`admission`], what the webhook answers.
+//! - the control plane's own: [`admission`], what the webhook answers;
+//!   [`catalog`], what the catalog watches, holds and streams.
 
 pub mod admission;
+pub mod catalog;
 pub mod connections;
 pub mod discovery;
 pub mod metrics;

@@ -1,0 +1,244 @@
+//! The task of one stream: hears, waits and speaks for its session.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use netting_proto::v1::{self, stream_response::Kind as Message};
+use netting_runtime::Drain;
+use netting_telemetry::catalog::CatalogMetrics;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+use tonic::{Code, Status, Streaming};
+
+use crate::{
+    publisher::{Mailbox, Publisher},
+    session::{Fault, Session, Terms},
+};
+
+/// Silent for so many heartbeat intervals, a sidecar counts as gone.
+const SILENT_INTERVALS: u32 = 3;
+/// How long answers wait for the index to be filled for the first time. After
+/// that, another replica may know more.
+const SYNC_WAIT: Duration = Duration::from_secs(10);
+/// How long a stream that ends waits for room to say why.
+const GOODBYE_WAIT: Duration = Duration::from_secs(1);
+
+pub(super) struct Conversation {
+    publisher: Arc<Publisher>,
+    mailbox: Arc<Mailbox>,
+    session: Session,
+    metrics: CatalogMetrics,
+    heartbeat_interval: Duration,
+    drain: Drain,
+    responses: mpsc::Sender<Result<v1::StreamResponse, Status>>,
+    /// As many subscriptions as the gauge was told of.
+    counted: i64,
+}
+
+/// Why a stream ended.
+#[derive(Debug)]
+enum Ended {
+    /// The sidecar closed it, or is gone.
+    BySidecar,
+    /// What the sidecar sent could not be read.
+    Unreadable(Status),
+    Fault(Fault),
+    Silent(Duration),
+    NotSynced,
+    Draining,
+}
+
+impl Conversation {
+    pub(super) fn new(
+        publisher: Arc<Publisher>,
+        metrics: CatalogMetrics,
+        terms: Terms,
+        drain: Drain,
+        responses: mpsc::Sender<Result<v1::StreamResponse, Status>>,
+    ) -> Self {
+        metrics.streams_opened.inc();
+        metrics.streams.inc();
+        Self {
+            mailbox: publisher.reader(),
+            publisher,
+            session: Session::new(terms),
+            metrics,
+            heartbeat_interval: Duration::from_millis(terms.heartbeat_interval_ms.into()),
+            drain,
+            responses,
+            counted: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut requests: Streaming<v1::StreamRequest>) {
+        let ended = self.converse(&mut requests).await;
+        let reason = ended.as_str();
+        self.metrics.stream_closed(reason);
+        let status = ended.status();
+        let cause = status.as_ref().map(Status::message).unwrap_or_default();
+        tracing::info!(reason, cause, "stream ended");
+        if let Some(status) = status {
+            let said = self.responses.send(Err(status));
+            // A sidecar that doesn't read won't miss it.
+            let _ = timeout(GOODBYE_WAIT, said).await;
+        }
+    }
+
+    async fn converse(&mut self, requests: &mut Streaming<v1::StreamRequest>) -> Ended {
+        let responses = self.responses.clone();
+        let drain = self.drain.clone();
+        let mut synced = self.publisher.synced();
+        let opened = Instant::now();
+        let (mut heard, mut said) = (opened, opened);
+        let silence = self.heartbeat_interval * SILENT_INTERVALS;
+        loop {
+            let is_synced = *synced.borrow_and_update();
+            let due = self.session.has_due(is_synced);
+            let waiting = !is_synced && self.session.awaits_sync();
+            tokio::select! {
+                request = requests.message() => {
+                    heard = Instant::now();
+                    if let Err(ended) = self.hear(request) {
+                        return ended;
+                    }
+                }
+                () = self.mailbox.marked() => {
+                    for addr in self.mailbox.take() {
+                        self.session.changed(addr);
+                    }
+                }
+                room = responses.reserve(), if due => match room {
+                    Ok(room) => if let Some(message) = self.speak(is_synced) {
+                        room.send(Ok(message));
+                        said = Instant::now();
+                    },
+                    Err(_) => return Ended::BySidecar,
+                },
+                () = sleep_until(said + self.heartbeat_interval), if !due => self.session.beat(),
+                () = sleep_until(heard + silence) => return Ended::Silent(silence),
+                _ = synced.changed(), if !is_synced => {}
+                () = sleep_until(opened + SYNC_WAIT), if waiting => return Ended::NotSynced,
+                () = drain.started() => return Ended::Draining,
+                () = responses.closed() => return Ended::BySidecar,
+            }
+        }
+    }
+
+    fn hear(&mut self, request: Result<Option<v1::StreamRequest>, Status>) -> Result<(), Ended> {
+        let request = request.map_err(Ended::Unreadable)?;
+        let request = request.ok_or(Ended::BySidecar)?;
+        let heard = self.session.hear(request).map_err(Ended::Fault)?;
+        if let Some(hello) = heard.hello {
+            let span = tracing::Span::current();
+            span.record("namespace", &hello.namespace);
+            span.record("pod", &hello.pod);
+            tracing::info!(version = hello.version, node = hello.node, "stream opened");
+        }
+        if !heard.unfollowed.is_empty() {
+            self.publisher.unfollow(&self.mailbox, heard.unfollowed);
+        }
+        if let Some(first) = heard.ignored.first() {
+            let (reason, count) = (first.as_str(), heard.ignored.len());
+            tracing::warn!(reason, count, "ignored a part of a request");
+        }
+        for ignored in heard.ignored {
+            self.metrics.ignored_request(ignored.as_str());
+        }
+        self.count();
+        Ok(())
+    }
+
+    fn speak(&mut self, synced: bool) -> Option<v1::StreamResponse> {
+        let (publisher, mailbox) = (&self.publisher, &self.mailbox);
+        let look = |addr| publisher.follow(mailbox, addr);
+        let message = self.session.next(synced, look)?;
+        self.metrics.message(kind(&message));
+        if let Some(after) = changed_at_us(&message).and_then(since) {
+            self.metrics.handed_over(after);
+        }
+        Some(v1::StreamResponse {
+            kind: Some(message),
+        })
+    }
+
+    fn count(&mut self) {
+        let now = i64::try_from(self.session.followed().len()).unwrap_or(i64::MAX);
+        self.metrics.subscriptions.inc_by(now - self.counted);
+        self.counted = now;
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        let followed = self.session.followed();
+        self.publisher.unfollow(&self.mailbox, followed);
+        self.metrics.subscriptions.dec_by(self.counted);
+        self.metrics.streams.dec();
+    }
+}
+
+impl Ended {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Ended::BySidecar => "by_sidecar",
+            Ended::Unreadable(status) if status.code() == Code::OutOfRange => "oversized_request",
+            Ended::Unreadable(_) => "unreadable",
+            Ended::Fault(Fault::NoHello) => "no_hello",
+            Ended::Fault(Fault::SecondHello) => "second_hello",
+            Ended::Silent(_) => "silent",
+            Ended::NotSynced => "not_synced",
+            Ended::Draining => "draining",
+        }
+    }
+
+    /// What the sidecar is told; nothing if it is not there any more.
+    fn status(&self) -> Option<Status> {
+        match self {
+            Ended::BySidecar => None,
+            Ended::Unreadable(status) => Some(status.clone()),
+            Ended::Fault(fault) => Some(Status::failed_precondition(fault.to_string())),
+            Ended::Silent(silence) => Some(Status::deadline_exceeded(format!(
+                "nothing was heard for {silence:?}; send a heartbeat in each interval"
+            ))),
+            Ended::NotSynced => Some(Status::unavailable(
+                "this replica has not listed the cluster yet; try another one",
+            )),
+            Ended::Draining => Some(draining()),
+        }
+    }
+}
+
+pub(super) fn draining() -> Status {
+    Status::unavailable("this replica is shutting down; open a stream to another one")
+}
+
+fn kind(message: &Message) -> &'static str {
+    match message {
+        Message::Welcome(_) => "welcome",
+        Message::Snapshot(_) => "snapshot",
+        Message::Delta(_) => "delta",
+        Message::Unknown(_) => "unknown",
+        Message::Unchanged(_) => "unchanged",
+        Message::Heartbeat(_) => "heartbeat",
+    }
+}
+
+fn changed_at_us(message: &Message) -> Option<i64> {
+    match message {
+        Message::Snapshot(snapshot) => Some(snapshot.changed_at_us),
+        Message::Delta(delta) => Some(delta.changed_at_us),
+        Message::Unknown(unknown) => Some(unknown.changed_at_us),
+        Message::Welcome(_) | Message::Unchanged(_) | Message::Heartbeat(_) => None,
+    }
+}
+
+/// How long ago that was; nothing for 0, which stands for no time.
+fn since(unix_us: i64) -> Option<Duration> {
+    let then = u64::try_from(unix_us).ok().filter(|us| *us > 0)?;
+    let then = UNIX_EPOCH + Duration::from_micros(then);
+    Some(SystemTime::now().duration_since(then).unwrap_or_default())
+}
