@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{advance, pause, resume},
+    time::{advance, pause, resume, timeout},
 };
 
 use support::{Answered, Body, HEAD, Protocol, Webhook, recorded};
@@ -20,6 +20,12 @@ use support::{Answered, Body, HEAD, Protocol, Webhook, recorded};
 mod support;
 
 const BOTH: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
+
+/// Fails rather than hangs, should it never happen.
+async fn soon<T>(happens: impl Future<Output = T>) -> T {
+    let happened = timeout(Duration::from_secs(20), happens).await;
+    happened.expect("it happens within 20 seconds")
+}
 
 fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed()
@@ -202,7 +208,7 @@ async fn clients_that_stall_before_tls_is_up_are_cut_off_and_disturb_nobody() {
         .await
         .expect("it is connected");
     let mut rest = Vec::new();
-    let _ = plain.read_to_end(&mut rest).await;
+    let _ = soon(plain.read_to_end(&mut rest)).await;
     assert!(!rest.starts_with(b"HTTP"), "no answer without TLS");
 
     for protocol in BOTH {
@@ -215,7 +221,7 @@ async fn clients_that_stall_before_tls_is_up_are_cut_off_and_disturb_nobody() {
     advance(Duration::from_secs(6)).await;
     resume();
     for mut client in stalled {
-        let read = client.read(&mut [0; 64]).await;
+        let read = soon(client.read(&mut [0; 64])).await;
         assert!(matches!(read, Ok(0) | Err(_)), "it is cut off: {read:?}");
     }
     let answered = webhook
@@ -242,7 +248,7 @@ async fn clients_that_say_nothing_once_tls_is_up_are_cut_off() {
         resume();
         for client in [&mut silent, &mut half] {
             let mut rest = Vec::new();
-            let _ = client.read_to_end(&mut rest).await;
+            let _ = soon(client.read_to_end(&mut rest)).await;
             assert!(
                 !rest.windows(3).any(|bytes| bytes == b"200"),
                 "nothing was asked"
@@ -266,8 +272,7 @@ async fn a_body_that_trickles_is_given_up() {
     advance(Duration::from_secs(11)).await;
     resume();
     let mut answer = vec![0; 12];
-    client
-        .read_exact(&mut answer)
+    soon(client.read_exact(&mut answer))
         .await
         .expect("it is answered");
     assert_eq!(answer, b"HTTP/1.1 408");
@@ -299,12 +304,11 @@ async fn a_drain_lingers_then_answers_what_is_in_flight_and_ends() {
     pause();
     advance(netting_webhook::server::LINGER + Duration::from_millis(10)).await;
     resume();
-    idle.closed().await;
+    soon(idle.closed()).await;
     in_flight.write_all(b"{}").await.expect("it is still open");
     in_flight.flush().await.expect("it is still open");
     let mut rest = Vec::new();
-    in_flight
-        .read_to_end(&mut rest)
+    soon(in_flight.read_to_end(&mut rest))
         .await
         .expect("it ends in order");
     assert!(
@@ -312,7 +316,7 @@ async fn a_drain_lingers_then_answers_what_is_in_flight_and_ends() {
         "{}",
         String::from_utf8_lossy(&rest)
     );
-    webhook.stopped().await;
+    soon(webhook.stopped()).await;
 }
 
 #[test]

@@ -20,10 +20,6 @@ pub(super) fn init(options: &Options, chosen: &PodOptions, resources: &Value) ->
     if !args.is_empty() {
         container["args"] = json!(args);
     }
-    // The legacy backend locks a file, by default in /run, which the read-only
-    // root lacks. What the lock guards is the network namespace, so it may as
-    // well be that namespace's own file.
-    container["env"] = json!([{"name": "XTABLES_LOCKFILE", "value": "/proc/self/ns/net"}]);
     container["resources"] = resources.clone();
     container["securityContext"] = json!({
         "allowPrivilegeEscalation": false,
