@@ -1,10 +1,10 @@
 use std::fmt::Write;
 
-use crate::apply::{Survey, Table};
 use crate::iptables::{Backend, Iptables};
 use crate::nat_table::NatTable;
 use crate::options::Action;
 use crate::pod::Capabilities;
+use crate::survey::{Survey, Table};
 use crate::{Family, Options, rules};
 
 /// What a run with `options` would give to `iptables-restore`, with comments that say to which.

@@ -41,7 +41,8 @@ impl Backend {
         }
     }
 
-    /// What `--version` says between parentheses; versions before 1.8 are legacy and say nothing.
+    /// Whether this is the version line of a command of this backend: since 1.8 they say
+    /// `(nf_tables)` or `(legacy)`, and what says neither is older than nf_tables.
     fn is_of(self, version: &str) -> bool {
         version.contains("(nf_tables)") == (self == Self::Nft)
     }

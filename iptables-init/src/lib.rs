@@ -5,6 +5,19 @@
 //! outbound connections go to the sidecar's outbound port, inbound ones to its inbound port, and
 //! the sidecar's own go where they are meant to. Nothing of it keeps running.
 //!
+//! ```text
+//!  outbound                                       inbound
+//!  application                                    client
+//!      | connects to 10.1.2.3:80                      | connects to <pod>:80
+//!  OUTPUT                                         PREROUTING
+//!      | first rule                                   | last rule
+//!  NETTING_OUTBOUND                               NETTING_INBOUND
+//!      | made by the sidecar?    -> 10.1.2.3:80       | admin port?       -> sidecar's admin port
+//!      | to loopback, skipped?   -> 10.1.2.3:80       | skipped?          -> application
+//!      v                                              v
+//!  sidecar, 127.0.0.1:15001                       sidecar, <pod>:15006
+//! ```
+//!
 //! In reading order:
 //!
 //! 1. [`Args`]: the flags and `NETTING_*` variables, as text.
@@ -15,7 +28,7 @@
 //!    transaction that leads from one such state to another. Pure. Applying, applying again,
 //!    cleaning up and rolling back are all "from what is there to what should be".
 //! 5. [`iptables`]: the commands of both backends, run, and what their failures mean.
-//! 6. [`apply`]: finds the backend that works; both families or none.
+//! 6. `survey` and [`apply`]: which backend to try first, and then both families or none.
 //! 7. [`verify`]: proves by a connection that the rules work.
 //! 8. `dry_run`, `log` and [`run`]: the shell around it.
 //!
@@ -42,6 +55,7 @@ mod log;
 mod options;
 mod rules;
 mod run;
+mod survey;
 
 pub use args::{Args, Command};
 pub use family::Family;

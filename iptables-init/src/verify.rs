@@ -16,8 +16,13 @@ use crate::pod::Pod;
 use crate::{Family, Options};
 
 /// How long a redirected connection may take. It never leaves the pod, so that a millisecond is
-/// long; with [`witness::ANSWER_TIMEOUT`] twice on top, a failure is known within a second.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+/// long; with [`witness::ANSWER_TIMEOUT`] twice on top, a failure is known within about a second.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// How often a connection that gets no answer is tried. The kernel installs the local route of a
+/// new IPv6 address some time after the address (`addrconf_dad_work`), and drops what comes for
+/// it until then; TCP itself would try again only after a second.
+const CONNECT_ATTEMPTS: u32 = 2;
 
 /// What was found out about one family.
 #[derive(Debug, Clone)]
@@ -175,7 +180,16 @@ fn verify_family(options: &Options, pod: &Pod, family: Family) -> Result<Verdict
 fn connect(probes: &[SocketAddr], port: u16) -> Result<(SocketAddr, TcpStream), Error> {
     let mut unreachable = None;
     for &probe in probes {
-        match TcpStream::connect_timeout(&probe, CONNECT_TIMEOUT) {
+        let mut attempt = TcpStream::connect_timeout(&probe, CONNECT_TIMEOUT);
+        for _ in 1..CONNECT_ATTEMPTS {
+            if attempt
+                .as_ref()
+                .is_err_and(|e| e.kind() == io::ErrorKind::TimedOut)
+            {
+                attempt = TcpStream::connect_timeout(&probe, CONNECT_TIMEOUT);
+            }
+        }
+        match attempt {
             Ok(stream) => return Ok((probe, stream)),
             Err(source) => match source.kind() {
                 io::ErrorKind::TimedOut | io::ErrorKind::ConnectionRefused => {

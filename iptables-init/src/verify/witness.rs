@@ -83,7 +83,6 @@ fn hand_over_token(
     let mut received = [0; 8];
     { client }.read_exact(&mut received)?;
     // Closing by reset leaves nothing in TIME_WAIT on the port that the sidecar needs next.
-    SockRef::from(client).set_linger(Some(Duration::ZERO))?;
     SockRef::from(&accepted).set_linger(Some(Duration::ZERO))?;
     if received == token {
         Ok(())

@@ -114,6 +114,13 @@ impl Pod {
         pod.ns
             .sh("ip -6 addr add fd77::2/64 dev eth0 nodad && ip -6 route add default via fd77::1");
         pod.peer.sh("ip -6 addr add fd77::1/64 dev eth0 nodad");
+        // The kernel installs the route by which the address is its own in the background.
+        for (ns, addr) in [(&pod.ns, "fd77::2"), (&pod.peer, "fd77::1")] {
+            let installed = format!("ip -6 route show table local | grep -q '^local {addr} '");
+            ns.sh(&format!(
+                "timeout 5 sh -c \"until {installed}; do :; done\""
+            ));
+        }
         pod
     }
 
