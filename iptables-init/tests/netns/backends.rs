@@ -1,7 +1,7 @@
 //! Which backend is used, in clusters and images of all sorts.
 
 use crate::commands::Commands;
-use crate::pod::{Pod, Run};
+use crate::pod::{Pod, Run, init_command, restricted_init_command};
 
 fn uses(run: &Run, backend: &str) {
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -187,7 +187,21 @@ fn legacy_is_used_where_the_nft_tool_wrote_rules_that_iptables_cannot_read() {
 #[test]
 fn the_lock_moves_where_the_root_file_system_is_read_only() {
     let pod = Pod::new();
-    let mut command = crate::pod::init_command(&["--backend=legacy"]);
+    let mut command = init_command(&["--backend=legacy"]);
     command.env("XTABLES_LOCKFILE", "/proc/xtables.lock");
     uses(&pod.ns.run(&mut command), "legacy");
+}
+
+/// As in the container that the webhook adds: root, without even the right to open others' files.
+#[test]
+fn net_admin_and_net_raw_are_all_it_takes() {
+    for backend in ["nft", "legacy"] {
+        let pod = Pod::new();
+        let flags = [format!("--backend={backend}")];
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        let mut command = restricted_init_command("-all,+net_admin,+net_raw", 0, &flags);
+        uses(&pod.ns.run(&mut command), backend);
+        let mut command = restricted_init_command("-all,+net_admin,+net_raw", 0, &[]);
+        uses(&pod.ns.run(&mut command), backend);
+    }
 }

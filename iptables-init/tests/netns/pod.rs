@@ -192,13 +192,17 @@ pub(crate) fn init_command(flags: &[&str]) -> Command {
 
 /// The same, with some capabilities taken away and as another user.
 pub(crate) fn unprivileged_init_command(without: &[&str], uid: u32, flags: &[&str]) -> Command {
-    let mut command = Command::new("setpriv");
     let lost: Vec<_> = without.iter().map(|name| format!("-{name}")).collect();
-    let lost = lost.join(",");
-    let user = uid.to_string();
+    restricted_init_command(&lost.join(","), uid, flags)
+}
+
+/// The same, with the capabilities that `setpriv` makes of `capabilities`.
+pub(crate) fn restricted_init_command(capabilities: &str, uid: u32, flags: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
     command
-        .args(["--bounding-set", &lost, "--inh-caps", &lost])
-        .args(["--reuid", &user, "--clear-groups"])
+        .args(["--bounding-set", capabilities, "--inh-caps", capabilities])
+        .args(["--reuid", &uid.to_string(), "--clear-groups"])
+        .arg("--no-new-privs")
         .arg(env!("CARGO_BIN_EXE_netting-iptables-init"))
         .args(flags)
         .env_clear()
