@@ -74,11 +74,6 @@ impl LabelSelector {
         Self(exact.chain(expressions).collect())
     }
 
-    /// A plain map of labels, all of which an object must have.
-    pub(crate) fn from_map(labels: &Value) -> Self {
-        Self::from_object(&serde_json::json!({"matchLabels": labels}))
-    }
-
     /// Whether `object`'s `metadata.labels` meet every condition.
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.matches_labels(object.pointer("/metadata/labels").unwrap_or(&Value::Null))

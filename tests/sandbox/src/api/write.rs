@@ -80,7 +80,7 @@ async fn create_object(
     if resource.has_generation {
         object.set("/metadata/generation", 1);
     }
-    first_status(resource, &mut object);
+    complete(resource, &mut object);
     networks::allocate(cluster, resource, &mut object)?;
     validate::check(resource, &object, None)?;
     if call.is_dry_run() {
@@ -142,8 +142,8 @@ fn identify(call: &Call, object: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-/// The status a new object of some kinds starts with.
-fn first_status(resource: &Resource, object: &mut Value) {
+/// What a new object of some kinds starts with, whatever was sent.
+fn complete(resource: &Resource, object: &mut Value) {
     match resource.id() {
         ("", "pods") => {
             object.set("/status/phase", "Pending");
@@ -153,6 +153,24 @@ fn first_status(resource: &Resource, object: &mut Value) {
         ("", "namespaces") => {
             object.set("/spec/finalizers", json!(["kubernetes"]));
             object.set("/status/phase", "Active");
+        }
+        // A Job finds its pods by its own identity, unless it says how.
+        ("batch", "jobs") if object["spec"]["manualSelector"] != true => {
+            let (name, uid) = (object.name().to_owned(), object.uid().to_owned());
+            for (label, value) in [("controller-uid", &uid), ("job-name", &name)] {
+                object.set(
+                    &format!("/spec/template/metadata/labels/batch.kubernetes.io~1{label}"),
+                    value.as_str(),
+                );
+                object.set(
+                    &format!("/spec/template/metadata/labels/{label}"),
+                    value.as_str(),
+                );
+            }
+            object.set(
+                "/spec/selector/matchLabels/batch.kubernetes.io~1controller-uid",
+                uid,
+            );
         }
         _ => {}
     }

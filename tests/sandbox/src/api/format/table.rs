@@ -35,144 +35,157 @@ pub(super) fn render(resource: &Resource, objects: &[&Value], list: Value) -> Va
         "columnDefinitions": definitions, "rows": rows})
 }
 
-fn columns(resource: &Resource) -> Vec<Column> {
+const POD: &[Column] = &[
+    NAME,
+    ("Ready", false, ready_containers),
+    ("Status", false, |pod| pod_status(pod).into()),
+    ("Restarts", false, |pod| restarts(pod).to_string().into()),
+    AGE,
+    ("IP", true, |pod| or_none(pod.text("/status/podIP"))),
+    ("Node", true, |pod| or_none(pod.text("/spec/nodeName"))),
+];
+const SERVICE: &[Column] = &[
+    NAME,
+    ("Type", false, |service| service.text("/spec/type").into()),
+    ("Cluster-IP", false, |service| {
+        or_none(service.text("/spec/clusterIP"))
+    }),
+    ("External-IP", false, |service| {
+        or_none(service.text("/spec/externalName"))
+    }),
+    ("Port(s)", false, service_ports),
+    AGE,
+    ("Selector", true, |service| {
+        pairs(&service["spec"]["selector"])
+    }),
+];
+const NAMESPACE: &[Column] = &[
+    NAME,
+    ("Status", false, |namespace| {
+        namespace.text("/status/phase").into()
+    }),
+    AGE,
+];
+const NODE: &[Column] = &[
+    NAME,
+    ("Status", false, |node| {
+        if condition(node, "Ready") {
+            "Ready"
+        } else {
+            "NotReady"
+        }
+        .into()
+    }),
+    ("Roles", false, |_| "<none>".into()),
+    AGE,
+    ("Version", false, |node| {
+        node.text("/status/nodeInfo/kubeletVersion").into()
+    }),
+];
+const EVENT: &[Column] = &[
+    (
+        "Last Seen",
+        false,
+        |event| age(event.text("/lastTimestamp")),
+    ),
+    ("Type", false, |event| event.text("/type").into()),
+    ("Reason", false, |event| event.text("/reason").into()),
+    ("Object", false, |event| {
+        let object = &event["involvedObject"];
+        format!(
+            "{}/{}",
+            object.text("/kind").to_lowercase(),
+            object.text("/name")
+        )
+        .into()
+    }),
+    ("Message", false, |event| event.text("/message").into()),
+];
+const DEPLOYMENT: &[Column] = &[
+    NAME,
+    ("Ready", false, |one| {
+        of(
+            count(one, "/status/readyReplicas"),
+            count(one, "/spec/replicas"),
+        )
+    }),
+    ("Up-to-date", false, |one| {
+        count(one, "/status/updatedReplicas").into()
+    }),
+    ("Available", false, |one| {
+        count(one, "/status/availableReplicas").into()
+    }),
+    AGE,
+];
+const REPLICA_SET: &[Column] = &[
+    NAME,
+    ("Desired", false, |set| count(set, "/spec/replicas").into()),
+    ("Current", false, |set| {
+        count(set, "/status/replicas").into()
+    }),
+    ("Ready", false, |set| {
+        count(set, "/status/readyReplicas").into()
+    }),
+    AGE,
+];
+const JOB: &[Column] = &[
+    NAME,
+    ("Status", false, job_status),
+    ("Completions", false, |job| {
+        of(
+            count(job, "/status/succeeded"),
+            count(job, "/spec/completions"),
+        )
+    }),
+    AGE,
+];
+const SLICE: &[Column] = &[
+    NAME,
+    ("AddressType", false, |slice| {
+        slice.text("/addressType").into()
+    }),
+    ("Ports", false, |slice| {
+        joined(
+            slice
+                .items("/ports")
+                .iter()
+                .map(|port| port["port"].to_string()),
+        )
+    }),
+    ("Endpoints", false, |slice| {
+        joined(
+            slice
+                .items("/endpoints")
+                .iter()
+                .map(|one| one.text("/addresses/0").to_owned()),
+        )
+    }),
+    AGE,
+];
+const OTHER: &[Column] = &[
+    NAME,
+    ("Created At", false, |object| {
+        object.text("/metadata/creationTimestamp").into()
+    }),
+];
+
+fn columns(resource: &Resource) -> &'static [Column] {
     match resource.id() {
-        ("", "pods") => vec![
-            NAME,
-            ("Ready", false, ready_containers),
-            ("Status", false, |pod| pod_status(pod).into()),
-            ("Restarts", false, |pod| restarts(pod).to_string().into()),
-            AGE,
-            ("IP", true, |pod| or_none(pod.text("/status/podIP"))),
-            ("Node", true, |pod| or_none(pod.text("/spec/nodeName"))),
-        ],
-        ("", "services") => vec![
-            NAME,
-            ("Type", false, |service| service.text("/spec/type").into()),
-            ("Cluster-IP", false, |service| {
-                or_none(service.text("/spec/clusterIP"))
-            }),
-            ("External-IP", false, |service| {
-                or_none(service.text("/spec/externalName"))
-            }),
-            ("Port(s)", false, service_ports),
-            AGE,
-            ("Selector", true, |service| {
-                pairs(&service["spec"]["selector"])
-            }),
-        ],
-        ("", "namespaces") => vec![
-            NAME,
-            ("Status", false, |one| one.text("/status/phase").into()),
-            AGE,
-        ],
-        ("", "nodes") => vec![
-            NAME,
-            ("Status", false, |node| {
-                if condition(node, "Ready") {
-                    "Ready"
-                } else {
-                    "NotReady"
-                }
-                .into()
-            }),
-            ("Roles", false, |_| "<none>".into()),
-            AGE,
-            ("Version", false, |node| {
-                node.text("/status/nodeInfo/kubeletVersion").into()
-            }),
-        ],
-        ("", "events") => vec![
-            (
-                "Last Seen",
-                false,
-                |event| age(event.text("/lastTimestamp")),
-            ),
-            ("Type", false, |event| event.text("/type").into()),
-            ("Reason", false, |event| event.text("/reason").into()),
-            ("Object", false, |event| {
-                let object = &event["involvedObject"];
-                format!(
-                    "{}/{}",
-                    object.text("/kind").to_lowercase(),
-                    object.text("/name")
-                )
-                .into()
-            }),
-            ("Message", false, |event| event.text("/message").into()),
-        ],
-        ("apps", "deployments" | "statefulsets") => vec![
-            NAME,
-            ("Ready", false, |one| {
-                format!(
-                    "{}/{}",
-                    count(one, "/status/readyReplicas"),
-                    count(one, "/spec/replicas")
-                )
-                .into()
-            }),
-            ("Up-to-date", false, |one| {
-                count(one, "/status/updatedReplicas").into()
-            }),
-            ("Available", false, |one| {
-                count(one, "/status/availableReplicas").into()
-            }),
-            AGE,
-        ],
-        ("apps", "replicasets") => vec![
-            NAME,
-            ("Desired", false, |one| count(one, "/spec/replicas").into()),
-            ("Current", false, |one| {
-                count(one, "/status/replicas").into()
-            }),
-            ("Ready", false, |one| {
-                count(one, "/status/readyReplicas").into()
-            }),
-            AGE,
-        ],
-        ("batch", "jobs") => vec![
-            NAME,
-            ("Status", false, job_status),
-            ("Completions", false, |job| {
-                format!(
-                    "{}/{}",
-                    count(job, "/status/succeeded"),
-                    count(job, "/spec/completions")
-                )
-                .into()
-            }),
-            AGE,
-        ],
-        ("discovery.k8s.io", _) => vec![
-            NAME,
-            ("AddressType", false, |slice| {
-                slice.text("/addressType").into()
-            }),
-            ("Ports", false, |slice| {
-                joined(
-                    slice
-                        .items("/ports")
-                        .iter()
-                        .map(|port| port["port"].to_string()),
-                )
-            }),
-            ("Endpoints", false, |slice| {
-                joined(
-                    slice
-                        .items("/endpoints")
-                        .iter()
-                        .map(|one| one.text("/addresses/0").to_owned()),
-                )
-            }),
-            AGE,
-        ],
-        _ => vec![
-            NAME,
-            ("Created At", false, |object| {
-                object.text("/metadata/creationTimestamp").into()
-            }),
-        ],
+        ("", "pods") => POD,
+        ("", "services") => SERVICE,
+        ("", "namespaces") => NAMESPACE,
+        ("", "nodes") => NODE,
+        ("", "events") => EVENT,
+        ("apps", "deployments" | "statefulsets") => DEPLOYMENT,
+        ("apps", "replicasets") => REPLICA_SET,
+        ("batch", "jobs") => JOB,
+        ("discovery.k8s.io", _) => SLICE,
+        _ => OTHER,
     }
+}
+
+fn of(part: i64, all: i64) -> Value {
+    format!("{part}/{all}").into()
 }
 
 fn count(object: &Value, pointer: &str) -> i64 {
@@ -287,13 +300,13 @@ fn pod_status(pod: &Value) -> String {
             None => format!("Init:{index}/{}", inits.len()),
         };
     }
-    let reasons = pod
+    let mut reasons = pod
         .items("/status/containerStatuses")
         .iter()
         .flat_map(|status| {
             ["waiting", "terminated"].map(|state| status.text(&format!("/state/{state}/reason")))
         });
-    match reasons.filter(|reason| !reason.is_empty()).last() {
+    match reasons.rfind(|reason| !reason.is_empty()) {
         Some(reason) => reason.to_owned(),
         None => pod.text("/status/phase").to_owned(),
     }
