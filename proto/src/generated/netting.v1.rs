@@ -153,7 +153,7 @@ pub struct Snapshot {
     pub changed_at_us: i64,
 }
 /// What changed at one address. A sidecar that does not hold the state
-/// `base_hash` subscribes to the address again, without a hash.
+/// `base_hash` subscribes to the address again, with the hash of what it holds.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Delta {
     /// The address that was subscribed.
