@@ -54,11 +54,16 @@ pub struct Args {
     no_ipv6: bool,
 }
 
-/// Serves the API until SIGTERM or SIGINT.
+/// Serves the API until SIGTERM or SIGINT. Prints one line of JSON once it does.
 ///
 /// # Errors
 /// What keeps it from starting.
 pub async fn run(args: Args) -> anyhow::Result<()> {
+    // The program that this is a part of may have set one up already.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter())
+        .with_writer(std::io::stderr)
+        .try_init();
     let mut terminated = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
     let cluster = Cluster::new(Options {
@@ -103,12 +108,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         &cluster.admin_kubeconfig(&format!("https://{outside}")),
     )?;
     tracing::info!(%outside, %inside, "serving");
+    println!(
+        "{}",
+        serde_json::json!({"ready": true, "server": format!("https://{outside}"), "kubeconfig": args.kubeconfig})
+    );
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
     cluster.stop();
     serving.await.context("the server panicked")?
+}
+
+fn filter() -> tracing_subscriber::EnvFilter {
+    tracing_subscriber::EnvFilter::try_from_env("NETTING_LOG").unwrap_or_else(|_| "info".into())
 }
 
 /// Writes a file that is there whole or not at all, and that only its owner can read.
