@@ -192,6 +192,7 @@ impl Index {
             return changes;
         }
         let old = self.services.remove(key);
+        changes.listing = true;
         changes.services.insert(key.clone());
         if hints(old.as_ref()) != hints(new.as_ref()) {
             // The pods behind it, when connected to directly, speak as it says.

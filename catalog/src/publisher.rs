@@ -175,7 +175,7 @@ impl Shared {
                 followed.publish(*addr, index.lookup(*addr), changed_at_us);
             }
         }
-        modified.advance(changed_at_us, changes.services.iter(), index)
+        modified.advance(changed_at_us, changes, index)
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Changes {
     pub ips: BTreeSet<IpAddr>,
     /// The services, with or without a cluster IP.
     pub services: BTreeSet<Key>,
+    /// Whether a service came, went, or is itself another one.
+    pub listing: bool,
 }
 
 impl Changes {
@@ -26,5 +28,6 @@ impl Changes {
     pub(super) fn merge(&mut self, other: Changes) {
         self.ips.extend(other.ips);
         self.services.extend(other.services);
+        self.listing |= other.listing;
     }
 }

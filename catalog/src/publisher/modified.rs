@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::{index::Index, objects::Key};
+use crate::{
+    index::{Changes, Index},
+    objects::Key,
+};
 
 /// Versions of the index. They only grow, and follow the clock: replicas, which
 /// share nothing, stay close to each other, so that a version from one of them is
@@ -12,15 +15,10 @@ pub struct Modified {
     version: u64,
     by_service: HashMap<Key, u64>,
     gone: u64,
+    listing: u64,
 }
 
 impl Modified {
-    /// The version of the index as a whole; 0 before its first change.
-    #[must_use]
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
     /// The version in which a service last changed, or what is behind it.
     #[must_use]
     pub fn of(&self, service: &Key) -> Option<u64> {
@@ -33,17 +31,21 @@ impl Modified {
         self.gone
     }
 
-    /// The next version, in which `services` changed. In milliseconds, if there is
+    /// The version in which a service last came, went, or changed itself.
+    #[must_use]
+    pub fn listing(&self) -> u64 {
+        self.listing
+    }
+
+    /// The next version, in which these changed. In milliseconds, if there is
     /// not more than one change in each.
-    pub(super) fn advance<'a>(
-        &mut self,
-        changed_at_us: i64,
-        services: impl Iterator<Item = &'a Key>,
-        index: &Index,
-    ) -> u64 {
+    pub(super) fn advance(&mut self, changed_at_us: i64, changes: &Changes, index: &Index) -> u64 {
         let clock = u64::try_from(changed_at_us / 1000).unwrap_or_default();
         self.version = clock.max(self.version + 1);
-        for service in services {
+        if changes.listing {
+            self.listing = self.version;
+        }
+        for service in &changes.services {
             if index.service(service).is_some() {
                 self.by_service.insert(service.clone(), self.version);
             } else if self.by_service.remove(service).is_some() {

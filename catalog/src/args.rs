@@ -1,0 +1,130 @@
+//! The command line, each flag with its `NETTING_*` fallback.
+
+use std::time::Duration;
+
+use clap::Parser;
+use netting_runtime::logging::LogFormat;
+
+use crate::streams::Limits;
+
+/// Below this, heartbeats would be most of what is sent.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+
+/// Tells sidecars, and people, what is behind each address in the cluster. The API
+/// server is found by the pod's service account, or by KUBECONFIG
+#[derive(Clone, Debug, Parser)]
+#[command(name = "netting-catalog", version)]
+pub struct Args {
+    /// Port of the gRPC server that sidecars stream from
+    #[arg(long, env = "NETTING_GRPC_PORT", default_value_t = 15010)]
+    pub grpc_port: u16,
+
+    /// Port of the HTTP server for queries: /v1/catalog and /v1/health
+    #[arg(long, env = "NETTING_HTTP_PORT", default_value_t = 15080)]
+    pub http_port: u16,
+
+    /// Port of the admin server: /ready /live /metrics /log
+    #[arg(long, env = "NETTING_ADMIN_PORT", default_value_t = 15020)]
+    pub admin_port: u16,
+
+    /// How often each side of a stream says something, be it only a heartbeat; at
+    /// least 100ms. A side that is silent for three intervals counts as gone
+    #[arg(long, env = "NETTING_HEARTBEAT_INTERVAL", default_value = "10s", value_parser = heartbeat_interval)]
+    pub heartbeat_interval: Duration,
+
+    /// How many streams are open at most. Others are refused, and try another
+    /// replica
+    #[arg(long, env = "NETTING_STREAMS_MAX", default_value_t = 10_000, value_parser = at_least_one)]
+    pub streams_max: usize,
+
+    /// How many addresses one stream may follow. Others are answered as unknown,
+    /// so that connections to them pass through
+    #[arg(long, env = "NETTING_SUBSCRIPTIONS_MAX", default_value_t = 10_000, value_parser = at_least_one)]
+    pub subscriptions_max: usize,
+
+    /// How many HTTP queries may wait for a change at once. Others are answered
+    /// with 429
+    #[arg(
+        long,
+        env = "NETTING_WAITING_QUERIES_MAX",
+        default_value_t = 256,
+        value_parser = at_least_one
+    )]
+    pub waiting_queries_max: usize,
+
+    /// How long running answers may take to finish after SIGTERM
+    #[arg(long, env = "NETTING_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+
+    /// Log filter: a level (error, warn, info, debug, trace) or directives such as
+    /// info,netting_catalog=debug
+    #[arg(long, env = "NETTING_LOG", default_value = "info")]
+    pub log: String,
+
+    /// Log format: json or text
+    #[arg(long, env = "NETTING_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl Args {
+    /// How much the streams may take.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            streams_max: self.streams_max,
+            subscriptions_max: self.subscriptions_max,
+            heartbeat_interval: self.heartbeat_interval,
+        }
+    }
+}
+
+fn heartbeat_interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if interval < HEARTBEAT_MIN || interval > Duration::from_secs(3600) {
+        return Err("expected 100ms to 1h".to_owned());
+    }
+    Ok(interval)
+}
+
+/// The most that a semaphore counts is far beyond what a process can hold.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=1_000_000) => Ok(count),
+        _ => Err("expected 1 to 1000000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn refuses_flags_that_are_wrong_and_says_what_is_expected() {
+        for (flag, says) in [
+            ("--heartbeat-interval=0s", "100ms to 1h"),
+            ("--heartbeat-interval=10", "unit"),
+            ("--streams-max=0", "1 to 1000000"),
+            ("--subscriptions-max=-1", "1 to 1000000"),
+            ("--waiting-queries-max=many", "1 to 1000000"),
+            ("--grpc-port=99999", "99999"),
+        ] {
+            let refused = Args::try_parse_from(["netting-catalog", flag]);
+            let refused = refused.expect_err("the flag is wrong").to_string();
+            assert!(refused.contains(says), "{refused}");
+        }
+    }
+
+    #[test]
+    fn help_is_as_documented() {
+        let command = Args::command().mut_args(|arg| arg.hide_env_values(true));
+        let help = command.term_width(100).render_long_help().to_string();
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt");
+        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
+            std::fs::write(golden, &help).expect("the golden file can be written");
+        }
+        let expected = std::fs::read_to_string(golden).unwrap_or_default();
+        assert_eq!(help, expected, "renew it with NETTING_UPDATE_GOLDEN=1");
+    }
+}

@@ -1,0 +1,123 @@
+//! Puts the parts together, and takes them apart again.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use kube::Client;
+use netting_runtime::{
+    Drain, Readiness, Shutdown,
+    admin::{self, Admin},
+    logging::{self, LogHandle},
+};
+use netting_telemetry::{Metrics, catalog::CatalogMetrics};
+use tokio::net::TcpListener;
+
+use crate::{args::Args, publisher::Publisher, queries, streams::Streams, watch};
+
+/// Where the catalog is reached.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Sidecars' streams.
+    pub grpc: TcpListener,
+    /// People's queries.
+    pub http: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(args: &Args) -> anyhow::Result<Self> {
+        Ok(Self {
+            grpc: listen(args.grpc_port).await?,
+            http: listen(args.http_port).await?,
+        })
+    }
+}
+
+/// Runs the catalog until a signal has ended it.
+#[must_use]
+pub fn main(args: Args) -> ExitCode {
+    let log = match logging::init(&args.log, args.log_format) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("netting-catalog: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let ran = runtime
+        .context("could not start the runtime")
+        .and_then(|runtime| runtime.block_on(run(args, log)));
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the catalog could not run");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
+    let readiness = Readiness::new();
+    let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
+    let drain = Drain::new();
+    let metrics = Metrics::new("catalog", env!("CARGO_PKG_VERSION"));
+    let client = watch::client().await?;
+    let listeners = Listeners::bind(&args).await?;
+    serve(&args, &client, listeners, &metrics, &readiness, &drain);
+
+    // Last, so that it never says ready of something that is still to come.
+    let admin_listener = listen(args.admin_port).await?;
+    let admin_routes = Admin::new(readiness, log).router(metrics.router());
+    tokio::spawn(admin::serve(admin_listener, admin_routes));
+    let (grpc_port, http_port) = (args.grpc_port, args.http_port);
+    tracing::info!(grpc_port, http_port, "serving");
+
+    shutdown.run(&drain, args.drain_timeout).await;
+    Ok(())
+}
+
+/// Watches and serves until the drain starts.
+pub fn serve(
+    args: &Args,
+    client: &Client,
+    listeners: Listeners,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    drain: &Drain,
+) {
+    let metrics = metrics.register(CatalogMetrics::register);
+    let publisher = Arc::new(Publisher::new());
+    watch::start(client, &publisher, &metrics, readiness, drain);
+    let queries = queries::Queries::new(
+        Arc::clone(&publisher),
+        metrics.clone(),
+        args.waiting_queries_max,
+        drain.clone(),
+    );
+    drain.spawn(queries::serve(
+        listeners.http,
+        queries.router(),
+        drain.clone(),
+    ));
+    let streams = Streams::new(publisher, metrics, args.limits(), drain.clone());
+    drain.spawn(async move {
+        if let Err(error) = streams.serve(listeners.grpc).await {
+            tracing::error!(%error, "the gRPC server failed");
+        }
+    });
+}
+
+/// Both families where the kernel has both.
+async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
+    let bound = match both {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+    };
+    bound.with_context(|| format!("could not listen on port {port}; is it taken?"))
+}

@@ -1,0 +1,171 @@
+//! Watches the API server and feeds the index.
+//!
+//! Each resource has a watch of its own. While the API server is away the index
+//! stays as it is, and what changed meanwhile is made up for by a new list.
+
+mod failure;
+mod feed;
+mod source;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use kube::{
+    Api, Client, Config,
+    runtime::watcher::{self, watcher},
+};
+use netting_runtime::{Drain, Readiness, readiness::Condition};
+use netting_telemetry::catalog::CatalogMetrics;
+use tokio::time::sleep;
+
+use crate::{
+    objects::{Endpoints, Pod, Service, Slice},
+    publisher::Publisher,
+};
+
+use failure::Failure;
+use feed::Feed;
+use source::Source;
+
+/// The API server ends each watch after this, and it is resumed; one that it
+/// hasn't ended 5 seconds later is on a connection that is dead. client-go notices
+/// as late (ping after 30 s, timeout 15 s).
+const WATCH_SECONDS: u32 = 40;
+/// How long the API server may take to be connected to.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest pause in an answer; a watch that nothing happens on ends before.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// First and longest pause before the API server is asked again.
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// A client to the API server that notices when that is gone.
+///
+/// # Errors
+/// If there is neither a kubeconfig nor a service account, or they are no good.
+pub async fn client() -> anyhow::Result<Client> {
+    let config = Config::infer().await.context(
+        "cannot find the API server; run in a pod with a service account, or set KUBECONFIG",
+    )?;
+    client_of(config)
+}
+
+fn client_of(mut config: Config) -> anyhow::Result<Client> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
+    // Else the time that a connection lay idle would count as the answer's.
+    config.reset_reader_on_write = true;
+    Client::try_from(config).context("cannot make a client to the API server")
+}
+
+/// What the watches share.
+#[derive(Clone)]
+struct Watches {
+    publisher: Arc<Publisher>,
+    metrics: CatalogMetrics,
+    /// Resources that have not been listed yet.
+    unlisted: Arc<AtomicUsize>,
+}
+
+/// Starts to watch all resources, until the drain starts. Each is a condition of
+/// `readiness` that holds once it has been listed.
+pub fn start(
+    client: &Client,
+    publisher: &Arc<Publisher>,
+    metrics: &CatalogMetrics,
+    readiness: &Readiness,
+    drain: &Drain,
+) {
+    let watches = Watches {
+        publisher: Arc::clone(publisher),
+        metrics: metrics.clone(),
+        unlisted: Arc::new(AtomicUsize::new(4)),
+    };
+    let services: Api<core::Service> = Api::all(client.clone());
+    let slices: Api<discovery::EndpointSlice> = Api::all(client.clone());
+    let endpoints: Api<core::Endpoints> = Api::all(client.clone());
+    let pods: Api<core::Pod> = Api::all(client.clone());
+    let listed = |name| readiness.condition(name);
+    watches.spawn::<Service>(services, listed("services listed"), drain);
+    watches.spawn::<Slice>(slices, listed("endpointslices listed"), drain);
+    watches.spawn::<Endpoints>(endpoints, listed("endpoints listed"), drain);
+    watches.spawn::<Pod>(pods, listed("pods listed"), drain);
+}
+
+impl Watches {
+    fn spawn<S: Source>(&self, api: Api<S::Resource>, listed: Condition, drain: &Drain) {
+        let watch = self.clone().watch::<S>(api, listed);
+        let stopped = drain.clone();
+        drain.spawn(async move {
+            tokio::select! {
+                () = watch => {}
+                () = stopped.started() => {}
+            }
+        });
+    }
+
+    async fn watch<S: Source>(self, api: Api<S::Resource>, listed: Condition) {
+        let config = watcher::Config {
+            label_selector: S::SELECTOR.map(str::to_owned),
+            ..watcher::Config::default().timeout(WATCH_SECONDS)
+        };
+        let mut feed = Feed::<S>::new(Arc::clone(&self.publisher), self.metrics.clone());
+        let mut events = watcher(api.clone(), config.clone()).boxed();
+        let mut backoff = BACKOFF_MIN;
+        let mut failures = 0_u32;
+        let mut listed = Some(listed);
+        while let Some(event) = events.next().await {
+            let heard_at = SystemTime::now();
+            match event {
+                // Says only that listing begins, which may fail at once.
+                Ok(watcher::Event::Init) => feed.begin(),
+                Ok(event) => {
+                    if failures > 0 {
+                        tracing::info!(resource = S::RESOURCE, failures, "watching again");
+                        (failures, backoff) = (0, BACKOFF_MIN);
+                    }
+                    if feed.take(event, heard_at)
+                        && let Some(listed) = listed.take()
+                    {
+                        self.listed(S::RESOURCE, &listed);
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    let failure = Failure::of(&error);
+                    let pause = backoff.mul_f64(0.5 + fastrand::f64());
+                    failure.log(S::RESOURCE, &error, pause);
+                    self.metrics.watch_error(S::RESOURCE, failure.reason());
+                    if failure.is_expired() {
+                        // kube lists anew if the watch says so in an event, but not
+                        // if it is the answer to the request.
+                        events = watcher(api.clone(), config.clone()).boxed();
+                    }
+                    sleep(pause).await;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+            }
+        }
+    }
+
+    /// A resource was listed for the first time.
+    fn listed(&self, resource: &'static str, condition: &Condition) {
+        condition.set(true);
+        tracing::info!(resource, "listed");
+        if self.unlisted.fetch_sub(1, Ordering::AcqRel) == 1 {
+            tracing::info!("everything is listed; answering");
+            self.publisher.set_synced();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Against an API server that does as the tests say.
+
+use std::time::Duration;
+
+use netting_telemetry::Metrics;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::test_cluster::{addr, member, service, slice, with};
+
+mod api;
+
+use api::{Expired, FakeApi};
+
+const CART: &str = "10.96.0.1:80";
+
+/// A catalog's watches, and what they feed.
+struct Watched {
+    publisher: Arc<Publisher>,
+    readiness: Readiness,
+    metrics: Metrics,
+    drain: Drain,
+}
+
+impl Watched {
+    fn start(api: &FakeApi) -> Self {
+        let watched = Self {
+            publisher: Arc::new(Publisher::new()),
+            readiness: Readiness::new(),
+            metrics: Metrics::new("test", "0"),
+            drain: Drain::new(),
+        };
+        let client = client_of(Config::new(api.uri())).expect("an address is enough");
+        start(
+            &client,
+            &watched.publisher,
+            &watched.metrics.register(CatalogMetrics::register),
+            &watched.readiness,
+            &watched.drain,
+        );
+        watched
+    }
+
+    async fn synced(&self) {
+        let mut synced = self.publisher.synced();
+        synced.wait_for(|synced| *synced).await.expect("it lives");
+    }
+
+    /// Waits until an address has so many endpoints; `None` for unknown.
+    async fn has(&self, address: &str, endpoints: Option<usize>) {
+        let mut version = self.publisher.version();
+        loop {
+            let state = self.publisher.read(|index, _| index.lookup(addr(address)));
+            if state.map(|state| state.endpoints.len()) == endpoints {
+                return;
+            }
+            version.changed().await.expect("it lives");
+        }
+    }
+
+    /// Waits until a series is there.
+    async fn counts(&self, series: &str) {
+        let exposed = || self.metrics.expose().expect("nothing here fails to write");
+        while !exposed().contains(series) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn cart() -> Value {
+    service("cart", "10.96.0.1", json!([{"name": "http", "port": 80}]))
+}
+
+fn behind(name: &str, ips: &[&str]) -> Value {
+    let members: Vec<Value> = ips.iter().map(|ip| member(ip, "cart-1")).collect();
+    let ports = json!([{"name": "http", "port": 8080}]);
+    slice(name, "cart", ports, json!(members))
+}
+
+#[tokio::test]
+async fn says_what_it_may_not_list_and_goes_on_with_the_rest() {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    api.refuse("endpointslices", Some(403));
+    let watched = Watched::start(&api);
+    watched
+        .counts(r#"watch_errors_total{resource="endpointslices",reason="forbidden"}"#)
+        .await;
+    watched.has(CART, Some(0)).await;
+    assert!(
+        watched
+            .readiness
+            .missing()
+            .contains(&"endpointslices listed")
+    );
+    assert!(!*watched.publisher.synced().borrow());
+    api.refuse("endpointslices", None);
+    watched.synced().await;
+    assert!(watched.readiness.missing().is_empty());
+}
+
+#[tokio::test]
+async fn refuses_garbage_item_by_item() {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    let orphan = with(behind("orphan", &[]), "/metadata/labels", json!({}));
+    api.list(
+        "endpointslices",
+        vec![behind("a", &["10.244.0.1", "no address"]), orphan],
+    );
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    watched.has(CART, Some(1)).await;
+    for reason in ["bad_address", "no_service_name"] {
+        let series =
+            format!(r#"refused_items_total{{resource="endpointslices",reason="{reason}"}} 1"#);
+        watched.counts(&series).await;
+    }
+}
+
+#[tokio::test]
+async fn asks_only_for_what_it_needs() {
+    let api = FakeApi::start().await;
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    let asked = api.asked();
+    let list = |resource: &str| {
+        let list = asked.iter().find(|query| query.starts_with(resource));
+        list.expect("each resource is listed").clone()
+    };
+    assert!(list("pods?").contains("labelSelector=netting.dev%2Finjected%3Dtrue"));
+    assert!(list("endpoints?").contains("managed-by%21%3Dendpoint-controller"));
+    assert!(!list("services?").contains("labelSelector"));
+}
+
+#[tokio::test]
+async fn follows_what_happens_after_the_list() {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    api.watched("endpointslices").await;
+    api.event("endpointslices", "ADDED", behind("a", &["10.244.0.1"]));
+    watched.has(CART, Some(1)).await;
+    api.event(
+        "endpointslices",
+        "MODIFIED",
+        behind("a", &["10.244.0.1", "10.244.0.2"]),
+    );
+    watched.has(CART, Some(2)).await;
+    api.event("endpointslices", "DELETED", behind("a", &[]));
+    watched.has(CART, Some(0)).await;
+}
+
+#[tokio::test]
+async fn keeps_what_it_knows_while_the_api_server_is_away() {
+    for expired in [Expired::Answer, Expired::Event] {
+        keeps_what_it_knows_until(expired).await;
+    }
+}
+
+async fn keeps_what_it_knows_until(expired: Expired) {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    api.list(
+        "endpointslices",
+        vec![behind("a", &["10.244.0.1"]), behind("b", &["10.244.0.2"])],
+    );
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    watched.has(CART, Some(2)).await;
+    // The watch ends, and so does every attempt to resume it.
+    api.refuse("endpointslices", Some(500));
+    api.end_watches();
+    watched
+        .counts(r#"watch_errors_total{resource="endpointslices",reason="refused"}"#)
+        .await;
+    watched.has(CART, Some(2)).await;
+    assert!(
+        watched.readiness.missing().is_empty(),
+        "it serves what it knows"
+    );
+    // What happened meanwhile is forgotten there: only a list can tell.
+    api.list(
+        "endpointslices",
+        vec![behind("b", &["10.244.0.2", "10.244.0.3", "10.244.0.4"])],
+    );
+    api.expire("endpointslices", expired);
+    api.refuse("endpointslices", None);
+    watched.has(CART, Some(3)).await;
+    watched
+        .counts(r#"watch_errors_total{resource="endpointslices",reason="expired"}"#)
+        .await;
+}
+
+#[tokio::test]
+async fn ends_with_the_drain() {
+    let api = FakeApi::start().await;
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    let drained = watched
+        .drain
+        .run(Duration::from_secs(30), std::future::pending());
+    assert_eq!(drained.await, netting_runtime::Drained::Complete);
+}
+
+#[test]
+fn a_list_counts_once_it_is_complete() {
+    fn typed(object: &Value) -> core::Service {
+        serde_json::from_value(object.clone()).expect("a service")
+    }
+    let publisher = Arc::new(Publisher::new());
+    let metrics = Metrics::new("test", "0").register(CatalogMetrics::register);
+    let mut feed = Feed::<Service>::new(Arc::clone(&publisher), metrics);
+    let knows = |name: &str| {
+        publisher.read(|index, _| index.service(&crate::test_cluster::key(name)).is_some())
+    };
+    let mut take = |event| feed.take(event, SystemTime::now());
+    let shelf = service("shelf", "10.96.0.2", json!([]));
+    assert!(!take(watcher::Event::Init));
+    assert!(!take(watcher::Event::InitApply(typed(&shelf))));
+    assert!(!knows("shelf"));
+    // It failed half way, and begins again without what was listed.
+    assert!(!take(watcher::Event::Init));
+    assert!(!take(watcher::Event::InitApply(typed(&cart()))));
+    assert!(take(watcher::Event::InitDone));
+    assert!(knows("cart") && !knows("shelf"));
+    assert!(!take(watcher::Event::Delete(typed(&cart()))));
+    assert!(!knows("cart"));
+}

@@ -1,0 +1,191 @@
+//! An API server that lists and watches what it is told to.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, RawQuery, State},
+    http::{StatusCode, Uri},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+type Events = mpsc::UnboundedSender<String>;
+
+#[derive(Default)]
+struct Said {
+    lists: HashMap<String, Vec<Value>>,
+    refused: HashMap<String, u16>,
+    expired: HashMap<String, Expired>,
+    watches: HashMap<String, Events>,
+    asked: Vec<String>,
+    version: u64,
+}
+
+/// How a watch is told that it comes too late: both are allowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Expired {
+    /// By the status of the answer.
+    Answer,
+    /// By the first event.
+    Event,
+}
+
+#[derive(Clone)]
+pub(super) struct FakeApi {
+    said: Arc<Mutex<Said>>,
+    uri: Uri,
+}
+
+impl FakeApi {
+    pub(super) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("there is a free port");
+        let addr = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let api = Self {
+            said: Arc::default(),
+            uri: format!("http://{addr}")
+                .parse()
+                .expect("an address is a URI"),
+        };
+        let routes = Router::new()
+            .route("/api/v1/{resource}", get(answer))
+            .route("/apis/discovery.k8s.io/v1/{resource}", get(answer))
+            .with_state(api.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        api
+    }
+
+    pub(super) fn uri(&self) -> Uri {
+        self.uri.clone()
+    }
+
+    pub(super) fn list(&self, resource: &str, objects: Vec<Value>) {
+        self.said().lists.insert(resource.to_owned(), objects);
+    }
+
+    /// Answers with a status, or no more.
+    pub(super) fn refuse(&self, resource: &str, code: Option<u16>) {
+        let mut said = self.said();
+        match code {
+            Some(code) => said.refused.insert(resource.to_owned(), code),
+            None => said.refused.remove(resource),
+        };
+    }
+
+    /// The next watch is told that it comes too late.
+    pub(super) fn expire(&self, resource: &str, how: Expired) {
+        self.said().expired.insert(resource.to_owned(), how);
+    }
+
+    pub(super) fn end_watches(&self) {
+        self.said().watches.clear();
+    }
+
+    /// Waits until a resource is watched.
+    pub(super) async fn watched(&self, resource: &str) {
+        while !self.said().watches.contains_key(resource) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(super) fn event(&self, resource: &str, kind: &str, object: Value) {
+        let mut said = self.said();
+        let object = said.versioned(resource, object);
+        let event = json!({"type": kind, "object": object}).to_string();
+        let watch = said.watches.get(resource).expect("it is watched");
+        watch.send(format!("{event}\n")).expect("the watch is open");
+    }
+
+    /// What was asked: `resource?query`.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.said().asked.clone()
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said
+            .lock()
+            .expect("no test panics while it holds this")
+    }
+}
+
+impl Said {
+    fn versioned(&mut self, resource: &str, mut object: Value) -> Value {
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
+        object["apiVersion"] = json!(match resource {
+            "endpointslices" => "discovery.k8s.io/v1",
+            _ => "v1",
+        });
+        object
+    }
+}
+
+async fn answer(
+    State(api): State<FakeApi>,
+    Path(resource): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let mut said = api.said();
+    said.asked.push(format!("{resource}?{query}"));
+    if let Some(code) = said.refused.get(&resource) {
+        return status(*code);
+    }
+    if query.contains("watch=true") {
+        match said.expired.remove(&resource) {
+            Some(Expired::Answer) => return status(410),
+            Some(Expired::Event) => {
+                let event = json!({"type": "ERROR", "object": status_body(410)});
+                return format!("{event}\n").into_response();
+            }
+            None => {}
+        }
+        let (events, watch) = mpsc::unbounded_channel();
+        said.watches.insert(resource, events);
+        let watch = UnboundedReceiverStream::new(watch);
+        return Body::from_stream(watch.map(Ok::<_, Infallible>)).into_response();
+    }
+    let items = said.lists.get(&resource).cloned().unwrap_or_default();
+    let items: Vec<Value> = items
+        .into_iter()
+        .map(|item| said.versioned(&resource, item))
+        .collect();
+    said.version += 1;
+    let version = said.version.to_string();
+    Json(json!({
+        "kind": "List",
+        "apiVersion": "v1",
+        "metadata": {"resourceVersion": version},
+        "items": items,
+    }))
+    .into_response()
+}
+
+fn status_body(code: u16) -> Value {
+    json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "message": "as the test says",
+        "reason": "Test",
+        "code": code,
+    })
+}
+
+fn status(code: u16) -> Response {
+    let body = status_body(code);
+    let code = StatusCode::from_u16(code).expect("tests write HTTP codes");
+    (code, Json(body)).into_response()
+}
