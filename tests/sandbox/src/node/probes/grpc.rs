@@ -1,0 +1,130 @@
+//! The `grpc` probe: the standard health check over HTTP/2.
+//!
+//! See <https://github.com/grpc/grpc/blob/master/doc/health-checking.md>. The two messages have one
+//! field each, so they are written and read by hand.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+
+/// `HealthCheckResponse.ServingStatus.SERVING`.
+const SERVING: u8 = 1;
+
+/// Far more than a health check's answer has.
+const ANSWER_BYTES_MAX: usize = 4096;
+
+/// # Errors
+/// Why the service isn't serving, or can't be asked.
+pub(super) async fn check(addr: SocketAddr, service: &str) -> Result<(), String> {
+    let stream = TcpStream::connect(addr)
+        .await
+        .map_err(|error| format!("dial tcp {addr}: {error}"))?;
+    let said = |error: hyper::Error| format!("health rpc to {addr} failed: {error}");
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(said)?;
+    let connection = tokio::spawn(connection);
+    let answered = async {
+        let request = Request::post(format!("http://{addr}/grpc.health.v1.Health/Check"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("user-agent", "kube-probe/1.36")
+            .body(Full::new(question(service)?))
+            .map_err(|error| error.to_string())?;
+        let response = sender.send_request(request).await.map_err(said)?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| format!("health rpc to {addr} failed: {error}"))?;
+        // An answer without messages carries its trailers as headers.
+        let status = |headers: &http::HeaderMap| headers.get("grpc-status").cloned();
+        let status = body
+            .trailers()
+            .and_then(status)
+            .or_else(|| status(&parts.headers));
+        match status.as_ref().map(http::HeaderValue::as_bytes) {
+            Some(b"0") => serving(&body.to_bytes()),
+            Some(code) => Err(format!(
+                "health rpc failed with status {}",
+                String::from_utf8_lossy(code)
+            )),
+            None => Err(format!("no gRPC answer but HTTP status {}", parts.status)),
+        }
+    };
+    let answer = answered.await;
+    connection.abort();
+    answer
+}
+
+/// A gRPC message: no compression, four bytes of length, and field 1, the service's name.
+fn question(service: &str) -> Result<Bytes, String> {
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        let length = u8::try_from(service.len())
+            .ok()
+            .filter(|length| *length < 128);
+        message.extend([
+            0x0a,
+            length.ok_or("the service's name has 127 bytes at most")?,
+        ]);
+        message.extend_from_slice(service.as_bytes());
+    }
+    let length = u32::try_from(message.len()).map_err(|error| error.to_string())?;
+    Ok([&[0][..], &length.to_be_bytes(), &message].concat().into())
+}
+
+/// Field 1 is the status; zero is left out.
+fn serving(answer: &[u8]) -> Result<(), String> {
+    match answer {
+        [0, 0, 0, 0, 2, 0x08, SERVING] => Ok(()),
+        [0, 0, 0, 0, 2, 0x08, status] => Err(format!("service unhealthy (status {status})")),
+        [0, 0, 0, 0, 0] => Err("service unhealthy (status 0)".to_owned()),
+        _ => Err("the answer to the health check is none".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_serving_is_healthy() {
+        for answer in [
+            &b""[..],
+            b"\0\0\0\0\0",
+            b"\0\0\0\0\x02\x08\x02",
+            b"\x01\0\0\0\x02\x08\x01",
+        ] {
+            assert!(serving(answer).is_err(), "{answer:?}");
+        }
+        assert_eq!(serving(b"\0\0\0\0\x02\x08\x01"), Ok(()));
+    }
+
+    #[test]
+    fn asks_for_the_service_by_name() {
+        assert!(question(&"x".repeat(128)).is_err());
+        assert_eq!(question("").as_deref(), Ok(&b"\0\0\0\0\0"[..]));
+        assert_eq!(
+            question("ab").as_deref(),
+            Ok(&b"\0\0\0\0\x04\x0a\x02ab"[..])
+        );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_speaks_no_http2_fails_the_check() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a socket");
+        let addr = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 smtp\r\n").await;
+        });
+        assert!(check(addr, "").await.is_err());
+        server.await.expect("no panic");
+    }
+}

@@ -1,0 +1,117 @@
+//! How pods end.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use crate::boxed::{command, in_a_box, sharing, shell, with};
+
+#[test]
+fn a_deleted_pod_ends_in_the_order_of_kubernetes() {
+    in_a_box(&[], async |boxed| {
+        let ends = |name: &str, pause: &str| {
+            sharing(
+                name,
+                &format!(
+                    "trap 'sleep {pause}; echo {name} >> /shared/ended; exit' TERM; \
+                     while :; do sleep 0.02; done"
+                ),
+            )
+        };
+        let hook = json!({"exec": {"command": ["/bin/sh", "-c", "echo hook >> /shared/ended"]}});
+        let spec = json!({
+            "volumes": [boxed.volume()],
+            "initContainers": [
+                with(ends("first", "0"), json!({"restartPolicy": "Always"})),
+                with(ends("second", "0"), json!({"restartPolicy": "Always"}))
+            ],
+            "containers": [
+                with(ends("main", "0.5"), json!({"lifecycle": {"preStop": hook}})),
+            ]
+        });
+        boxed.run("order", spec).await;
+        boxed.ready("order").await;
+        let asked = Instant::now();
+        boxed.delete("order").await;
+        boxed.gone("order").await;
+        assert!(
+            asked.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            asked.elapsed()
+        );
+        assert_eq!(boxed.shared("ended"), "hook\nmain\nsecond\nfirst\n");
+        assert_eq!(command("ip", &["netns", "list"]), "");
+    });
+}
+
+#[test]
+fn who_ignores_sigterm_is_killed_after_the_grace_period() {
+    in_a_box(&[], async |boxed| {
+        let stubborn = shell("main", "trap '' TERM; while :; do sleep 1; done");
+        let spec = json!({"terminationGracePeriodSeconds": 2, "containers": [stubborn]});
+        boxed.run("stubborn", spec.clone()).await;
+        boxed.ready("stubborn").await;
+        let asked = Instant::now();
+        boxed.delete("stubborn").await;
+        boxed.gone("stubborn").await;
+        let took = asked.elapsed();
+        assert!(
+            took >= Duration::from_secs(2) && took < Duration::from_secs(20),
+            "{took:?}"
+        );
+    });
+}
+
+#[test]
+fn a_second_deletion_may_leave_less_time() {
+    in_a_box(&[], async |boxed| {
+        let stubborn = shell("main", "trap '' TERM; while :; do sleep 1; done");
+        let spec = json!({"terminationGracePeriodSeconds": 3600, "containers": [stubborn]});
+        boxed.run("stubborn", spec).await;
+        boxed.ready("stubborn").await;
+        boxed.delete("stubborn").await;
+        boxed.event("stubborn", "Killing").await;
+        let sooner = DeleteParams::default().grace_period(1);
+        boxed
+            .api::<Pod>()
+            .delete("stubborn", &sooner)
+            .await
+            .expect("deleted");
+        boxed.gone("stubborn").await;
+    });
+}
+
+#[test]
+fn a_pod_removed_by_force_leaves_nothing_behind() {
+    in_a_box(&[], async |boxed| {
+        boxed
+            .run(
+                "forced",
+                json!({"containers": [shell("main", "sleep 3600")]}),
+            )
+            .await;
+        boxed.ready("forced").await;
+        let now = DeleteParams::default().grace_period(0);
+        boxed
+            .api::<Pod>()
+            .delete("forced", &now)
+            .await
+            .expect("deleted");
+        boxed.gone("forced").await;
+        // The node hears of it, and the box is empty in the end.
+        boxed.event("forced", "Killing").await;
+    });
+}
+
+#[test]
+fn a_pod_may_be_given_a_time_to_live() {
+    in_a_box(&[], async |boxed| {
+        let spec = json!({"activeDeadlineSeconds": 1, "terminationGracePeriodSeconds": 1,
+                          "containers": [shell("main", "sleep 3600")]});
+        boxed.run("brief", spec).await;
+        let status = boxed.in_phase("brief", "Failed").await;
+        assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+    });
+}
