@@ -1,0 +1,218 @@
+//! The cluster that a test runs in.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// The image that the manifests name.
+pub const IMAGE: &str = "ghcr.io/netting-dev/netting:0.1.0";
+/// The image of the applications.
+pub const TEST_IMAGE: &str = "ghcr.io/netting-dev/netting-test-app:0.1.0";
+/// How long the sandbox may take to be ready.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What people need to look around in a sandbox.
+#[derive(Clone, Debug)]
+pub struct Enter {
+    /// For `kubectl --kubeconfig`.
+    pub kubeconfig: PathBuf,
+    /// Put before a command, runs it inside.
+    pub prefix: String,
+}
+
+/// A running cluster, ended when it is dropped if the test began it.
+pub struct Cluster {
+    client: Client,
+    image: String,
+    test_image: String,
+    /// What the test began: the sandbox, or the node agent. Killed when dropped.
+    own: Option<Own>,
+}
+
+struct Own {
+    process: Child,
+    /// How to get in, for people.
+    enter: Option<Enter>,
+    /// Kept for as long as the process uses it.
+    _state: TempDir,
+}
+
+impl Cluster {
+    /// The cluster that the environment asks for.
+    ///
+    /// # Errors
+    /// If it cannot be started or reached.
+    pub async fn start() -> anyhow::Result<Self> {
+        let own = |image: &str| image.to_owned();
+        let Some(kubeconfig) = env::var_os("NETTING_KUBECONFIG").map(PathBuf::from) else {
+            let state = TempDir::new()?;
+            let (process, enter) = sandbox(state.path()).await?;
+            return Ok(Self {
+                client: client(&enter.kubeconfig).await?,
+                image: own(IMAGE),
+                test_image: own(TEST_IMAGE),
+                own: Some(Own {
+                    process,
+                    enter: Some(enter),
+                    _state: state,
+                }),
+            });
+        };
+        let client = client(&kubeconfig).await?;
+        match (env::var("NETTING_IMAGE"), env::var("NETTING_TEST_IMAGE")) {
+            (Ok(image), Ok(test_image)) => Ok(Self {
+                client,
+                image,
+                test_image,
+                own: None,
+            }),
+            (Err(_), Err(_)) => {
+                let state = TempDir::new()?;
+                let process = node_agent(&kubeconfig, state.path())?;
+                Ok(Self {
+                    client,
+                    image: own(IMAGE),
+                    test_image: own(TEST_IMAGE),
+                    own: Some(Own {
+                        process,
+                        enter: None,
+                        _state: state,
+                    }),
+                })
+            }
+            _ => bail!("set both NETTING_IMAGE and NETTING_TEST_IMAGE, or neither"),
+        }
+    }
+
+    /// A client with all rights.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// How people get in, if this is a sandbox.
+    #[must_use]
+    pub fn enter(&self) -> Option<&Enter> {
+        self.own.as_ref()?.enter.as_ref()
+    }
+
+    /// The image to install.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// The image of the applications.
+    #[must_use]
+    pub fn test_image(&self) -> &str {
+        &self.test_image
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(own) = &mut self.own {
+            // The kernel takes the rest down with it.
+            let _ = own.process.start_kill();
+        }
+    }
+}
+
+async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
+    let read = Kubeconfig::read_from(kubeconfig)
+        .with_context(|| format!("could not read {}", kubeconfig.display()))?;
+    let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
+    let client = Client::try_from(config)?;
+    let version = client.apiserver_version().await;
+    version
+        .with_context(|| format!("the API server of {} does not answer", kubeconfig.display()))?;
+    Ok(client)
+}
+
+/// Where the binaries are: beside this one, which cargo puts into `deps`.
+fn bin_dir() -> anyhow::Result<PathBuf> {
+    let dir = match env::var_os("NETTING_BIN_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => {
+            let own = env::current_exe()?;
+            let deps = own.parent().and_then(Path::parent);
+            deps.context("this binary is in no directory")?.to_owned()
+        }
+    };
+    for name in [
+        "netting-sandbox",
+        "netting-iptables-init",
+        "netting-sidecar",
+        "netting-catalog",
+        "netting-webhook",
+        "netting-test-app",
+    ] {
+        ensure!(
+            dir.join(name).exists(),
+            "{name} is not in {}; run cargo build --workspace --bins first",
+            dir.display()
+        );
+    }
+    Ok(dir)
+}
+
+fn sandbox_command(subcommand: &str, state: &Path) -> anyhow::Result<Command> {
+    let bin = bin_dir()?;
+    let mut command = Command::new(bin.join("netting-sandbox"));
+    command.arg(subcommand).arg("--state").arg(state);
+    for image in [IMAGE, TEST_IMAGE] {
+        command
+            .arg("--image")
+            .arg(format!("{image}={}", bin.display()));
+    }
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    Ok(command)
+}
+
+/// Starts the sandbox and returns how to get in once it is ready.
+async fn sandbox(state: &Path) -> anyhow::Result<(Child, Enter)> {
+    let mut process = sandbox_command("up", state)?
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("could not start the sandbox")?;
+    let stdout = process.stdout.take().context("its stdout is piped")?;
+    let mut lines = BufReader::new(stdout).lines();
+    let ready = timeout(START_TIMEOUT, lines.next_line()).await;
+    let line = ready
+        .with_context(|| format!("the sandbox was not ready within {START_TIMEOUT:?}"))??
+        .context("the sandbox ended before it was ready; it needs root")?;
+    let ready: serde_json::Value =
+        serde_json::from_str(&line).with_context(|| format!("the sandbox said {line}"))?;
+    let text = |field: &str| {
+        let text = ready[field].as_str().map(ToOwned::to_owned);
+        text.with_context(|| format!("the sandbox does not name its {field}: {line}"))
+    };
+    let enter = Enter {
+        kubeconfig: text("kubeconfig")?.into(),
+        prefix: text("enter")?,
+    };
+    Ok((process, enter))
+}
+
+fn node_agent(kubeconfig: &Path, state: &Path) -> anyhow::Result<Child> {
+    let process = sandbox_command("node", state)?
+        .args(["--node-name", "netting-e2e", "--schedule", "--kubeconfig"])
+        .arg(kubeconfig)
+        .spawn();
+    process.context("could not start the node agent")
+}

@@ -1,0 +1,26 @@
+//! End-to-end tests: what a user does to a cluster, and what comes of it.
+//!
+//! The same tests run in three ways, chosen by the environment:
+//!
+//! | set | the cluster |
+//! |---|---|
+//! | nothing | the sandbox: an embedded Kubernetes API and a node agent, one for each test |
+//! | `NETTING_KUBECONFIG` | a real API server, with the sandbox's node agent as its node |
+//! | that, `NETTING_IMAGE` and `NETTING_TEST_IMAGE` | a whole real cluster, which can pull these images |
+//!
+//! `NETTING_BIN_DIR` is where the binaries are; by default where this one was built.
+//! In reading order:
+//!
+//! - [`cluster`]: where the tests run;
+//! - [`mesh`]: Netting installed in it, from the manifests that users apply;
+//! - [`apps`]: applications to deploy;
+//! - [`observe`]: what became of them.
+
+pub mod apps;
+pub mod cluster;
+pub mod mesh;
+pub mod observe;
+
+pub use apps::{App, Namespace};
+pub use cluster::Cluster;
+pub use mesh::Mesh;

@@ -1,0 +1,432 @@
+//! What Netting promises, seen from outside.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use netting_e2e::{
+    App, Cluster, Mesh, Namespace,
+    apps::{PORT, STATS_PORT},
+    mesh::Part,
+    observe::{self, eventually, is_injected},
+};
+use serde_json::{Value, json};
+
+const ADMIN_PORT: u16 = 15020;
+
+/// A cluster with Netting in it, and a namespace whose pods are injected.
+struct Meshed {
+    cluster: Cluster,
+    mesh: Mesh,
+    namespace: Namespace,
+}
+
+impl Meshed {
+    async fn start() -> anyhow::Result<Self> {
+        let cluster = Cluster::start().await?;
+        let mesh = Mesh::install(&cluster).await?;
+        let namespace = Namespace::create(&cluster, true).await?;
+        Ok(Self {
+            cluster,
+            mesh,
+            namespace,
+        })
+    }
+
+    /// Replicas of an echo server, behind the service `echo`.
+    async fn echo(&self, replicas: u32) -> anyhow::Result<Vec<Pod>> {
+        self.namespace.service("echo", json!({})).await?;
+        self.namespace
+            .deploy(&App::echo("echo").replicas(replicas))
+            .await
+    }
+
+    /// A load generator against `echo`, once its first requests have been answered.
+    async fn load(&self, rate: u32) -> anyhow::Result<Pod> {
+        let url = format!("http://{}/", self.namespace.host("echo"));
+        self.namespace
+            .deploy(&App::load("load", &url, rate))
+            .await?;
+        let load = self.namespace.one_pod("load").await?;
+        self.until_more_answers(&load, 50).await?;
+        Ok(load)
+    }
+
+    async fn stats(&self, load: &Pod) -> anyhow::Result<Value> {
+        let stats = observe::pod_get(self.namespace.client(), load, STATS_PORT, "stats").await?;
+        Ok(serde_json::from_str(&stats)?)
+    }
+
+    async fn answers(&self, load: &Pod) -> anyhow::Result<u64> {
+        self.stats(load).await?["ok"]
+            .as_u64()
+            .context("the load generator counts")
+    }
+
+    async fn until_more_answers(&self, load: &Pod, more: u64) -> anyhow::Result<()> {
+        let before = self.answers(load).await.unwrap_or(0);
+        eventually("more requests are answered", async || {
+            Ok(self.answers(load).await? >= before + more)
+        })
+        .await
+    }
+
+    async fn failures(&self, load: &Pod) -> anyhow::Result<(u64, Value)> {
+        let stats = self.stats(load).await?;
+        let failed = stats["failed"]
+            .as_u64()
+            .context("the load generator counts")?;
+        Ok((failed, stats["failures"].clone()))
+    }
+
+    /// What a sidecar holds.
+    async fn config(&self, pod: &Pod) -> anyhow::Result<Value> {
+        let config = observe::pod_get(self.namespace.client(), pod, ADMIN_PORT, "config").await?;
+        Ok(serde_json::from_str(&config)?)
+    }
+
+    /// What a sidecar holds of the service `echo`.
+    async fn echo_in(&self, pod: &Pod) -> anyhow::Result<Value> {
+        let config = self.config(pod).await?;
+        let destinations = config["destinations"].as_array().context("it lists them")?;
+        let echo = destinations
+            .iter()
+            .find(|d| d["name"] == "echo" && d["kind"] == "service");
+        echo.cloned()
+            .with_context(|| format!("the sidecar does not follow echo: {config}"))
+    }
+
+    async fn sidecar_metrics(&self, pod: &Pod) -> anyhow::Result<String> {
+        observe::pod_get(self.namespace.client(), pod, ADMIN_PORT, "metrics").await
+    }
+
+    /// Fetches a URL once from a pod of its own.
+    async fn fetch(&self, name: &str, url: &str) -> anyhow::Result<String> {
+        let fetch = App::new(name, &format!("fetch {url} --tries 20 --every 250ms"));
+        self.namespace.run(&fetch).await
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.namespace.delete().await
+    }
+}
+
+fn connections(destination: &Value) -> Vec<u64> {
+    let endpoints = destination["endpoints"].as_array().into_iter().flatten();
+    endpoints
+        .filter_map(|endpoint| endpoint["connections_total"].as_u64())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_labelled_namespace_is_meshed_and_its_traffic_balanced() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let echo = meshed.echo(3).await?;
+    ensure!(echo.len() == 3 && echo.iter().all(is_injected), "{echo:?}");
+    let load = meshed.load(200).await?;
+    meshed.until_more_answers(&load, 400).await?;
+
+    let known = meshed.echo_in(&load).await?;
+    let counts = connections(&known);
+    ensure!(
+        counts.len() == 3,
+        "the sidecar knows all three endpoints: {known}"
+    );
+    let most = counts.iter().max().copied().unwrap_or(0);
+    let least = counts.iter().min().copied().unwrap_or(0);
+    ensure!(least * 2 > most, "the load is balanced: {counts:?}");
+    let (failed, failures) = meshed.failures(&load).await?;
+    ensure!(failed == 0, "{failed} requests failed: {failures}");
+
+    for pod in &echo {
+        let metrics = meshed.sidecar_metrics(pod).await?;
+        let inbound = r#"netting_tcp_connections_opened_total{direction="inbound"}"#;
+        ensure!(
+            metrics.contains(inbound),
+            "it came in through the sidecar: {metrics}"
+        );
+    }
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn pods_that_must_not_be_injected_are_not_and_it_says_why() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = &meshed.namespace;
+    let opted_out = App::echo("opted-out").annotation("netting.dev/inject", "disabled");
+    let opted_out = namespace.pod(&opted_out).await?;
+    ensure!(!is_injected(&opted_out), "{opted_out:?}");
+    let host_network = App::new("host-network", "sleep").pod_spec(json!({"hostNetwork": true}));
+    let host_network = namespace.pod(&host_network).await?;
+    ensure!(!is_injected(&host_network), "{host_network:?}");
+    namespace.until_ready("opted-out").await?;
+
+    let metrics = meshed.mesh.metrics(Part::Webhook).await?;
+    for reason in ["host_network", "opted_out"] {
+        let told = metrics
+            .lines()
+            .any(|line| line.starts_with("netting_admissions_total{") && line.contains(reason));
+        ensure!(told, "{reason} is not in {metrics}");
+    }
+
+    let elsewhere = Namespace::create(&meshed.cluster, false).await?;
+    let plain = elsewhere.pod(&App::echo("plain")).await?;
+    ensure!(!is_injected(&plain), "nobody asked for {plain:?}");
+    let asked = elsewhere
+        .pod(&App::echo("asked").label("netting.dev/inject", "enabled"))
+        .await?;
+    ensure!(is_injected(&asked), "its own label asks for {asked:?}");
+    elsewhere.until_ready("asked").await?;
+    elsewhere.delete().await?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn injected_and_other_pods_talk_both_ways() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.echo(1).await?;
+    let plain = Namespace::create(&meshed.cluster, false).await?;
+    plain.service("outside", json!({})).await?;
+    let outside = plain.deploy(&App::echo("outside")).await?;
+    ensure!(!outside.iter().any(is_injected), "{outside:?}");
+
+    let out = meshed
+        .fetch("out", &format!("http://{}/out", plain.host("outside")))
+        .await?;
+    ensure!(
+        out.contains("outside-"),
+        "an injected pod reaches another: {out}"
+    );
+    let url = format!("http://{}/in", meshed.namespace.host("echo"));
+    let back = plain
+        .run(&App::new(
+            "in",
+            &format!("fetch {url} --tries 20 --every 250ms"),
+        ))
+        .await?;
+    ensure!(
+        back.contains("echo-"),
+        "another pod reaches an injected one: {back}"
+    );
+    plain.delete().await?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn traffic_flows_while_the_catalog_is_away() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.echo(2).await?;
+    meshed
+        .namespace
+        .service("other", json!({"selector": {"app": "echo"}}))
+        .await?;
+    let load = meshed.load(100).await?;
+
+    meshed.mesh.stop(Part::Catalog).await?;
+    meshed.until_more_answers(&load, 200).await?;
+    let (failed, failures) = meshed.failures(&load).await?;
+    ensure!(
+        failed == 0,
+        "known destinations go on: {failed} failed: {failures}"
+    );
+
+    let begun = Instant::now();
+    let url = format!("http://{}/unknown", meshed.namespace.host("other"));
+    let unknown = meshed.fetch("unknown", &url).await?;
+    ensure!(
+        unknown.contains("echo-"),
+        "unknown ones pass through: {unknown}"
+    );
+    ensure!(
+        begun.elapsed() < Duration::from_secs(15),
+        "it took {:?}",
+        begun.elapsed()
+    );
+
+    meshed.mesh.start(Part::Catalog).await?;
+    eventually("the sidecar finds the catalog again", async || {
+        Ok(meshed.config(&load).await?["catalog"]["connected"] == json!(true))
+    })
+    .await?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_pod_admitted_without_the_webhook_starts_without_a_sidecar() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.mesh.stop(Part::Webhook).await?;
+    let pods = meshed.namespace.deploy(&App::echo("unlucky")).await?;
+    ensure!(!pods.iter().any(is_injected), "{pods:?}");
+
+    meshed.mesh.start(Part::Webhook).await?;
+    meshed.namespace.restart("unlucky").await?;
+    let pods = meshed.namespace.pods("unlucky").await?;
+    ensure!(pods.iter().all(is_injected), "a restart mends it: {pods:?}");
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn without_the_label_a_restart_takes_the_sidecar_out_again() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let pods = meshed.echo(1).await?;
+    ensure!(pods.iter().all(is_injected), "{pods:?}");
+    meshed.namespace.set_meshed(false).await?;
+    meshed.namespace.restart("echo").await?;
+    let pods = meshed.namespace.pods("echo").await?;
+    ensure!(!pods.iter().any(is_injected), "{pods:?}");
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn no_request_is_lost_when_a_replica_ends_under_load() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let echo = meshed.echo(3).await?;
+    let load = meshed.load(200).await?;
+    let victim = echo.first().context("there are three")?.name_any();
+    meshed.namespace.delete_pod(&victim).await?;
+    eventually("the replica is gone", async || {
+        Ok(meshed
+            .namespace
+            .api::<Pod>()
+            .get_opt(&victim)
+            .await?
+            .is_none())
+    })
+    .await?;
+    observe::until_available(meshed.namespace.client(), meshed.namespace.name(), "echo").await?;
+    meshed.until_more_answers(&load, 200).await?;
+    let (failed, failures) = meshed.failures(&load).await?;
+    ensure!(failed == 0, "{failed} requests failed: {failures}");
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_new_replica_is_used_by_running_sidecars() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.echo(1).await?;
+    let load = meshed.load(100).await?;
+    meshed.namespace.scale("echo", 2).await?;
+    eventually("the sidecar sends connections to both", async || {
+        let counts = connections(&meshed.echo_in(&load).await?);
+        Ok(counts.len() == 2 && counts.iter().all(|count| *count > 10))
+    })
+    .await?;
+    let (failed, failures) = meshed.failures(&load).await?;
+    ensure!(failed == 0, "{failed} requests failed: {failures}");
+    let metrics = meshed.sidecar_metrics(&load).await?;
+    ensure!(
+        metrics.contains("netting_discovery_propagation_seconds_count"),
+        "{metrics}"
+    );
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn both_ip_families_work_where_pods_have_them() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let families = json!({"ipFamilyPolicy": "PreferDualStack"});
+    let service = meshed.namespace.service("echo", families).await?;
+    meshed.namespace.deploy(&App::echo("echo")).await?;
+    let ips = service
+        .spec
+        .and_then(|spec| spec.cluster_ips)
+        .unwrap_or_default();
+    println!("cluster IPs: {ips:?}");
+    for (n, ip) in ips.iter().enumerate() {
+        let host = if ip.contains(':') {
+            format!("[{ip}]")
+        } else {
+            ip.clone()
+        };
+        let answer = meshed
+            .fetch(&format!("family-{n}"), &format!("http://{host}/"))
+            .await?;
+        ensure!(answer.contains("echo-"), "{ip}: {answer}");
+    }
+    if std::env::var_os("NETTING_KUBECONFIG").is_none() {
+        ensure!(ips.len() == 2, "the sandbox has both families: {ips:?}");
+    }
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn headless_services_and_pods_are_reached_by_their_own_address() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let headless = json!({"clusterIP": "None", "ports": [{"name": "http", "port": PORT}]});
+    meshed.namespace.service("echo", headless).await?;
+    meshed
+        .namespace
+        .deploy(&App::echo("echo").replicas(2))
+        .await?;
+    let url = format!("http://{}:{PORT}/", meshed.namespace.host("echo"));
+    let answer = meshed.fetch("headless", &url).await?;
+    ensure!(answer.contains("echo-"), "{answer}");
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn tcp_passes_in_both_directions_and_half_closed() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = &meshed.namespace;
+    for (name, mode) in [
+        ("tcp-echo", "tcp-echo"),
+        ("greeter", "speaks-first"),
+        ("sink", "sink"),
+    ] {
+        namespace.service(name, json!({})).await?;
+        namespace
+            .deploy(&App::new(name, &format!("{mode} --port {PORT}")))
+            .await?;
+    }
+    let send = async |name: &str, to: &str| {
+        let send = format!("tcp-send {}:80 hello", namespace.host(to));
+        namespace.run(&App::new(name, &send)).await
+    };
+    ensure!(send("to-echo", "tcp-echo").await?.contains("hello"));
+    let greeted = send("to-greeter", "greeter").await?;
+    ensure!(greeted.contains("hello"), "{greeted}");
+    let counted = send("to-sink", "sink").await?;
+    ensure!(
+        counted.contains('5'),
+        "it answers after the client's end: {counted}"
+    );
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_job_completes_with_a_sidecar() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.namespace.job(&App::new("once", "once")).await?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn an_init_container_reaches_a_meshed_service() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.echo(1).await?;
+    let url = format!("http://{}/", meshed.namespace.host("echo"));
+    let fetch = [
+        "/netting/netting-test-app",
+        "fetch",
+        &url,
+        "--tries",
+        "20",
+        "--every",
+        "250ms",
+    ];
+    let init = json!({"initContainers": [{
+        "name": "migrate",
+        "image": meshed.cluster.test_image(),
+        "command": fetch,
+    }]});
+    let pod = meshed
+        .namespace
+        .pod(&App::echo("with-init").pod_spec(init))
+        .await?;
+    ensure!(is_injected(&pod), "{pod:?}");
+    meshed.namespace.until_ready("with-init").await?;
+    let log = observe::log(meshed.namespace.client(), &pod, "migrate").await?;
+    ensure!(log.contains("echo-"), "{log}");
+    meshed.end().await
+}
