@@ -49,9 +49,8 @@ pub async fn keep(client: Client, configuration: &str, ca: &CaPem, trusted: &Con
                 );
             }
             Err(error) => {
-                let error: &dyn std::error::Error = &error;
                 tracing::warn!(
-                    error,
+                    %error,
                     configuration,
                     "could not watch the webhook configuration"
                 );
@@ -82,9 +81,8 @@ async fn mend(
                 return true;
             }
             Err(error) => {
-                let error: &dyn std::error::Error = &error;
                 tracing::warn!(
-                    error,
+                    %error,
                     configuration = name,
                     ?retry,
                     "could not set the CA bundle"
