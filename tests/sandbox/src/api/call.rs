@@ -178,8 +178,19 @@ impl Call {
             resource: self.target.resource.plural,
             subresource: &self.target.subresource,
             namespace: &self.target.namespace,
-            name: &self.target.name,
+            name: self.named(),
         }
+    }
+
+    /// The object that is asked for; for a list or a watch, the only one that its field
+    /// selector lets through, as the real server has it: `resourceNames` allow that.
+    fn named(&self) -> &str {
+        if !self.target.name.is_empty() {
+            return &self.target.name;
+        }
+        let mut terms = self.query.get("fieldSelector").split(',');
+        let name = terms.find_map(|term| term.strip_prefix("metadata.name="));
+        name.map_or("", |name| name.trim_start_matches('='))
     }
 
     /// Who the fields that are written belong to; `api_version` is that of what is written.
