@@ -61,25 +61,37 @@ command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain 
 # Static binaries run on any base, and start without a dynamic linker. They get a directory of
 # their own, so that other builds, with other flags, keep theirs.
 build_binaries() {
-  local packages=() flags=()
-  for image in "${images[@]}"; do
-    case $image in
-      netting) packages+=("${netting_packages[@]}") ;;
-      *) packages+=("$image") ;;
-    esac
-  done
-  [[ $profile == debug ]] || flags+=(--release)
-  local triple
+  local image triple
   triple=$(rustc -vV | sed -n 's/^host: //p')
   binaries=target/image/$triple/$profile
+  for image in "${images[@]}"; do
+    case $image in
+      netting)
+        # What every pod runs is built for speed, and apart, so that it gets no feature of a
+        # dependency that only the others need. These are on no request's path, and at most a
+        # few of them run: size counts.
+        build_packages 3 netting-iptables-init netting-sidecar
+        build_packages s netting-catalog netting-webhook
+        ;;
+      netting-test-app) build_packages 3 netting-test-app ;;
+    esac
+  done
+}
+
+build_packages() { # OPT_LEVEL PACKAGE...
+  local opt_level=$1 flags=()
+  shift
+  [[ $profile == debug ]] || flags+=(--release)
   # The paths of this checkout and of the registry would end up in panic messages, and make the
   # binaries of two machines differ.
   local rustflags="-C target-feature=+crt-static"
   rustflags+=" --remap-path-prefix=$PWD=/netting-$tag"
   rustflags+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-  printf 'building %s\n' "${packages[*]}"
-  RUSTFLAGS=$rustflags cargo build --locked --target "$triple" --target-dir target/image \
-    "${flags[@]}" "${packages[@]/#/--package=}" --bins
+  printf 'building %s\n' "$*"
+  RUSTFLAGS=$rustflags \
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=$opt_level CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
+    cargo build --locked --target "$triple" --target-dir target/image \
+    "${flags[@]}" "${@/#/--package=}" --bins
 }
 
 describe_source() {

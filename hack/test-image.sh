@@ -21,7 +21,12 @@ if ((EUID != 0)); then
   exec sudo "$PWD/hack/test-image.sh" "$directory"
 fi
 
-unpacked_bytes_max=$((30 * 1024 * 1024))
+case $(uname -m) in
+  aarch64) architecture=arm64 ;;
+  *) architecture=amd64 ;;
+esac
+# What it takes today and a little; whoever makes it grow should notice.
+unpacked_bytes_max=$((36 * 1024 * 1024))
 passed=0
 failed=0
 skipped=0
@@ -128,15 +133,16 @@ check_contents() { # USER
     check "has the label $label" \
       grep -Eq "\"Labels\":\{[^}]*\"org.opencontainers.image.$label\":\"[^\"]+\"" "$config"
   done
-  check 'is for Linux on this architecture' grep -q '"os":"linux"' "$config"
+  check 'is for Linux on this architecture' \
+    grep -q "\"architecture\":\"$architecture\",\"os\":\"linux\"" "$config"
   check 'knows the users netting and nobody' \
     grep -qz 'netting:x:4150:4150:.*nobody:x:65534:65534:' "$root/etc/passwd"
   check 'has no shell' has_no_shell
   check 'lets nobody but root change it' is_not_writable_by_others
   if grep -q '"dev.netting.profile":"release"' "$config"; then
-    check 'unpacks to under 30 MiB' is_no_larger_than "$unpacked_bytes_max"
+    check 'unpacks to under 36 MiB' is_no_larger_than "$unpacked_bytes_max"
   else
-    skip 'unpacks to under 30 MiB' 'a debug build'
+    skip 'unpacks to under 36 MiB' 'a debug build'
   fi
 }
 
@@ -149,12 +155,22 @@ check_binary() { # NAME
   check "$1 --help answers" contains "$(inside "/netting/$1" --help 2>&1)" 'Usage:'
 }
 
-# A network namespace with loopback up and /proc mounted, as a container has them, and the image's
-# files as its root. The mount goes away with the namespace.
+# A network namespace like a pod's (loopback, one interface with an address of each family, a
+# default route), with the image's files as its root. All of it goes away with the namespaces.
 in_pod() { # COMMAND...
   # shellcheck disable=SC2016  # the inner shell expands its own arguments
   unshare --net --mount -- bash -c '
-    ip link set lo up && mount -t proc proc "$0/proc" && chroot "$0" "$@"' "$root" "$@"
+    set -e
+    ip link set lo up
+    ip link add eth0 type veth peer name node0
+    ip address add 10.244.0.2/24 dev eth0
+    ip address add fd00:244::2/64 dev eth0 nodad
+    ip link set eth0 up
+    ip link set node0 up
+    ip route add default via 10.244.0.1
+    ip -6 route add default via fd00:244::1
+    mount -t proc proc "$0/proc"
+    exec chroot "$0" "$@"' "$root" "$@"
 }
 
 # The matches and the target that Netting uses, so that their extension modules are loaded.

@@ -53,7 +53,7 @@ run_tests() { # NEXTEST_FILTER CARGO_TEST_ARGUMENT...
   local filter=$1
   shift
   if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run "${locked[@]}" --workspace --no-fail-fast --filterset "$filter"
+    cargo nextest run "${locked[@]}" --workspace --no-fail-fast -E "$filter"
   else
     cargo test "${locked[@]}" --workspace --no-fail-fast "$@"
   fi
