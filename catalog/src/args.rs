@@ -10,6 +10,10 @@ use crate::streams::Limits;
 /// Below this, heartbeats would be most of what is sent.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
+/// What the Kubernetes client logs of a failed request, and what its watcher logs of
+/// one that is forbidden, is said again where the failure is dealt with.
+const LOG: &str = "info,kube_client::client=off,kube_runtime::watcher=off";
+
 /// Tells sidecars, and people, what is behind each address in the cluster. The API
 /// server is found by the pod's service account, or by KUBECONFIG
 #[derive(Clone, Debug, Parser)]
@@ -57,8 +61,9 @@ pub struct Args {
     pub drain_timeout: Duration,
 
     /// Log filter: a level (error, warn, info, debug, trace) or directives such as
-    /// info,netting_catalog=debug
-    #[arg(long, env = "NETTING_LOG", default_value = "info")]
+    /// info,netting_catalog=debug. The client library is silent by default, for its
+    /// errors are told with their cause
+    #[arg(long, env = "NETTING_LOG", default_value = LOG)]
     pub log: String,
 
     /// Log format: json or text

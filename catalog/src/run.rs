@@ -14,6 +14,7 @@ use netting_runtime::{
     logging::{self, LogHandle},
 };
 use netting_telemetry::{Metrics, catalog::CatalogMetrics};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::{args::Args, publisher::Publisher, queries, streams::Streams, watch};
@@ -64,6 +65,7 @@ pub fn main(args: Args) -> ExitCode {
 async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
+    raise_files_max();
     let drain = Drain::new();
     let metrics = Metrics::new("catalog", env!("CARGO_PKG_VERSION"));
     let client = watch::client().await?;
@@ -110,6 +112,15 @@ pub fn serve(
             tracing::error!(%error, "the gRPC server failed");
         }
     });
+}
+
+/// Each stream is a file. Many systems allow few by default, and more if asked.
+fn raise_files_max() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "could not raise the limit on open files");
+    }
 }
 
 /// Both families where the kernel has both.

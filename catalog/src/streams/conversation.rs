@@ -27,6 +27,9 @@ const SYNC_WAIT: Duration = Duration::from_secs(10);
 /// How long a stream that ends waits for room to say why.
 const GOODBYE_WAIT: Duration = Duration::from_secs(1);
 
+/// The longest name of a Kubernetes object.
+const NAME_BYTES_MAX: usize = 253;
+
 pub(super) struct Conversation {
     publisher: Arc<Publisher>,
     mailbox: Arc<Mailbox>,
@@ -37,6 +40,8 @@ pub(super) struct Conversation {
     responses: mpsc::Sender<Result<v1::StreamResponse, Status>>,
     /// As many subscriptions as the gauge was told of.
     counted: i64,
+    /// Something was ignored before: one warning is enough for a stream.
+    warned: bool,
 }
 
 /// Why a stream ended.
@@ -71,6 +76,7 @@ impl Conversation {
             drain,
             responses,
             counted: 0,
+            warned: false,
         }
     }
 
@@ -134,16 +140,23 @@ impl Conversation {
         let heard = self.session.hear(request).map_err(Ended::Fault)?;
         if let Some(hello) = heard.hello {
             let span = tracing::Span::current();
-            span.record("namespace", &hello.namespace);
-            span.record("pod", &hello.pod);
-            tracing::info!(version = hello.version, node = hello.node, "stream opened");
+            span.record("namespace", name(&hello.namespace));
+            span.record("pod", name(&hello.pod));
+            let (version, node) = (name(&hello.version), name(&hello.node));
+            tracing::info!(version, node, "stream opened");
         }
         if !heard.unfollowed.is_empty() {
             self.publisher.unfollow(&self.mailbox, heard.unfollowed);
         }
-        if let Some(first) = heard.ignored.first() {
+        if let Some(first) = heard.ignored.first()
+            && !std::mem::replace(&mut self.warned, true)
+        {
             let (reason, count) = (first.as_str(), heard.ignored.len());
-            tracing::warn!(reason, count, "ignored a part of a request");
+            tracing::warn!(
+                reason,
+                count,
+                "ignored a part of a request, as will be others"
+            );
         }
         for ignored in heard.ignored {
             self.metrics.ignored_request(ignored.as_str());
@@ -214,6 +227,11 @@ impl Ended {
 
 pub(super) fn draining() -> Status {
     Status::unavailable("this replica is shutting down; open a stream to another one")
+}
+
+/// As much of a name as a name may be long: sidecars don't fill the catalog's log.
+fn name(text: &str) -> &str {
+    &text[..text.floor_char_boundary(NAME_BYTES_MAX)]
 }
 
 fn kind(message: &Message) -> &'static str {

@@ -45,6 +45,19 @@ async fn a_request_that_is_too_long_is_refused_with_the_limit() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_none_is_cut_where_a_character_ends() {
+    let server = Server::synced().await;
+    let mut client = server.open().await;
+    let hello = v1::Hello {
+        pod: "ä".repeat(100_000),
+        namespace: "x\n".repeat(100_000),
+        ..v1::Hello::default()
+    };
+    client.say(Kind::Hello(hello)).await;
+    assert!(matches!(client.hear().await, Message::Welcome(_)));
+}
+
+#[tokio::test]
 async fn garbage_in_one_subscription_is_counted_and_the_rest_answered() {
     let server = Server::synced().await;
     server.apply(&cart());
