@@ -11,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::{WatchStreamExt as _, watcher, watcher::Event};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ use super::{Args, dns, kubelet_server, registration, scheduler, services, volume
 pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) name: String,
+    /// When this agent started.
+    pub(crate) started: Timestamp,
     /// A directory for each pod's logs.
     pub(crate) pods_dir: PathBuf,
     /// A directory for each pod's volumes.
@@ -117,6 +120,7 @@ async fn run_parts(
     let (view, cluster) = watch::channel(None);
     let node = Arc::new(Node {
         name: args.node_name.clone(),
+        started: Timestamp::now(),
         pods_dir: state.join("pods"),
         volumes_dir: state.join("volumes"),
         images: Images::new(args.images.clone()),

@@ -13,7 +13,7 @@ use super::fields::{Placed, container_resource, pod_field};
 pub(crate) use expand::expand;
 pub(crate) use services::service_variables;
 
-/// What real images set, and a process without which finds no commands.
+/// What images set by custom, and shells fall back to.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The ConfigMaps and Secrets of the pod's namespace that its environment names; those that don't

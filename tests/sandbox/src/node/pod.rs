@@ -1,8 +1,11 @@
 //! One pod's life on the node: a task that does what its [`Lifecycle`] decides.
 
+mod acts;
+mod environment;
 mod hooks;
 mod place;
 mod run;
+mod said;
 mod writer;
 
 use std::collections::HashMap;
@@ -20,10 +23,11 @@ use tokio_util::sync::CancellationToken;
 use super::agent::Node;
 use super::containers::{Exec, Order};
 use super::events::Kind;
-use super::lifecycle::{Action, Exit, Lifecycle, Role, State};
-use super::probes::{Finding, Purpose};
+use super::lifecycle::{Lifecycle, Role, State};
+use super::probes::Purpose;
 use super::status::{Facts, pod_status};
 use place::Place;
+use said::{Said, What};
 use writer::StatusWriter;
 
 /// Of things that happened to a pod's containers and wait to be heard.
@@ -41,29 +45,6 @@ pub(crate) struct Update {
     pub(crate) pod: Arc<Pod>,
     /// It was removed without waiting for this node.
     pub(crate) gone: bool,
-}
-
-/// Something that happened to a run of a container.
-#[derive(Debug)]
-struct Said {
-    number: usize,
-    run: u32,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Started {
-        exec: Exec,
-        since: Timestamp,
-    },
-    NotStarted {
-        reason: &'static str,
-        message: String,
-    },
-    Ended(Exit),
-    PreStopDone,
-    Probed(Purpose, Finding),
 }
 
 /// Runs a pod until it has ended and is removed from the API, or the agent ends.
@@ -198,34 +179,6 @@ impl Task {
         self.lifecycle.has_ended() && (self.gone || self.pod.metadata.deletion_timestamp.is_some())
     }
 
-    fn take_update(&mut self) {
-        let Update { pod, gone } = self.updates.borrow_and_update().clone();
-        (self.pod, self.gone) = (pod, gone);
-        self.note_deletion();
-    }
-
-    fn note_deletion(&mut self) {
-        let asked = self.pod.metadata.deletion_grace_period_seconds;
-        let grace = match (self.gone, &self.pod.metadata.deletion_timestamp) {
-            (true, _) => Duration::ZERO,
-            (false, Some(_)) => asked
-                .and_then(|secs| secs.try_into().ok())
-                .map_or(self.grace(), Duration::from_secs),
-            (false, None) => return,
-        };
-        self.lifecycle.end(Instant::now() + grace);
-        // A second deletion may leave less time than the first.
-        for orders in self.orders.values() {
-            orders.send_if_modified(|order| match order {
-                Order::Terminate(given) if grace < *given => {
-                    *given = grace;
-                    true
-                }
-                _ => false,
-            });
-        }
-    }
-
     fn spec(&self) -> PodSpec {
         self.pod.spec.clone().unwrap_or_default()
     }
@@ -249,86 +202,6 @@ impl Task {
             .chain(spec.containers);
         all.find(|container| container.name == *name)
             .unwrap_or_default()
-    }
-
-    fn perform(&mut self, action: &Action) {
-        match action {
-            Action::Start(number) => self.start(*number),
-            Action::RunPreStop(number, deadline) => self.run_pre_stop(*number, *deadline),
-            Action::Terminate(number, grace) => {
-                let name = &self.lifecycle.slots[*number].name;
-                let message = format!("Stopping container {name}");
-                self.node
-                    .events
-                    .tell(&self.pod, Some(name), Kind::Normal, "Killing", message);
-                if let Some(orders) = self.orders.get(number) {
-                    orders.send_replace(Order::Terminate(*grace));
-                }
-            }
-        }
-    }
-
-    fn start(&mut self, number: usize) {
-        let (orders, ordered) = watch::channel(Order::Run);
-        self.orders.insert(number, orders);
-        let slot = &self.lifecycle.slots[number];
-        let start = run::Start {
-            node: self.node.clone(),
-            pod: self.pod.clone(),
-            container: self.container(number),
-            attempt: slot.run - 1,
-            addrs: self.place.addrs(&self.node),
-            netns: self.place.netns(),
-            volumes: self.place.volumes(),
-            dir: self.place.container_dir(&slot.name),
-            grace: self.grace(),
-        };
-        let sayer = Sayer {
-            say: self.say.clone(),
-            number,
-            run: slot.run,
-        };
-        self.work.spawn(start.run(ordered, sayer));
-    }
-
-    fn hear(&mut self, Said { number, run, what }: Said) {
-        if self.lifecycle.slots[number].run != run {
-            return;
-        }
-        let now = Instant::now();
-        let policy = self.lifecycle.policy();
-        let slot = &mut self.lifecycle.slots[number];
-        match what {
-            What::Started { exec, since } => {
-                slot.has_started(since, now);
-                self.execs.insert(number, exec);
-                self.start_probes(number);
-            }
-            What::NotStarted { reason, message } => {
-                let name = slot.name.clone();
-                slot.has_not_started(reason, message.clone(), now + RETRY);
-                let message = format!("Error: {message}");
-                self.node
-                    .events
-                    .tell(&self.pod, Some(&name), Kind::Warning, "Failed", message);
-            }
-            What::Ended(exit) => {
-                slot.has_ended(exit, now);
-                let name = slot.name.clone();
-                let pause = slot.backs_off_until(policy).is_some();
-                self.stop_probes(|other, _| other == number);
-                self.execs.remove(&number);
-                if pause && !self.lifecycle.is_ending() {
-                    let pod = self.pod.name_any();
-                    let message =
-                        format!("Back-off restarting failed container {name} in pod {pod}");
-                    let events = &self.node.events;
-                    events.tell(&self.pod, Some(&name), Kind::Warning, "BackOff", message);
-                }
-            }
-            What::PreStopDone => slot.pre_stop_done(),
-            What::Probed(purpose, finding) => self.take_finding(number, purpose, finding),
-        }
     }
 
     fn publish(&mut self) {
@@ -400,27 +273,5 @@ impl Task {
 
     fn is_init(&self, number: usize) -> bool {
         self.lifecycle.slots[number].role == Role::Init
-    }
-}
-
-/// Says what happens to one run of a container.
-#[derive(Clone, Debug)]
-struct Sayer {
-    say: mpsc::Sender<Said>,
-    number: usize,
-    run: u32,
-}
-
-impl Sayer {
-    /// Whether anybody is there to hear it.
-    async fn say(&self, what: What) -> bool {
-        self.say
-            .send(Said {
-                number: self.number,
-                run: self.run,
-                what,
-            })
-            .await
-            .is_ok()
     }
 }

@@ -165,7 +165,7 @@ fn status(node: &Node, logs_port: u16) -> NodeStatus {
         addresses: Some(addresses),
         allocatable: Some(capacity.clone()),
         capacity: Some(capacity),
-        conditions: Some(conditions()),
+        conditions: Some(conditions(node)),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint {
                 port: i32::from(logs_port),
@@ -185,7 +185,7 @@ fn status(node: &Node, logs_port: u16) -> NodeStatus {
     }
 }
 
-fn conditions() -> Vec<NodeCondition> {
+fn conditions(node: &Node) -> Vec<NodeCondition> {
     let now = Time(Timestamp::now());
     let condition = |type_: &str, status: &str, reason: &str, message: &str| NodeCondition {
         type_: type_.to_owned(),
@@ -193,7 +193,7 @@ fn conditions() -> Vec<NodeCondition> {
         reason: Some(reason.to_owned()),
         message: Some(message.to_owned()),
         last_heartbeat_time: Some(now.clone()),
-        last_transition_time: None,
+        last_transition_time: Some(Time(node.started)),
     };
     vec![
         condition(

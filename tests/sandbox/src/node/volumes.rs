@@ -2,6 +2,8 @@
 
 mod atomic;
 mod content;
+mod owner;
+mod tokens;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, Permissions};
@@ -17,8 +19,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::env::expand;
 use super::launcher::Mount;
+use content::Files;
 pub(crate) use content::Source;
-use content::{Files, Owner};
+use owner::Owner;
 
 /// How often what a pod's volumes are made of is looked at again, as the kubelet does about once a
 /// minute; tokens are renewed on the way.

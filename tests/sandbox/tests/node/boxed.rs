@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -27,6 +28,9 @@ use tokio::sync::oneshot;
 /// Far longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_netting-sandbox");
+
 /// The only image.
 pub(crate) const IMAGE: &str = "example.org/tools:1";
 
@@ -35,6 +39,7 @@ pub(crate) struct Box {
     pub(crate) client: Client,
     /// A directory that pods can have as a hostPath.
     pub(crate) shared: PathBuf,
+    root: PathBuf,
 }
 
 #[derive(clap::Parser)]
@@ -50,13 +55,44 @@ where
     F: Future<Output = ()>,
 {
     let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+    in_namespaces(async move || {
+        let (boxed, _dir, cluster) = with_api(&options).await;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let args = Options::parse_from(boxed.node_args(&options)).node;
+        let state = boxed.state();
+        let mut node = tokio::spawn(node::serve(args, async move { drop(stopped.await) }));
+        tokio::select! {
+            () = test(boxed) => (),
+            result = &mut node => panic!("the node ended before the test: {result:?}"),
+        }
+        stop.send(()).expect("the node runs");
+        node.await.expect("no panic").expect("a good end");
+        assert_nothing_left(&state);
+        cluster.stop();
+    });
+}
+
+/// Runs a test in a box with an API only.
+pub(crate) fn in_a_box_without_a_node<F>(test: impl FnOnce(Box) -> F + Send + 'static)
+where
+    F: Future<Output = ()>,
+{
+    in_namespaces(async move || {
+        let (boxed, _dir, cluster) = with_api(&[]).await;
+        test(boxed).await;
+        cluster.stop();
+    });
+}
+
+/// Namespaces belong to threads, as does everything that is started in them here.
+fn in_namespaces<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     let thread = std::thread::spawn(move || {
         enter_namespaces();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
-        runtime.block_on(run(options, test));
+        runtime.block_on(test());
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
@@ -94,7 +130,7 @@ pub(crate) fn command(program: &str, args: &[&str]) -> String {
     said
 }
 
-async fn run<F: Future<Output = ()>>(options: Vec<String>, test: impl FnOnce(Box) -> F) {
+async fn with_api(options: &[String]) -> (Box, TempDir, Arc<api::Cluster>) {
     let dir = tempfile::tempdir().expect("a directory");
     let cluster = api::Cluster::new(api::Options {
         advertised: Some("10.244.0.1:6443".parse().expect("an address")),
@@ -106,46 +142,25 @@ async fn run<F: Future<Output = ()>>(options: Vec<String>, test: impl FnOnce(Box
         .expect("a port of the box");
     tokio::spawn(api::serve(cluster.clone(), vec![listener]));
     let server = "https://127.0.0.1:6443";
-    let kubeconfig = dir.path().join("node.kubeconfig");
     // A kubelet may not bind pods.
     let yaml = match options.iter().any(|option| option == "--schedule") {
         true => cluster.admin_kubeconfig(server),
         false => cluster.node_kubeconfig(server, "box"),
     };
-    std::fs::write(&kubeconfig, yaml).expect("a kubeconfig");
+    std::fs::write(dir.path().join("kubeconfig"), yaml).expect("a kubeconfig");
     let client = client(&cluster.admin_kubeconfig(server)).await;
     let shared = dir.path().join("shared");
     std::fs::create_dir(&shared).expect("a directory");
-    let state = dir.path().join("state");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let args = node_args(&dir, &kubeconfig, &options);
-    let mut node = tokio::spawn(node::serve(args, async move { drop(stopped.await) }));
-    let inside = Box { client, shared };
-    tokio::select! {
-        () = test(inside) => (),
-        result = &mut node => panic!("the node ended before the test: {result:?}"),
-    }
-    stop.send(()).expect("the node runs");
-    node.await.expect("no panic").expect("a good end");
-    assert_nothing_left(&state);
-    cluster.stop();
-}
-
-fn node_args(dir: &TempDir, kubeconfig: &Path, options: &[String]) -> node::Args {
-    let path = |path: PathBuf| path.display().to_string();
     let image = dir.path().join("image");
-    std::fs::create_dir_all(&image).expect("a directory");
+    std::fs::create_dir(&image).expect("a directory");
     std::fs::write(image.join("hello"), "from the image\n").expect("a file");
-    let mut args = vec![
-        "node".to_owned(),
-        format!("--kubeconfig={}", path(kubeconfig.to_owned())),
-        format!("--state={}", path(dir.path().join("state"))),
-        format!("--image={IMAGE}={}", path(image)),
-        format!("--launcher={}", env!("CARGO_BIN_EXE_netting-sandbox")),
-        "--node-name=box".to_owned(),
-    ];
-    args.extend_from_slice(options);
-    Options::parse_from(args).node
+    let root = dir.path().to_owned();
+    let boxed = Box {
+        client,
+        shared,
+        root,
+    };
+    (boxed, dir, cluster)
 }
 
 async fn client(kubeconfig: &str) -> Client {
@@ -157,7 +172,7 @@ async fn client(kubeconfig: &str) -> Client {
     Client::try_from(config).expect("a client")
 }
 
-fn assert_nothing_left(state: &Path) {
+pub(crate) fn assert_nothing_left(state: &Path) {
     assert_eq!(command("ip", &["netns", "list"]), "");
     let links = command("ip", &["-brief", "link"]);
     assert_eq!(links.lines().count(), 1, "{links}");
@@ -172,6 +187,26 @@ fn assert_nothing_left(state: &Path) {
 }
 
 impl Box {
+    /// The node's own directory.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.root.join("state")
+    }
+
+    /// The command line of a node.
+    pub(crate) fn node_args(&self, more: &[String]) -> Vec<String> {
+        let path = |name: &str| self.root.join(name).display().to_string();
+        let mut args = vec![
+            "node".to_owned(),
+            format!("--kubeconfig={}", path("kubeconfig")),
+            format!("--state={}", path("state")),
+            format!("--image={IMAGE}={}", path("image")),
+            format!("--launcher={PROGRAM}"),
+            "--node-name=box".to_owned(),
+        ];
+        args.extend_from_slice(more);
+        args
+    }
+
     pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,

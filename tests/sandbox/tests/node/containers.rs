@@ -1,5 +1,6 @@
 //! What a container's process is and sees.
 
+use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use kube::api::LogParams;
 use serde_json::{Value, json};
@@ -227,6 +228,100 @@ fn a_crashing_container_is_restarted_and_then_backed_off() {
             .await
             .expect("logs");
         assert_eq!(before, "dying 1\n");
+    });
+}
+
+#[test]
+fn a_sidecar_that_crashes_is_restarted_beside_the_others() {
+    in_a_box(&[], async |boxed| {
+        let script =
+            "echo run >> /shared/runs; test $(wc -l < /shared/runs) = 2 || exit 1; sleep 3600";
+        let sidecar = with(sharing("proxy", script), json!({"restartPolicy": "Always"}));
+        let spec = json!({"volumes": [boxed.volume()], "initContainers": [sidecar],
+                          "containers": [shell("main", "sleep 3600")]});
+        boxed.run("pair", spec).await;
+        let both = |pod: &Pod| {
+            let status = pod.status.as_ref();
+            let inits = status.and_then(|status| status.init_container_statuses.as_ref());
+            inits.is_some_and(|all| all[0].restart_count == 1)
+                && condition(pod, "Ready") == Some("True")
+        };
+        let status = boxed.pod_is("pair", "ready again", both).await;
+        assert_eq!(
+            status.container_statuses.expect("statuses")[0].restart_count,
+            0
+        );
+    });
+}
+
+#[test]
+fn logs_are_followed_to_the_containers_end() {
+    in_a_box(&[], async |boxed| {
+        let script = "echo one; until test -e /shared/go; do sleep 0.02; done; echo two";
+        let spec = json!({"restartPolicy": "Never", "volumes": [boxed.volume()],
+                          "containers": [sharing("main", script)]});
+        boxed.run("talk", spec).await;
+        boxed.ready("talk").await;
+        let follow = LogParams {
+            follow: true,
+            ..LogParams::default()
+        };
+        let stream = boxed
+            .api::<Pod>()
+            .log_stream("talk", &follow)
+            .await
+            .expect("a stream");
+        let mut lines = stream.lines();
+        assert_eq!(
+            lines.try_next().await.expect("a line").as_deref(),
+            Some("one")
+        );
+        std::fs::write(boxed.shared.join("go"), "").expect("a file");
+        assert_eq!(
+            lines.try_next().await.expect("a line").as_deref(),
+            Some("two")
+        );
+        assert_eq!(lines.try_next().await.expect("an end"), None);
+    });
+}
+
+#[test]
+fn a_hook_may_keep_a_container_from_living() {
+    in_a_box(&[], async |boxed| {
+        let hook = |script: &str| json!({"lifecycle": {"postStart": {"exec": {"command": ["/bin/sh", "-c", script]}}}});
+        let good = with(
+            sharing("main", "sleep 3600"),
+            hook("echo hello > /shared/hook"),
+        );
+        boxed
+            .run(
+                "good",
+                json!({"volumes": [boxed.volume()], "containers": [good]}),
+            )
+            .await;
+        boxed.ready("good").await;
+        assert_eq!(boxed.shared("hook"), "hello\n");
+        let bad = with(
+            shell("main", "trap exit TERM; while :; do sleep 0.02; done"),
+            hook("exit 4"),
+        );
+        boxed
+            .run(
+                "bad",
+                json!({"restartPolicy": "Never", "containers": [bad]}),
+            )
+            .await;
+        let failed = boxed.event("bad", "FailedPostStartHook").await;
+        assert!(failed.contains("exit code 4"), "{failed}");
+        boxed
+            .pod_is("bad", "over", |pod| {
+                let phase = pod
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.phase.as_deref());
+                matches!(phase, Some("Failed" | "Succeeded"))
+            })
+            .await;
     });
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::boxed::{command, in_a_box, sharing, shell, with};
+use crate::boxed::{command, condition, in_a_box, sharing, shell, with};
 
 #[test]
 fn a_deleted_pod_ends_in_the_order_of_kubernetes() {
@@ -80,6 +80,32 @@ fn a_second_deletion_may_leave_less_time() {
             .await
             .expect("deleted");
         boxed.gone("stubborn").await;
+    });
+}
+
+#[test]
+fn a_pod_that_ends_is_ready_until_its_containers_are_gone() {
+    in_a_box(&[], async |boxed| {
+        // So that its endpoint still serves those who have no other.
+        let lasts = sharing(
+            "main",
+            "trap 'until test -e /shared/go; do sleep 0.02; done; exit' TERM
+            while :; do sleep 0.02; done",
+        );
+        boxed
+            .run(
+                "last",
+                json!({"volumes": [boxed.volume()], "containers": [lasts]}),
+            )
+            .await;
+        boxed.ready("last").await;
+        boxed.delete("last").await;
+        boxed.event("last", "Killing").await;
+        let pod = boxed.api::<Pod>().get("last").await.expect("a pod");
+        assert!(pod.metadata.deletion_timestamp.is_some());
+        assert_eq!(condition(&pod, "Ready"), Some("True"));
+        std::fs::write(boxed.shared.join("go"), "").expect("a file");
+        boxed.gone("last").await;
     });
 }
 

@@ -1,5 +1,7 @@
 //! From the bytes of a query to the bytes of its answer.
 
+use std::net::IpAddr;
+
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, SRV};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -12,6 +14,9 @@ const TTL_SECS: u32 = 5;
 
 /// RFC 1035, 4.2.1: what every client can take in a datagram.
 const PLAIN_DATAGRAM_BYTES_MAX: u16 = 512;
+
+/// An alias may lead to another one, and that back again.
+const ALIASES_MAX: usize = 8;
 
 /// How long an answer can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,40 +72,54 @@ fn is_internet(query: &Query) -> bool {
 }
 
 fn fill(response: &mut Message, query: &Query, cluster: &Cluster, domain: &str) -> ResponseCode {
-    let name = query.name().to_ascii().to_ascii_lowercase();
-    let Some(entry) = zone::lookup(cluster, domain, name.trim_end_matches('.')) else {
+    let mut owner = query.name().clone();
+    let mut next = find(&owner, cluster, domain);
+    if next.is_none() {
         return ResponseCode::NXDomain;
-    };
-    for data in records(entry, query.query_type()) {
-        response.add_answer(Record::from_rdata(query.name().clone(), TTL_SECS, data));
+    }
+    // A stub resolver doesn't ask for what an alias stands for: it is part of the answer.
+    for _ in 0..ALIASES_MAX {
+        let Some(entry) = next.take() else { break };
+        let alias = entry.alias.as_deref().and_then(absolute);
+        if let Some(alias) = &alias {
+            next = find(alias, cluster, domain);
+        }
+        for data in records(entry, query.query_type()) {
+            response.add_answer(Record::from_rdata(owner.clone(), TTL_SECS, data));
+        }
+        owner = alias.unwrap_or(owner);
     }
     ResponseCode::NoError
+}
+
+fn find(name: &Name, cluster: &Cluster, domain: &str) -> Option<Entry> {
+    let name = name.to_ascii().to_ascii_lowercase();
+    zone::lookup(cluster, domain, name.trim_end_matches('.'))
+}
+
+fn absolute(name: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(name).ok()?;
+    name.set_fqdn(true);
+    Some(name)
 }
 
 /// What a name has of the type that was asked for; an alias is the answer to every type.
 fn records(entry: Entry, kind: RecordType) -> Vec<RData> {
     if let Some(alias) = entry.alias {
-        return Name::from_ascii(&alias)
-            .map(|mut name| {
-                name.set_fqdn(true);
-                vec![RData::CNAME(CNAME(name))]
-            })
-            .unwrap_or_default();
+        let alias = absolute(&alias).map(|alias| RData::CNAME(CNAME(alias)));
+        return alias.into_iter().collect();
     }
     let addrs = entry
         .addrs
         .into_iter()
         .filter_map(|addr| match (addr, kind) {
-            (std::net::IpAddr::V4(addr), RecordType::A) => Some(RData::A(A(addr))),
-            (std::net::IpAddr::V6(addr), RecordType::AAAA) => Some(RData::AAAA(AAAA(addr))),
+            (IpAddr::V4(addr), RecordType::A) => Some(RData::A(A(addr))),
+            (IpAddr::V6(addr), RecordType::AAAA) => Some(RData::AAAA(AAAA(addr))),
             _ => None,
         });
     let ports = entry.ports.into_iter().filter(|_| kind == RecordType::SRV);
-    let ports = ports.filter_map(|(port, target)| {
-        let mut target = Name::from_ascii(&target).ok()?;
-        target.set_fqdn(true);
-        Some(RData::SRV(SRV::new(0, 100, port, target)))
-    });
+    let ports = ports
+        .filter_map(|(port, target)| Some(RData::SRV(SRV::new(0, 100, port, absolute(&target)?))));
     addrs.chain(ports).collect()
 }
 
@@ -171,6 +190,36 @@ mod tests {
         let answer = ask(&message, Some(&cluster), Limit::Datagram);
         assert_eq!(answer.answers.len(), 1);
         assert_eq!(answer.metadata.id, message.metadata.id);
+    }
+
+    #[test]
+    fn an_alias_comes_with_what_it_stands_for_and_may_lead_in_a_circle() {
+        let mut cluster = cluster(&["10.96.0.7"]);
+        for (name, target) in [("a", "web"), ("b", "c"), ("c", "b"), ("d", "none")] {
+            let service = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": name, "namespace": "shop"},
+                "spec": {"type": "ExternalName",
+                         "externalName": format!("{target}.shop.svc.cluster.local")}
+            }))
+            .expect("a service");
+            let key = ("shop".to_owned(), name.to_owned());
+            cluster.services.insert(key, Arc::new(service));
+        }
+        let answers = |name: &str| {
+            let name = format!("{name}.shop.svc.cluster.local.");
+            let message = query(&name, RecordType::A);
+            let answers = ask(&message, Some(&cluster), Limit::Stream).answers;
+            answers.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            answers("a"),
+            [
+                "a.shop.svc.cluster.local. 5 IN CNAME web.shop.svc.cluster.local.",
+                "web.shop.svc.cluster.local. 5 IN A 10.96.0.7"
+            ]
+        );
+        assert_eq!(answers("b").len(), ALIASES_MAX);
+        assert_eq!(answers("d").len(), 1);
     }
 
     #[test]

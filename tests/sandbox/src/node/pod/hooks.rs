@@ -5,7 +5,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Container, Probe};
 use tokio::time::Instant;
 
-use super::{Sayer, Task, What};
+use super::Task;
+use super::said::{Sayer, What};
 use crate::node::events::Kind;
 use crate::node::probes::{Check, Finding, Prober, Purpose, Subject};
 

@@ -6,18 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::jiff::Timestamp;
-use kube::{Api, ResourceExt as _};
 use tokio::sync::watch;
 
-use super::{Sayer, What};
+use super::said::{Sayer, What};
 use crate::node::agent::Node;
 use crate::node::containers::{Exec, Launch, Order};
-use crate::node::env::{self, Sources};
+use crate::node::env;
 use crate::node::etc;
 use crate::node::events::Kind;
-use crate::node::fields::Placed;
 use crate::node::launcher::{ContainerSpec, Mount, Process, START_ERROR_CODE};
 use crate::node::lifecycle::Exit;
 use crate::node::probes::{Check, Subject};
@@ -168,54 +166,6 @@ impl Start {
                 },
             },
         })
-    }
-
-    async fn variables(&self, spec: &PodSpec) -> Result<BTreeMap<String, String>, String> {
-        let namespace = self.pod.namespace().unwrap_or_default();
-        let links = spec.enable_service_links.unwrap_or(true);
-        let services = {
-            let mut cluster = self.node.cluster.clone();
-            let known = cluster.wait_for(Option::is_some).await;
-            let known = known.map_err(|_| "the agent is ending".to_owned())?;
-            let known = known.as_deref();
-            known.map(|cluster| env::service_variables(cluster, &namespace, links))
-        };
-        let sources = self
-            .sources(&namespace)
-            .await
-            .map_err(|error| error.to_string())?;
-        let node_addrs = self.node.network.node_addrs();
-        let placed = Placed {
-            pod: &self.pod,
-            addrs: &self.addrs,
-            node_addrs,
-        };
-        env::variables(
-            placed,
-            &self.container,
-            &sources,
-            &services.unwrap_or_default(),
-        )
-    }
-
-    async fn sources(&self, namespace: &str) -> kube::Result<Sources> {
-        let (config_maps, secrets) = env::referenced(&self.container);
-        let mut sources = Sources::default();
-        let api: Api<ConfigMap> = Api::namespaced(self.node.client.clone(), namespace);
-        for name in config_maps {
-            let found = api.get_opt(name).await?;
-            sources
-                .config_maps
-                .extend(found.map(|found| (name.to_owned(), found)));
-        }
-        let api: Api<Secret> = Api::namespaced(self.node.client.clone(), namespace);
-        for name in secrets {
-            let found = api.get_opt(name).await?;
-            sources
-                .secrets
-                .extend(found.map(|found| (name.to_owned(), found)));
-        }
-        Ok(sources)
     }
 
     /// The pod's volumes, and the file for the container's last words.

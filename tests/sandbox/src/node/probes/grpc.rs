@@ -89,6 +89,9 @@ fn serving(answer: &[u8]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::StreamBody;
+    use hyper::body::{Frame, Incoming};
+
     use super::*;
 
     #[test]
@@ -112,6 +115,56 @@ mod tests {
             question("ab").as_deref(),
             Ok(&b"\0\0\0\0\x04\x0a\x02ab"[..])
         );
+    }
+
+    /// Answers one check with this status, for the service `web` only.
+    async fn answered(service: &str, status: u8) -> Result<(), String> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a socket");
+        let addr = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let service =
+                hyper::service::service_fn(move |request: Request<Incoming>| async move {
+                    assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+                    assert_eq!(request.headers()["content-type"], "application/grpc");
+                    let asked = request
+                        .into_body()
+                        .collect()
+                        .await
+                        .expect("a message")
+                        .to_bytes();
+                    let code = if asked.ends_with(b"\x03web") {
+                        "0"
+                    } else {
+                        "5"
+                    };
+                    let message = Frame::data(Bytes::from(vec![0, 0, 0, 0, 2, 0x08, status]));
+                    let mut trailers = http::HeaderMap::new();
+                    trailers.insert("grpc-status", http::HeaderValue::from_static(code));
+                    let frames = [message, Frame::trailers(trailers)];
+                    let frames = frames.map(Ok::<_, std::convert::Infallible>);
+                    let body = StreamBody::new(futures_util::stream::iter(frames));
+                    Ok::<_, std::convert::Infallible>(http::Response::new(body))
+                });
+            // It ends when the client has gone.
+            let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+        let result = check(addr, service).await;
+        server.await.expect("no panic");
+        result
+    }
+
+    #[tokio::test]
+    async fn a_real_server_is_healthy_if_it_says_so() {
+        assert_eq!(answered("web", SERVING).await, Ok(()));
+        let unhealthy = answered("web", 2).await.expect_err("not serving");
+        assert!(unhealthy.contains("status 2"), "{unhealthy}");
+        let unknown = answered("other", SERVING).await.expect_err("not found");
+        assert!(unknown.contains("status 5"), "{unknown}");
     }
 
     #[tokio::test]

@@ -35,6 +35,8 @@ pub(super) fn conditions(facts: Facts<'_>, spec: &PodSpec, phase: &str) -> Vec<P
     let ready = containers_ready.clone().or_else(|| gates(facts, spec));
     let network: Failing = (!facts.sandbox_ready).then(|| ("", String::new()));
     let own = [
+        // It is here, whether a scheduler or its author chose the node.
+        ("PodScheduled", None),
         ("PodReadyToStartContainers", network),
         ("Initialized", initialized),
         ("Ready", ready),

@@ -7,7 +7,8 @@ use std::path::{Component, Path};
 
 use anyhow::{Context as _, ensure};
 
-use super::content::{Files, Owner};
+use super::content::Files;
+use super::owner::Owner;
 
 const CURRENT: &str = "..data";
 

@@ -1,25 +1,20 @@
 //! What is in the volumes whose content comes from the API: ConfigMaps, Secrets, tokens, and the
 //! pod's own fields.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, PodSpec, Secret, ServiceAccount,
-    ServiceAccountTokenProjection, Volume, VolumeProjection,
+    ConfigMap, DownwardAPIVolumeFile, KeyToPath, Pod, Secret, Volume, VolumeProjection,
 };
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt as _};
 
+use super::owner::Owner;
+use super::tokens::Tokens;
 use crate::node::fields::{Placed, container_resource, pod_field};
-
-/// Of a token, if the pod doesn't say; Kubernetes' default.
-const TOKEN_SECS: i64 = 3600;
 
 /// A volume's files by path.
 pub(super) type Files = BTreeMap<String, File>;
@@ -30,48 +25,6 @@ pub(super) struct File {
     pub(super) mode: u32,
 }
 
-/// Who gets a volume's files.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Owner {
-    /// The user all of the pod's containers run as, if it is the same.
-    pub(super) user: Option<u32>,
-    /// The pod's `fsGroup`.
-    pub(super) group: Option<u32>,
-}
-
-impl Owner {
-    pub(super) fn of(spec: &PodSpec) -> Self {
-        let for_pod = spec.security_context.as_ref();
-        let id = |id: i64| u32::try_from(id).ok();
-        let containers = spec
-            .containers
-            .iter()
-            .chain(spec.init_containers.iter().flatten());
-        let mut users = containers.map(|container| {
-            let own = container
-                .security_context
-                .as_ref()
-                .and_then(|own| own.run_as_user);
-            own.or(for_pod.and_then(|pod| pod.run_as_user)).and_then(id)
-        });
-        let first = users.next().flatten();
-        let user = first.filter(|first| users.all(|user| user == Some(*first)));
-        Self {
-            user,
-            group: for_pod.and_then(|pod| pod.fs_group).and_then(id),
-        }
-    }
-
-    /// Tokens are for the pod alone when it is known who that is.
-    fn token_mode(&self, asked: u32) -> u32 {
-        match (self.user, self.group) {
-            (_, Some(_)) => 0o640,
-            (Some(_), None) => 0o600,
-            (None, None) => asked,
-        }
-    }
-}
-
 /// Gets what volumes are made of, for one pod.
 #[derive(Clone)]
 pub(crate) struct Source {
@@ -79,8 +32,7 @@ pub(crate) struct Source {
     pod: Arc<Pod>,
     addrs: Vec<IpAddr>,
     node_addrs: Vec<IpAddr>,
-    /// By audience and asked-for life, until it is time for another one.
-    tokens: HashMap<(String, i64), (String, Timestamp)>,
+    tokens: Tokens,
 }
 
 impl Source {
@@ -95,7 +47,7 @@ impl Source {
             pod,
             addrs,
             node_addrs,
-            tokens: HashMap::new(),
+            tokens: Tokens::default(),
         }
     }
 
@@ -139,7 +91,7 @@ impl Source {
 
     async fn projection(&mut self, source: &VolumeProjection) -> anyhow::Result<Parts> {
         if let Some(token) = &source.service_account_token {
-            let content = self.token(token).await?;
+            let content = self.tokens.get(&self.client, &self.pod, token).await?;
             return Ok([(token.path.clone(), (content.into_bytes(), None))].into());
         }
         if let Some(map) = &source.config_map {
@@ -228,49 +180,6 @@ impl Source {
             parts.insert(item.path.clone(), (value.into_bytes(), item.mode));
         }
         Ok(parts)
-    }
-
-    /// A token that is good for another fifth of its life at least.
-    async fn token(&mut self, wanted: &ServiceAccountTokenProjection) -> anyhow::Result<String> {
-        let life = wanted.expiration_seconds.unwrap_or(TOKEN_SECS);
-        let key = (wanted.audience.clone().unwrap_or_default(), life);
-        let now = Timestamp::now();
-        if let Some((token, renewal)) = self.tokens.get(&key)
-            && now < *renewal
-        {
-            return Ok(token.clone());
-        }
-        let account = self
-            .pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.service_account_name.as_deref());
-        let account = account.filter(|name| !name.is_empty()).unwrap_or("default");
-        let request = TokenRequest {
-            spec: TokenRequestSpec {
-                audiences: wanted.audience.iter().cloned().collect(),
-                expiration_seconds: Some(life),
-                bound_object_ref: Some(BoundObjectReference {
-                    api_version: Some("v1".to_owned()),
-                    kind: Some("Pod".to_owned()),
-                    name: self.pod.metadata.name.clone(),
-                    uid: self.pod.metadata.uid.clone(),
-                }),
-            },
-            ..TokenRequest::default()
-        };
-        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &self.namespace());
-        let answer = api
-            .create_token_request(account, &PostParams::default(), &request)
-            .await
-            .with_context(|| format!("get a token for service account {account:?}"))?;
-        let status = answer
-            .status
-            .context("the answer to a token request has no token")?;
-        let left = status.expiration_timestamp.0.duration_since(now);
-        let renewal = now + SignedDuration::from_secs(left.as_secs() * 4 / 5);
-        self.tokens.insert(key, (status.token.clone(), renewal));
-        Ok(status.token)
     }
 }
 

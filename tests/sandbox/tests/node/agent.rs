@@ -1,0 +1,146 @@
+//! The agent's own beginning and end.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Api;
+use kube::runtime::wait::await_condition;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use crate::boxed::{
+    Box, PROGRAM, assert_nothing_left, command, in_a_box, in_a_box_without_a_node, sharing, shell,
+};
+
+fn start(boxed: &Box) -> Child {
+    Command::new(PROGRAM)
+        .args(boxed.node_args(&[]))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("an agent")
+}
+
+async fn end(agent: &mut Child, signal: Signal) -> std::process::ExitStatus {
+    let pid = agent
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .expect("a running agent");
+    kill(Pid::from_raw(pid), signal).expect("a signal");
+    let ended = tokio::time::timeout(Duration::from_secs(30), agent.wait()).await;
+    ended.expect("it ends in time").expect("an exit status")
+}
+
+#[test]
+fn nothing_survives_an_agent_that_is_killed_and_the_next_one_goes_on() {
+    in_a_box_without_a_node(async |boxed| {
+        let mut agent = start(&boxed);
+        // The lock is free as soon as the process that holds it is gone.
+        let script =
+            "exec 9> /shared/lock; flock -n 9 || exit 1; echo run >> /shared/runs; exec sleep 3600";
+        let memory = json!({"name": "memory", "emptyDir": {"medium": "Memory"}});
+        let mut container = sharing("main", script);
+        let mounts = container["volumeMounts"].as_array_mut().expect("mounts");
+        mounts.push(json!({"name": "memory", "mountPath": "/memory"}));
+        boxed
+            .run(
+                "web",
+                json!({"volumes": [boxed.volume(), memory], "containers": [container]}),
+            )
+            .await;
+        boxed.ready("web").await;
+        assert!(!end(&mut agent, Signal::SIGKILL).await.success());
+        assert!(command("ip", &["netns", "list"]).contains("netting-"));
+
+        let mut agent = start(&boxed);
+        let restarted = |pod: &Pod| {
+            let statuses = pod
+                .status
+                .as_ref()
+                .and_then(|it| it.container_statuses.as_ref());
+            statuses.is_some_and(|all| all[0].restart_count == 1 && all[0].ready)
+        };
+        boxed.pod_is("web", "restarted", restarted).await;
+        assert_eq!(boxed.shared("runs"), "run\nrun\n");
+        assert_eq!(command("ip", &["netns", "list"]).lines().count(), 1);
+        assert!(end(&mut agent, Signal::SIGTERM).await.success());
+        assert_nothing_left(&boxed.state());
+    });
+}
+
+#[test]
+fn an_agent_without_an_api_says_what_it_tried() {
+    let output = std::process::Command::new(PROGRAM)
+        .args(["node", "--kubeconfig=/no/such/file", "--state=/tmp/unused"])
+        .output()
+        .expect("an agent");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("/no/such/file"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_node_registers_and_says_that_it_is_alive() {
+    in_a_box(&[], async |boxed| {
+        let nodes: Api<Node> = Api::all(boxed.client.clone());
+        let is_ready = |node: Option<&Node>| {
+            let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
+            conditions.is_some_and(|all| {
+                all.iter()
+                    .any(|it| it.type_ == "Ready" && it.status == "True")
+            })
+        };
+        let ready = await_condition(nodes.clone(), "box", is_ready);
+        let ready = tokio::time::timeout(Duration::from_secs(30), ready).await;
+        let node = ready.expect("in time").expect("a watch").expect("a node");
+        let labels = node.metadata.labels.expect("labels");
+        assert_eq!(labels["kubernetes.io/hostname"], "box");
+        let status = node.status.expect("a status");
+        let addrs: Vec<String> = status
+            .addresses
+            .into_iter()
+            .flatten()
+            .map(|addr| addr.address)
+            .collect();
+        assert_eq!(addrs, ["10.244.0.1", "fd00:10:244::1", "box"]);
+        let leases: Api<Lease> = Api::namespaced(boxed.client.clone(), "kube-node-lease");
+        let renewed = await_condition(leases, "box", |lease: Option<&Lease>| {
+            lease
+                .and_then(|it| it.spec.as_ref()?.renew_time.as_ref())
+                .is_some()
+        });
+        let renewed = tokio::time::timeout(Duration::from_secs(30), renewed).await;
+        renewed.expect("in time").expect("a watch");
+    });
+}
+
+#[test]
+fn a_pod_that_has_ended_is_not_run_again() {
+    in_a_box_without_a_node(async |boxed| {
+        let mut agent = start(&boxed);
+        let script = "echo run >> /shared/runs";
+        let spec = json!({"restartPolicy": "Never", "volumes": [boxed.volume()],
+                          "containers": [sharing("main", script)]});
+        boxed.run("job", spec).await;
+        boxed.in_phase("job", "Succeeded").await;
+        end(&mut agent, Signal::SIGTERM).await;
+        let mut agent = start(&boxed);
+        boxed
+            .run(
+                "other",
+                json!({"containers": [shell("main", "sleep 3600")]}),
+            )
+            .await;
+        boxed.ready("other").await;
+        assert_eq!(boxed.shared("runs"), "run\n");
+        boxed.delete("job").await;
+        boxed.gone("job").await;
+        end(&mut agent, Signal::SIGTERM).await;
+    });
+}
