@@ -25,4 +25,6 @@ pub use args::Args;
 pub use run::main;
 
 #[cfg(test)]
+mod test_api;
+#[cfg(test)]
 mod test_cluster;

@@ -132,3 +132,6 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
     };
     bound.with_context(|| format!("could not listen on port {port}; is it taken?"))
 }
+
+#[cfg(test)]
+mod tests;

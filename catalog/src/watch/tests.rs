@@ -6,11 +6,10 @@ use netting_telemetry::Metrics;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::test_cluster::{addr, member, service, slice, with};
-
-mod api;
-
-use api::{Expired, FakeApi};
+use crate::{
+    test_api::{Expired, FakeApi},
+    test_cluster::{addr, member, service, slice, with},
+};
 
 const CART: &str = "10.96.0.1:80";
 

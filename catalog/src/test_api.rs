@@ -33,7 +33,7 @@ struct Said {
 
 /// How a watch is told that it comes too late: both are allowed.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Expired {
+pub(crate) enum Expired {
     /// By the status of the answer.
     Answer,
     /// By the first event.
@@ -41,13 +41,13 @@ pub(super) enum Expired {
 }
 
 #[derive(Clone)]
-pub(super) struct FakeApi {
+pub(crate) struct FakeApi {
     said: Arc<Mutex<Said>>,
     uri: Uri,
 }
 
 impl FakeApi {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("there is a free port");
         let addr = listener
@@ -67,16 +67,16 @@ impl FakeApi {
         api
     }
 
-    pub(super) fn uri(&self) -> Uri {
+    pub(crate) fn uri(&self) -> Uri {
         self.uri.clone()
     }
 
-    pub(super) fn list(&self, resource: &str, objects: Vec<Value>) {
+    pub(crate) fn list(&self, resource: &str, objects: Vec<Value>) {
         self.said().lists.insert(resource.to_owned(), objects);
     }
 
     /// Answers with a status, or no more.
-    pub(super) fn refuse(&self, resource: &str, code: Option<u16>) {
+    pub(crate) fn refuse(&self, resource: &str, code: Option<u16>) {
         let mut said = self.said();
         match code {
             Some(code) => said.refused.insert(resource.to_owned(), code),
@@ -85,22 +85,22 @@ impl FakeApi {
     }
 
     /// The next watch is told that it comes too late.
-    pub(super) fn expire(&self, resource: &str, how: Expired) {
+    pub(crate) fn expire(&self, resource: &str, how: Expired) {
         self.said().expired.insert(resource.to_owned(), how);
     }
 
-    pub(super) fn end_watches(&self) {
+    pub(crate) fn end_watches(&self) {
         self.said().watches.clear();
     }
 
     /// Waits until a resource is watched.
-    pub(super) async fn watched(&self, resource: &str) {
+    pub(crate) async fn watched(&self, resource: &str) {
         while !self.said().watches.contains_key(resource) {
             tokio::task::yield_now().await;
         }
     }
 
-    pub(super) fn event(&self, resource: &str, kind: &str, object: Value) {
+    pub(crate) fn event(&self, resource: &str, kind: &str, object: Value) {
         let mut said = self.said();
         let object = said.versioned(resource, object);
         let event = json!({"type": kind, "object": object}).to_string();
@@ -109,7 +109,7 @@ impl FakeApi {
     }
 
     /// What was asked: `resource?query`.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.said().asked.clone()
     }
 
