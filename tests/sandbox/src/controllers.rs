@@ -70,28 +70,29 @@ impl Clients {
         Ok(Self(clients))
     }
 
-    fn get(&self, name: &str) -> Client {
-        self.0
-            .get(name)
-            .expect("there is a client for each name of the table")
-            .clone()
+    /// Leaves a controller out, for a cluster in which something else does its work.
+    pub fn leave_out(&mut self, name: &str) {
+        self.0.remove(name);
     }
 }
 
 /// Runs the controllers until the future is dropped.
 pub async fn run(clients: Clients) {
     let mut running = JoinSet::new();
-    running.spawn(deployment::run(clients.get("deployment-controller")));
-    running.spawn(endpoints::run(clients.get("endpoint-controller")));
-    running.spawn(slices::run(clients.get("endpointslice-controller")));
-    running.spawn(mirror::run(
-        clients.get("endpointslicemirroring-controller"),
-    ));
-    running.spawn(garbage::run(clients.get("generic-garbage-collector")));
-    running.spawn(job::run(clients.get("job-controller")));
-    running.spawn(namespace::run(clients.get("namespace-controller")));
-    running.spawn(replicaset::run(clients.get("replicaset-controller")));
-    running.spawn(scheduler::run(clients.get("scheduler")));
+    for (name, client) in clients.0 {
+        match name {
+            "deployment-controller" => running.spawn(deployment::run(client)),
+            "endpoint-controller" => running.spawn(endpoints::run(client)),
+            "endpointslice-controller" => running.spawn(slices::run(client)),
+            "endpointslicemirroring-controller" => running.spawn(mirror::run(client)),
+            "generic-garbage-collector" => running.spawn(garbage::run(client)),
+            "job-controller" => running.spawn(job::run(client)),
+            "namespace-controller" => running.spawn(namespace::run(client)),
+            "replicaset-controller" => running.spawn(replicaset::run(client)),
+            "scheduler" => running.spawn(scheduler::run(client)),
+            unknown => unreachable!("{unknown} is not in the table of names"),
+        };
+    }
     while let Some(ended) = running.join_next().await {
         tracing::error!(?ended, "a controller ended");
     }

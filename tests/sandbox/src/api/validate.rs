@@ -28,7 +28,7 @@ pub(crate) fn check(
         }
         ("", "services") => errors.extend(service::check(object, old)),
         ("apps", _) => errors.extend(workload(object, old)),
-        ("batch", "jobs") => errors.extend(job(object)),
+        ("batch", "jobs") => errors.extend(job(object, old)),
         ("admissionregistration.k8s.io", _) => errors.extend(webhooks(object)),
         ("discovery.k8s.io", _) => errors.extend(service::slice(object, old)),
         ("", "endpoints") => errors.extend(service::endpoints(object)),
@@ -85,9 +85,17 @@ fn workload(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     errors
 }
 
-fn job(object: &Value) -> Vec<FieldError> {
-    let spec = &object["spec"]["template"]["spec"];
+fn job(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let template = &object["spec"]["template"];
+    let spec = &template["spec"];
     let mut errors = pod::spec("spec.template.spec", spec);
+    if old.is_some_and(|old| old["spec"]["template"] != *template) {
+        errors.push(FieldError::invalid(
+            "spec.template",
+            template,
+            "field is immutable",
+        ));
+    }
     let restart = spec.text("/restartPolicy");
     if !matches!(restart, "Never" | "OnFailure") {
         let field = "spec.template.spec.restartPolicy";

@@ -131,7 +131,7 @@ impl Controller {
         let mut advanced = false;
         for group in wanted {
             let current = take_matching(&mut existing, &group);
-            let mut content = json!({"metadata": {"labels": labels, "annotations": {}},
+            let mut content = json!({"metadata": {"labels": labels},
                 "endpoints": group.endpoints, "ports": group.ports});
             content["metadata"]["labels"][SERVICE_NAME] = place.name.as_str().into();
             if current

@@ -53,13 +53,16 @@ pub(crate) fn apply(
     merge_field(kind, "", &mut merged, config);
     let kept: BTreeSet<Path> = wanted.into_keys().collect();
     let dropped: Vec<Path> = entries[own].fields.difference(&kept).cloned().collect();
-    // Deeper paths first, so that a list's item goes after its own fields.
-    for path in dropped.iter().rev() {
+    let mut removed: Vec<&Path> = Vec::new();
+    for path in &dropped {
+        let is_below = removed.iter().any(|above| path.starts_with(above));
         let still_owned = entries.iter().enumerate().any(|(index, entry)| {
             index != own && entry.fields.iter().any(|other| other.starts_with(path))
         });
-        if !still_owned && !kept.iter().any(|other| other.starts_with(path)) {
+        let still_wanted = kept.iter().any(|other| other.starts_with(path));
+        if !is_below && !still_owned && !still_wanted && !is_key(path) {
             remove(kind, &mut merged, path);
+            removed.push(path);
         }
     }
     if entries[own].fields != kept {
@@ -144,6 +147,18 @@ fn remove(kind: &str, object: &mut Value, path: &[String]) {
         (None, Value::Array(items)) => items.retain(|item| identity(kind, list, item) != *last),
         _ => {}
     }
+}
+
+/// Whether the field is what an item of a list is told apart by: it stays as long as the item.
+fn is_key(path: &[String]) -> bool {
+    let [.., item, field] = path else {
+        return false;
+    };
+    let keys = item
+        .strip_prefix("k:")
+        .and_then(|keys| serde_json::from_str::<Value>(keys).ok());
+    let field = field.strip_prefix("f:").unwrap_or_default();
+    keys.is_some_and(|keys| keys.get(field).is_some())
 }
 
 /// A manager as the refusal names it.

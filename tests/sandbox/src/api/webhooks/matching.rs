@@ -1,14 +1,26 @@
 //! Whether a webhook is asked about a write: rules, selectors and CEL match conditions.
 
-use cel::Program;
+use std::sync::{Arc, LazyLock};
+
+use cel::{Env, Program, extensions};
 use serde_json::Value;
 
 use super::Attributes;
 use crate::api::{Cluster, object::Object as _, resources, selector::LabelSelector, store::Key};
 
+/// What expressions may use: the standard library, optional values and string functions.
+static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    env.add_extension(extensions::strings)
+        .expect("nothing of that name is defined yet");
+    Arc::new(env)
+});
+
 /// Parses a CEL expression; the error says where it is wrong.
 pub(crate) fn compile(expression: &str) -> Result<Program, String> {
-    Program::compile(expression).map_err(|error| error.to_string())
+    ENVIRONMENT
+        .compile(expression)
+        .map_err(|error| error.to_string())
 }
 
 /// Whether `hook` wants to see the write of `object`; an error if its conditions can't be told.
@@ -93,7 +105,7 @@ fn conditions_match(
     let mut request = review["request"].take();
     request.take_out("/object");
     request.take_out("/oldObject");
-    let mut context = cel::Context::default();
+    let mut context = cel::Context::with_env(Arc::clone(&ENVIRONMENT));
     for (name, value) in [
         ("object", object),
         ("oldObject", attributes.old),

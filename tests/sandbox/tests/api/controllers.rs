@@ -1,0 +1,241 @@
+//! What the controllers make of Deployments, Jobs and namespaces, seen through the API.
+
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::harness::{Harness, send, watch};
+
+const APPS: &str = "/apis/apps/v1/namespaces/shop";
+const SHOP: &str = "/api/v1/namespaces/shop";
+
+/// A cluster with a node whose kubelet does everything at once. Pods of the image `fails` fail.
+async fn cluster() -> Harness {
+    let harness = Harness::with_controllers(&[]).await;
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    harness
+        .post(
+            "/api/v1/nodes",
+            json!({"metadata": {"name": "n"}, "status": ready}),
+        )
+        .await;
+    harness.namespace("shop").await;
+    tokio::spawn(kubelet(harness.admin.clone()));
+    harness
+}
+
+async fn kubelet(client: Client) {
+    let mut events = watch(&client, "/api/v1/pods?watch=1").await;
+    while let Some(event) = events.next().await {
+        let pod = &event["object"];
+        let text = |pointer: &str| {
+            pod.pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}",
+            text("/metadata/namespace"),
+            text("/metadata/name")
+        );
+        if event["type"] == "DELETED" || text("/spec/nodeName").is_empty() {
+            continue;
+        }
+        if !text("/metadata/deletionTimestamp").is_empty() {
+            send(
+                &client,
+                "DELETE",
+                &format!("{path}?gracePeriodSeconds=0"),
+                "",
+                &Value::Null,
+            )
+            .await;
+        } else if text("/status/phase") == "Pending" {
+            let phase = match (
+                text("/spec/restartPolicy"),
+                text("/spec/containers/0/image"),
+            ) {
+                ("Never", "fails") => "Failed",
+                ("Never", _) => "Succeeded",
+                _ => "Running",
+            };
+            let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let status = json!({"status": {"phase": phase, "podIPs": [{"ip": "10.244.0.9"}], "conditions": [ready]}});
+            send(
+                &client,
+                "PATCH",
+                &format!("{path}/status"),
+                "application/merge-patch+json",
+                &status,
+            )
+            .await;
+        }
+    }
+}
+
+fn deployment(replicas: u32, image: &str) -> Value {
+    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": image}]}});
+    json!({"metadata": {"name": "web"}, "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template}})
+}
+
+/// What `kubectl rollout status` waits for.
+fn is_rolled_out(deployment: &Value, replicas: u32) -> bool {
+    let status = &deployment["status"];
+    status["observedGeneration"] == deployment["metadata"]["generation"]
+        && ["replicas", "updatedReplicas", "availableReplicas"]
+            .iter()
+            .all(|count| status[*count] == replicas)
+}
+
+async fn rolled_out(harness: &Harness, replicas: u32) -> Value {
+    let mut events = harness
+        .watch(&format!("{APPS}/deployments?watch=1&timeoutSeconds=60"))
+        .await;
+    let seen = events
+        .until(|event| is_rolled_out(&event["object"], replicas))
+        .await;
+    seen.last().expect("the one that was waited for")["object"].clone()
+}
+
+async fn images(harness: &Harness) -> Vec<Value> {
+    let pods = harness.get(&format!("{SHOP}/pods")).await.body;
+    let pods = pods["items"].as_array().expect("a list").iter();
+    let alive = pods.filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    alive
+        .map(|pod| pod["spec"]["containers"][0]["image"].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_deployment_is_rolled_out_updated_scaled_and_undone() {
+    let harness = cluster().await;
+    let made = harness
+        .post(&format!("{APPS}/deployments"), deployment(3, "a:1"))
+        .await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let first = rolled_out(&harness, 3).await;
+    let conditions: Vec<&Value> = first["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| &one["status"])
+        .collect();
+    assert_eq!(conditions, ["True", "True"]);
+    let update = |replicas, image| {
+        let path = format!("{APPS}/deployments/web");
+        let patch = deployment(replicas, image);
+        let harness = &harness;
+        async move { harness.patch(&path, patch).await }
+    };
+    update(3, "a:2").await;
+    rolled_out(&harness, 3).await;
+    assert_eq!(images(&harness).await, ["a:2", "a:2", "a:2"]);
+    update(1, "a:2").await;
+    rolled_out(&harness, 1).await;
+    update(1, "a:1").await;
+    let undone = rolled_out(&harness, 1).await;
+    assert_eq!(images(&harness).await, ["a:1"]);
+    assert_eq!(
+        undone["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+        "3"
+    );
+    let sets = harness.get(&format!("{APPS}/replicasets")).await.body;
+    assert_eq!(
+        sets["items"].as_array().map(Vec::len),
+        Some(2),
+        "the first set was used again"
+    );
+}
+
+#[tokio::test]
+async fn a_pod_that_is_lost_is_replaced() {
+    let harness = cluster().await;
+    harness
+        .post(&format!("{APPS}/deployments"), deployment(2, "a:1"))
+        .await;
+    rolled_out(&harness, 2).await;
+    let pods = harness.get(&format!("{SHOP}/pods")).await.body;
+    let (name, version) = (
+        &pods["items"][0]["metadata"]["name"],
+        &pods["metadata"]["resourceVersion"],
+    );
+    let path = format!(
+        "{SHOP}/pods?watch=1&resourceVersion={}&timeoutSeconds=60",
+        version.as_str().expect("a version")
+    );
+    let mut events = harness.watch(&path).await;
+    harness
+        .delete(&format!("{SHOP}/pods/{}", name.as_str().expect("a name")))
+        .await;
+    events.until(|event| event["type"] == "ADDED").await;
+    rolled_out(&harness, 2).await;
+}
+
+#[tokio::test]
+async fn jobs_complete_or_give_up() {
+    let harness = cluster().await;
+    let jobs = "/apis/batch/v1/namespaces/shop/jobs";
+    for (image, expected) in [("works", "Complete"), ("fails", "Failed")] {
+        let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": image}]}});
+        let job =
+            json!({"metadata": {"name": image}, "spec": {"backoffLimit": 0, "template": template}});
+        let made = harness.post(jobs, job).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        let mut events = harness
+            .watch(&format!(
+                "{jobs}?watch=1&fieldSelector=metadata.name={image}&timeoutSeconds=60"
+            ))
+            .await;
+        let has_ended = |event: &Value| {
+            let conditions = event["object"]["status"]["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten();
+            conditions
+                .into_iter()
+                .any(|one| one["type"] == expected && one["status"] == "True")
+        };
+        events.until(has_ended).await;
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_goes_once_it_is_empty() {
+    let harness = cluster().await;
+    harness
+        .post(&format!("{APPS}/deployments"), deployment(2, "a:1"))
+        .await;
+    rolled_out(&harness, 2).await;
+    let mut events = harness
+        .watch("/api/v1/namespaces?watch=1&fieldSelector=metadata.name=shop&timeoutSeconds=60")
+        .await;
+    let marked = harness.delete("/api/v1/namespaces/shop").await;
+    assert_eq!(marked.body["status"]["phase"], "Terminating");
+    events.until(|event| event["type"] == "DELETED").await;
+    let left = harness.get("/api/v1/pods").await.body;
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(0));
+}
+
+#[tokio::test]
+async fn pods_that_fit_nowhere_say_so_and_wait_for_a_node() {
+    let harness = Harness::with_controllers(&[]).await;
+    harness.namespace("shop").await;
+    let mut events = harness
+        .watch(&format!("{SHOP}/pods?watch=1&timeoutSeconds=60"))
+        .await;
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "a"}]}});
+    harness.post(&format!("{SHOP}/pods"), pod).await;
+    events
+        .until(|event| event["object"]["status"]["conditions"][0]["reason"] == "Unschedulable")
+        .await;
+    let ready = json!({"conditions": [{"type": "Ready", "status": "True"}]});
+    harness
+        .post(
+            "/api/v1/nodes",
+            json!({"metadata": {"name": "n"}, "status": ready}),
+        )
+        .await;
+    events
+        .until(|event| event["object"]["spec"]["nodeName"] == "n")
+        .await;
+}
