@@ -31,8 +31,10 @@ cd "$(dirname "$0")/.."
 locked=()
 [[ -z ${CI:-} ]] || locked=(--locked)
 
-# Test programs of integration tests by what they need: those named netns have network namespaces
-# and rules, those of tests/e2e a cluster; all others nothing.
+# Test programs of integration tests by what they need: those named netns, and the sandbox's, make
+# network namespaces; those of tests/e2e need a cluster; all others nothing.
+netns_filter='binary(netns) or (package(netting-sandbox) and kind(test))'
+e2e_filter='package(netting-e2e) and kind(test)'
 netns_programs=(netns)
 e2e_programs=()
 unit_programs=()
@@ -43,6 +45,7 @@ sort_programs() {
     case $file in
       tests/e2e/*) e2e_programs+=("$name") ;;
       */netns.rs) ;;
+      tests/sandbox/*) netns_programs+=("$name") ;;
       *) unit_programs+=("$name") ;;
     esac
   done
@@ -77,7 +80,7 @@ need_root() { # PART
 }
 
 unit() {
-  run_tests 'not binary(netns) and not (package(netting-e2e) and kind(test))' \
+  run_tests "not ($netns_filter) and not ($e2e_filter)" \
     --lib --bins "${unit_programs[@]/#/--test=}"
 }
 
@@ -88,14 +91,13 @@ doc() {
 netns() {
   need_root netns
   hack/install-packages.sh iptables iproute2 util-linux procps || return
-  run_tests_as_root 'binary(netns)' "${netns_programs[@]/#/--test=}"
+  run_tests_as_root "$netns_filter" "${netns_programs[@]/#/--test=}"
 }
 
 e2e() {
-  local filter='package(netting-e2e) and kind(test)'
   if [[ -n ${NETTING_IMAGE:-} ]]; then
     # The cluster has kubelets of its own: nothing runs here but the tests.
-    run_tests "$filter" "${e2e_programs[@]/#/--test=}"
+    run_tests "$e2e_filter" "${e2e_programs[@]/#/--test=}"
     return
   fi
   need_root e2e
@@ -105,7 +107,7 @@ e2e() {
     NETTING_BIN_DIR=$(target_directory)/debug
     export NETTING_BIN_DIR
   fi
-  run_tests_as_root "$filter" "${e2e_programs[@]/#/--test=}"
+  run_tests_as_root "$e2e_filter" "${e2e_programs[@]/#/--test=}"
 }
 
 target_directory() {
