@@ -26,12 +26,14 @@ mod read;
 mod reply;
 mod resources;
 mod reviews;
+mod scale;
 mod schema;
 mod selector;
 mod server;
 mod status;
 mod store;
 mod strict;
+mod target;
 mod validate;
 mod watch;
 mod webhooks;
@@ -70,7 +72,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             dual_stack: true,
-            history_capacity: 16_384,
+            history_capacity: 4096,
             advertised: None,
         }
     }

@@ -1,5 +1,6 @@
 //! The forms an object is sent in: itself, its metadata alone, or as the rows of a table.
 
+mod cells;
 mod table;
 
 use serde_json::{Value, json};

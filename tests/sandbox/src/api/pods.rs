@@ -1,4 +1,4 @@
-//! What can be done below a pod's path: bind, evict, read logs, proxy. And `scale`, below workloads.
+//! What can be done below a pod's path: bind, evict, read logs, proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,12 +13,10 @@ use super::{
     delete,
     object::{Object as _, now},
     outgoing::{self, Security},
-    patch::{self, PatchKind},
     reply::{self, Body},
     resources,
     status::Status,
     store::Key,
-    write::{self, Wish},
 };
 
 /// POST to `binding`: the scheduler's decision.
@@ -82,31 +80,7 @@ pub(crate) fn evict(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
 pub(crate) async fn log(cluster: &Cluster, call: &Call) -> Result<Response<Body>, Status> {
     let pod = pod(cluster, call, &call.target.name)?;
     let container = container(call, &pod)?;
-    let node_name = pod.text("/spec/nodeName");
-    if node_name.is_empty() {
-        return Err(Status::bad_request(format!(
-            "pod {} does not have a host assigned",
-            pod.name()
-        )));
-    }
-    let nodes = resources::core("nodes");
-    let node = cluster
-        .store
-        .get(&Key::new(nodes, "", node_name))
-        .ok_or_else(|| Status::not_found(nodes, node_name))?;
-    let addresses = node.items("/status/addresses").iter();
-    let host = addresses
-        .filter(|one| one["type"] == "InternalIP")
-        .map(|one| one.text("/address"))
-        .next();
-    let port = node
-        .pointer("/status/daemonEndpoints/kubeletEndpoint/Port")
-        .and_then(Value::as_u64);
-    let (Some(host), Some(port)) = (host, port.and_then(|port| u16::try_from(port).ok())) else {
-        return Err(Status::unreachable(format!(
-            "node {node_name} does not say where its kubelet listens"
-        )));
-    };
+    let (host, port) = kubelet(cluster, &pod)?;
     let kept = [
         "follow",
         "previous",
@@ -128,13 +102,10 @@ pub(crate) async fn log(cluster: &Cluster, call: &Call) -> Result<Response<Body>
         pod.name(),
         query.join("&")
     );
-    let addr = outgoing::resolve(host, port)
+    let addr = outgoing::resolve(&host, port)
         .await
         .map_err(|error| Status::unreachable(error.to_string()))?;
-    let security = Security::Unverified {
-        name: host.to_owned(),
-    };
-    let response = relay(addr, security, &path).await?;
+    let response = relay(addr, Security::Unverified { name: host }, &path).await?;
     if response.status().is_success() {
         return Ok(response);
     }
@@ -156,6 +127,35 @@ pub(crate) async fn log(cluster: &Cluster, call: &Call) -> Result<Response<Body>
         reason,
         String::from_utf8_lossy(&text).trim().to_owned(),
     ))
+}
+
+/// Host and port of the kubelet that runs `pod`.
+fn kubelet(cluster: &Cluster, pod: &Value) -> Result<(String, u16), Status> {
+    let name = pod.text("/spec/nodeName");
+    if name.is_empty() {
+        return Err(Status::bad_request(format!(
+            "pod {} does not have a host assigned",
+            pod.name()
+        )));
+    }
+    let nodes = resources::core("nodes");
+    let node = cluster
+        .store
+        .get(&Key::new(nodes, "", name))
+        .ok_or_else(|| Status::not_found(nodes, name))?;
+    let mut addresses = node.items("/status/addresses").iter();
+    let host = addresses
+        .find(|one| one["type"] == "InternalIP")
+        .map(|one| one.text("/address").to_owned());
+    let port = node
+        .pointer("/status/daemonEndpoints/kubeletEndpoint/Port")
+        .and_then(Value::as_u64);
+    let port = port.and_then(|port| u16::try_from(port).ok());
+    host.zip(port).ok_or_else(|| {
+        Status::unreachable(format!(
+            "node {name} does not say where its kubelet listens"
+        ))
+    })
 }
 
 /// The container to read: the one asked for, or the only one, or the annotated default.
@@ -232,65 +232,6 @@ pub(crate) async fn proxy(
     };
     let path = query.map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"));
     relay(SocketAddr::new(address, port), Security::Plain, &path).await
-}
-
-/// PUT and PATCH of `scale`, and GET with neither.
-pub(crate) async fn scale(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
-    let body = if call.body.is_empty() {
-        Value::Null
-    } else {
-        call.decode()?
-    };
-    let object = if call.verb() == "get" {
-        let key = call.target.key();
-        let object = cluster
-            .store
-            .get(&key)
-            .ok_or_else(|| Status::not_found(key.resource, &key.name))?;
-        Value::clone(&object)
-    } else {
-        let patching = (call.verb() == "patch")
-            .then(|| PatchKind::parse(&call.content_type))
-            .transpose()?;
-        write::write(cluster, call, |old| {
-            let scale = match patching {
-                Some(how) => patch::apply(how, "Scale", &scale_of(old), &body)?,
-                None => body.clone(),
-            };
-            let mut new = old.clone();
-            new.set(
-                "/spec/replicas",
-                scale["spec"]["replicas"].as_i64().unwrap_or(0),
-            );
-            new.set("/metadata/resourceVersion", scale.revision());
-            Ok(Wish::Update(new))
-        })
-        .await?
-    };
-    Ok(scale_of(&object))
-}
-
-fn scale_of(object: &Value) -> Value {
-    let mut metadata = json!({});
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-    ] {
-        metadata[field] = object["metadata"][field].clone();
-    }
-    let labels = object["spec"]["selector"]["matchLabels"]
-        .as_object()
-        .into_iter()
-        .flatten();
-    let labels: Vec<String> = labels
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or("")))
-        .collect();
-    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": {"replicas": object["spec"]["replicas"]},
-        "status": {"replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": labels.join(",")}})
 }
 
 fn pod(cluster: &Cluster, call: &Call, name: &str) -> Result<std::sync::Arc<Value>, Status> {

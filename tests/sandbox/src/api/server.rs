@@ -13,18 +13,22 @@ use tokio_util::task::TaskTracker;
 use super::{
     Cluster,
     access::{User, rbac, tokens::ISSUER},
-    call::{Call, Query, Target},
+    call::{Call, Query},
     delete, discovery, pods, read,
     reply::{self, Body},
-    reviews,
+    reviews, scale,
     status::Status,
+    target::Target,
     watch, write,
 };
 
 /// What a real server reads of a body.
 const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// How long a client may take for the TLS handshake, and again for the head of a request.
+/// How long a client may take for the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may wait for a request: longer than clients keep idle ones, so that none
+/// is closed just when it is used.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long to wait after a failed accept, most often for lack of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
@@ -68,7 +72,7 @@ async fn connection(cluster: Arc<Cluster>, acceptor: TlsAcceptor, stream: TcpStr
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HANDSHAKE_TIMEOUT)
+        .header_read_timeout(IDLE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -179,7 +183,7 @@ async fn dispatch(
         ("log", _) => pods::log(cluster, call).await,
         ("proxy", _) => pods::proxy(cluster, call, query).await,
         ("token", _) => created(&reviews::token_request(cluster, call)?),
-        ("scale", _) => ok(&pods::scale(cluster, call).await?),
+        ("scale", _) => ok(&scale::handle(cluster, call).await?),
         (_, "create") if reviews::is_review(call) => created(&reviews::create(cluster, call)?),
         (_, "create") => created(&write::create(cluster, call).await?),
         (_, "get") => ok(&read::get(cluster, call)?),

@@ -1,23 +1,22 @@
 //! Deployments: one ReplicaSet for each template they had.
 
+mod progress;
+
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::Duration,
 };
 
-use k8s_openapi::{
-    api::{
-        apps::v1::{Deployment, ReplicaSet},
-        core::v1::PodTemplateSpec,
-    },
-    jiff::Timestamp,
+use k8s_openapi::api::{
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::PodTemplateSpec,
 };
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams},
     runtime::watcher,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     MANAGER, owned,
@@ -230,130 +229,18 @@ async fn scale(
         .await
 }
 
-/// Writes `status`, if it changed.
+/// Writes the status, if it changed.
 async fn report(
     deployments: &Api<Deployment>,
     deployment: &Deployment,
     new: Option<&ReplicaSet>,
     old: &[ReplicaSet],
 ) -> anyhow::Result<Option<Duration>> {
-    let sum = |count: fn(&ReplicaSet) -> i32| new.into_iter().chain(old).map(count).sum::<i32>();
-    let ready = sum(|set| {
-        set.status
-            .as_ref()
-            .and_then(|status| status.ready_replicas)
-            .unwrap_or(0)
-    });
-    let available = sum(|set| Replicas::of(set).available);
-    let total = sum(|set| Replicas::of(set).actual);
-    let updated = new.map_or(0, |set| Replicas::of(set).actual);
-    let desired = rollout::desired(deployment);
-    let mut status = json!({"observedGeneration": deployment.metadata.generation, "replicas": total,
-        "updatedReplicas": updated, "readyReplicas": ready, "availableReplicas": available,
-        "unavailableReplicas": (total.max(desired) - available).max(0)});
-    let fields = status.as_object_mut().into_iter();
-    fields.for_each(|fields| fields.retain(|_, count| *count != 0));
-    let enough = available >= desired - rollout::bounds(deployment).1;
-    let done = updated == desired && total == desired && available == desired;
-    let name = new.map(kube::ResourceExt::name_any).unwrap_or_default();
-    let before = json!(
-        deployment
-            .status
-            .as_ref()
-            .and_then(|status| status.conditions.as_ref())
-    );
-    status["conditions"] = json!([
-        if enough {
-            condition(
-                &before,
-                "Available",
-                true,
-                "MinimumReplicasAvailable",
-                "Deployment has minimum availability.",
-            )
-        } else {
-            condition(
-                &before,
-                "Available",
-                false,
-                "MinimumReplicasUnavailable",
-                "Deployment does not have minimum availability.",
-            )
-        },
-        if done {
-            let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
-            condition(
-                &before,
-                "Progressing",
-                true,
-                "NewReplicaSetAvailable",
-                &message,
-            )
-        } else {
-            condition(
-                &before,
-                "Progressing",
-                true,
-                "ReplicaSetUpdated",
-                &format!("ReplicaSet \"{name}\" is progressing."),
-            )
-        },
-    ]);
-    let mut current = json!(deployment.status);
-    if let Some(fields) = current.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
-    if current != status {
-        let body = json!({"apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": deployment.name_any(), "resourceVersion": deployment.resource_version()}, "status": status});
-        // Only the status is taken of it; the version makes sure that nobody else wrote in between.
+    if let Some(patch) = progress::patch(deployment, new, old) {
+        let name = deployment.name_any();
         deployments
-            .patch_status(
-                &deployment.name_any(),
-                &params(),
-                &Patch::Merge(&replacing(&current, body)),
-            )
+            .patch_status(&name, &params(), &Patch::Merge(&patch))
             .await?;
     }
     Ok(None)
-}
-
-/// A merge patch that also removes the counts that are no longer there.
-fn replacing(current: &Value, mut body: Value) -> Value {
-    for key in current
-        .as_object()
-        .into_iter()
-        .flat_map(serde_json::Map::keys)
-    {
-        if body["status"].get(key).is_none() {
-            body["status"][key] = Value::Null;
-        }
-    }
-    // The deployment itself may just have been annotated; the counts don't depend on that.
-    if let Some(metadata) = body["metadata"].as_object_mut() {
-        metadata.remove("resourceVersion");
-    }
-    body
-}
-
-/// A condition that keeps its times as long as it says the same.
-fn condition(before: &Value, kind: &str, holds: bool, reason: &str, message: &str) -> Value {
-    let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let holds = if holds { "True" } else { "False" };
-    let previous = before
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|one| one["type"] == kind);
-    let same = previous.filter(|one| {
-        one["status"] == holds && one["reason"] == reason && one["message"] == message
-    });
-    if let Some(same) = same {
-        return same.clone();
-    }
-    let transition = previous
-        .filter(|one| one["status"] == holds)
-        .map(|one| one["lastTransitionTime"].clone());
-    json!({"type": kind, "status": holds, "reason": reason, "message": message, "lastUpdateTime": now,
-        "lastTransitionTime": transition.unwrap_or_else(|| now.clone().into())})
 }

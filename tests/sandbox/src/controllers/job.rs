@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use k8s_openapi::{
-    api::{batch::v1::Job, core::v1::Pod},
+    api::{
+        batch::v1::{Job, JobSpec},
+        core::v1::Pod,
+    },
     jiff::Timestamp,
 };
 use kube::{
@@ -40,45 +43,88 @@ pub(super) async fn run(client: Client) {
     queue::run("job", queue, |place| look(client.clone(), place)).await;
 }
 
+/// The pods of a Job, by what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    active: usize,
+    ready: usize,
+    succeeded: usize,
+    failed: usize,
+}
+
+/// How a Job ends: type, reason and message of its last condition.
+type Verdict = (&'static str, &'static str, &'static str);
+
 async fn look(client: Client, place: Place) -> anyhow::Result<Option<Duration>> {
     let jobs: Api<Job> = Api::namespaced(client.clone(), &place.namespace);
     let pods: Api<Pod> = Api::namespaced(client, &place.namespace);
     let Some(job) = jobs.get_opt(&place.name).await? else {
         return Ok(None);
     };
-    let Some(spec) = job
-        .spec
-        .clone()
-        .filter(|_| job.metadata.deletion_timestamp.is_none())
-    else {
+    let alive = job.metadata.deletion_timestamp.is_none();
+    let Some(spec) = job.spec.as_ref().filter(|_| alive) else {
         return Ok(None);
     };
-    let mine = format!(
-        "batch.kubernetes.io/controller-uid={}",
-        job.uid().unwrap_or_default()
-    );
-    let mut owned = pods.list(&ListParams::default().labels(&mine)).await?.items;
+    let uid = job.uid().unwrap_or_default();
+    let mine = ListParams::default().labels(&format!("batch.kubernetes.io/controller-uid={uid}"));
+    let mut owned = pods.list(&mine).await?.items;
     owned.retain(|pod| owned::controls(&job, pod));
-    let phase = |wanted: &str| {
-        let of = |pod: &&Pod| {
-            pod.status
-                .as_ref()
-                .and_then(|status| status.phase.as_deref())
-                == Some(wanted)
+    let mut counts = count(&owned);
+    let verdict = verdict(spec, counts);
+    let ended = has_ended(&job);
+    let mut wait = None;
+    if verdict.is_some() || ended || spec.suspend == Some(true) {
+        for pod in owned.iter().filter(|pod| is_active(pod)) {
+            pods.delete(&pod.name_any(), &DeleteParams::default())
+                .await?;
+        }
+        counts.active = 0;
+    } else {
+        let missing = missing(spec, counts);
+        wait = backoff(&owned, counts.failed).filter(|_| missing > 0);
+        for _ in 0..if wait.is_none() { missing } else { 0 } {
+            pods.create(&post(), &pod(&job, "Job", &spec.template)?)
+                .await?;
+            counts.active += 1;
+        }
+    }
+    if !ended {
+        let status = json!({"status": status(&job, verdict, counts)});
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
         };
-        owned.iter().filter(of).count()
+        jobs.patch_status(&place.name, &params, &Patch::Merge(&status))
+            .await?;
+    }
+    Ok(wait)
+}
+
+fn count(pods: &[Pod]) -> Counts {
+    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
+    let of = |wanted: &str| {
+        pods.iter()
+            .filter(|pod| phase(pod).as_deref() == Some(wanted))
+            .count()
     };
-    let (succeeded, failed) = (phase("Succeeded"), phase("Failed"));
-    let active: Vec<&Pod> = owned.iter().filter(|pod| is_active(pod)).collect();
-    let completions = usize::try_from(spec.completions.unwrap_or(1)).unwrap_or(1);
-    let limit = usize::try_from(spec.backoff_limit.unwrap_or(6)).unwrap_or(6);
-    let verdict = if succeeded >= completions {
+    let active = || pods.iter().filter(|pod| is_active(pod));
+    Counts {
+        active: active().count(),
+        ready: active().filter(|pod| is_ready(pod)).count(),
+        succeeded: of("Succeeded"),
+        failed: of("Failed"),
+    }
+}
+
+fn verdict(spec: &JobSpec, counts: Counts) -> Option<Verdict> {
+    let limit = usize::try_from(spec.backoff_limit.unwrap_or(6)).unwrap_or(0);
+    if counts.succeeded >= completions(spec) {
         Some((
             "Complete",
             "CompletionsReached",
             "Reached expected number of succeeded pods",
         ))
-    } else if failed > limit {
+    } else if counts.failed > limit {
         Some((
             "Failed",
             "BackoffLimitExceeded",
@@ -86,55 +132,27 @@ async fn look(client: Client, place: Place) -> anyhow::Result<Option<Duration>> 
         ))
     } else {
         None
-    };
-    let has_ended = job
+    }
+}
+
+/// How many more pods should run now.
+fn missing(spec: &JobSpec, counts: Counts) -> usize {
+    let parallel = usize::try_from(spec.parallelism.unwrap_or(1)).unwrap_or(0);
+    let left = completions(spec).saturating_sub(counts.succeeded);
+    parallel.min(left).saturating_sub(counts.active)
+}
+
+fn completions(spec: &JobSpec) -> usize {
+    usize::try_from(spec.completions.unwrap_or(1)).unwrap_or(1)
+}
+
+fn has_ended(job: &Job) -> bool {
+    let conditions = job
         .status
         .iter()
-        .flat_map(|status| status.conditions.iter().flatten())
-        .any(|condition| {
-            matches!(condition.type_.as_str(), "Complete" | "Failed") && condition.status == "True"
-        });
-    let mut made = 0;
-    let mut wait = None;
-    if verdict.is_some() || has_ended || spec.suspend == Some(true) {
-        for pod in &active {
-            pods.delete(&pod.name_any(), &DeleteParams::default())
-                .await?;
-        }
-    } else {
-        let parallel = usize::try_from(spec.parallelism.unwrap_or(1)).unwrap_or(1);
-        let missing = parallel
-            .min(completions - succeeded)
-            .saturating_sub(active.len());
-        wait = backoff(&owned, failed).filter(|_| missing > 0);
-        if wait.is_none() {
-            for _ in 0..missing {
-                pods.create(&post(), &pod(&job, "Job", &spec.template)?)
-                    .await?;
-                made += 1;
-            }
-        }
-    }
-    if !has_ended {
-        let active_count = if verdict.is_some() {
-            0
-        } else {
-            active.len() + made
-        };
-        let ready = active.iter().filter(|pod| is_ready(pod)).count();
-        let status = status(&job, verdict, [active_count, ready, succeeded, failed]);
-        let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        jobs.patch_status(
-            &place.name,
-            &params,
-            &Patch::Merge(&json!({"status": status})),
-        )
-        .await?;
-    }
-    Ok(wait)
+        .flat_map(|status| status.conditions.iter().flatten());
+    let mut last = conditions.filter(|one| matches!(one.type_.as_str(), "Complete" | "Failed"));
+    last.any(|condition| condition.status == "True")
 }
 
 /// How much longer to wait before replacing a pod that failed.
@@ -165,14 +183,15 @@ fn ended_at(pod: &Pod) -> Option<Timestamp> {
     ended.map(|time| time.0).max()
 }
 
-fn status(job: &Job, verdict: Option<(&str, &str, &str)>, counts: [usize; 4]) -> Value {
+fn status(job: &Job, verdict: Option<Verdict>, counts: Counts) -> Value {
     let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let [active, ready, succeeded, failed] = counts.map(|count| (count > 0).then_some(count));
+    let some = |count: usize| (count > 0).then_some(count);
     let started = job
         .status
         .as_ref()
         .and_then(|status| status.start_time.clone());
-    let mut status = json!({"active": active, "ready": ready.unwrap_or(0), "succeeded": succeeded, "failed": failed,
+    let mut status = json!({"active": some(counts.active), "ready": counts.ready, "succeeded": some(counts.succeeded),
+        "failed": some(counts.failed),
         "startTime": started.map_or_else(|| now.as_str().into(), |time| json!(time)),
         "uncountedTerminatedPods": {}, "terminating": 0});
     if let Some((kind, reason, message)) = verdict {
