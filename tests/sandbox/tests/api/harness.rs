@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use http::{Request, header};
 use http_body_util::BodyExt as _;
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Client, Config,
     client::Body,
@@ -14,6 +15,7 @@ use netting_sandbox::{
     api::{Cluster, Options, serve},
     controllers,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -283,5 +285,25 @@ fn without_uids(key: &str) -> String {
         "k:{\"uid\":\"<volatile>\"}".to_owned()
     } else {
         key.to_owned()
+    }
+}
+
+/// A typed object of this JSON.
+pub(crate) fn object<K: DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).expect("the kind's shape")
+}
+
+/// A pod of one container.
+pub(crate) fn pod(name: &str) -> Pod {
+    object(
+        json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "app", "image": "example.org/app:1"}]}}),
+    )
+}
+
+/// The status and the message of a refusal.
+pub(crate) fn code(error: kube::Error) -> (u16, String) {
+    match error {
+        kube::Error::Api(status) => (status.code, status.message.clone()),
+        other => panic!("not an answer of the API: {other}"),
     }
 }
