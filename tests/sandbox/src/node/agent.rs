@@ -1,19 +1,16 @@
-//! Starts the parts of the node and follows its pods.
+//! Starts the parts of the node and ends them.
 
-use std::collections::HashMap;
+mod pods;
+
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::{WatchStreamExt as _, watcher, watcher::Event};
-use kube::{Api, Client, ResourceExt as _};
+use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +20,8 @@ use super::etc::Resolver;
 use super::events::Events;
 use super::images::Images;
 use super::network::{self, Network};
-use super::pod::{self, Update};
 use super::{Args, dns, kubelet_server, registration, scheduler, services, volumes};
+use pods::Pods;
 
 /// What all pods of the node share.
 pub(crate) struct Node {
@@ -154,100 +151,14 @@ async fn run_parts(
     }
     tracing::info!(node = node.name, addr = %listen, logs_port = port, "node started");
     let ending = CancellationToken::new();
-    let mut pods = Pods {
-        node,
-        ending: ending.clone(),
-        tasks: JoinSet::new(),
-        known: HashMap::new(),
-    };
+    let mut pods = Pods::new(node, ending.clone());
     tokio::select! {
         () = shutdown => (),
         () = Box::pin(pods.follow()) => (),
     }
     tracing::info!("node ends");
     ending.cancel();
-    while pods.tasks.join_next().await.is_some() {}
+    pods.ended().await;
     parts.shutdown().await;
     Ok(())
-}
-
-/// The pods of the node, each with its task.
-struct Pods {
-    node: Arc<Node>,
-    ending: CancellationToken,
-    /// Each returns the uid of its pod.
-    tasks: JoinSet<String>,
-    known: HashMap<String, watch::Sender<Update>>,
-}
-
-impl Pods {
-    async fn follow(&mut self) {
-        let api: Api<Pod> = Api::all(self.node.client.clone());
-        let ours = watcher::Config::default().fields(&format!("spec.nodeName={}", self.node.name));
-        let mut events = pin!(watcher(api, ours).default_backoff());
-        let mut listed = Vec::new();
-        loop {
-            let event = tokio::select! {
-                Some(ended) = self.tasks.join_next() => {
-                    match ended {
-                        Ok(uid) => drop(self.known.remove(&uid)),
-                        Err(error) => tracing::error!(%error, "a pod's task failed"),
-                    }
-                    continue;
-                }
-                event = events.next() => event,
-            };
-            match event {
-                None => return,
-                Some(Err(error)) => {
-                    tracing::warn!(%error, "watching the node's pods failed; trying again");
-                }
-                Some(Ok(Event::Apply(pod))) => self.update(pod, false),
-                Some(Ok(Event::Delete(pod))) => self.update(pod, true),
-                Some(Ok(Event::Init)) => listed.clear(),
-                Some(Ok(Event::InitApply(pod))) => {
-                    listed.extend(pod.uid());
-                    self.update(pod, false);
-                }
-                Some(Ok(Event::InitDone)) => {
-                    for (uid, updates) in &self.known {
-                        if !listed.contains(uid) {
-                            updates.send_modify(|update| update.gone = true);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn update(&mut self, pod: Pod, gone: bool) {
-        let Some(uid) = pod.uid() else { return };
-        if pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) != Some(&self.node.name) {
-            return;
-        }
-        let update = Update {
-            pod: Arc::new(pod),
-            gone,
-        };
-        if let Some(updates) = self.known.get(&uid) {
-            updates.send_replace(update);
-        } else if !gone && !is_history(&update.pod) {
-            let (updates, receiver) = watch::channel(update);
-            self.known.insert(uid.clone(), updates);
-            let (node, ending) = (self.node.clone(), self.ending.clone());
-            self.tasks.spawn(async move {
-                pod::run(node, receiver, ending).await;
-                uid
-            });
-        }
-    }
-}
-
-/// A pod that has ended, and that nobody wants to be removed, needs no node.
-fn is_history(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed")) && pod.metadata.deletion_timestamp.is_none()
 }

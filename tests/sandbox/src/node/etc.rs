@@ -46,9 +46,13 @@ pub(crate) fn files(
         .into()
 }
 
-/// The pod's own name unless it chose another; the kernel takes no more than 63 characters.
+/// The pod's own name unless it chose another, and the node's in the node's network; the kernel
+/// takes no more than 63 characters.
 pub(crate) fn hostname(pod: &Pod) -> String {
-    let chosen = pod.spec.as_ref().and_then(|spec| spec.hostname.clone());
+    let spec = pod.spec.as_ref();
+    let of_node = spec.filter(|spec| spec.host_network == Some(true));
+    let of_node = of_node.and_then(|spec| spec.node_name.clone());
+    let chosen = of_node.or_else(|| spec.and_then(|spec| spec.hostname.clone()));
     let mut name = chosen.unwrap_or_else(|| pod.name_any());
     name.truncate(63);
     name.trim_end_matches(['-', '.']).to_owned()

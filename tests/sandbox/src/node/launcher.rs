@@ -162,7 +162,6 @@ fn monitor(spec: &ContainerSpec, path: &Path, report: &mut Report) -> anyhow::Re
 /// Only returns if it failed: otherwise the process is the container's command.
 fn become_container(spec: &ContainerSpec) -> anyhow::Result<i32> {
     prctl::set_pdeathsig(Signal::SIGKILL).context("tie the container to its monitor's life")?;
-    // A container's first signals would be lost on a process that can't handle them yet.
     rootfs::enter(spec)?;
     let process = &spec.process;
     std::fs::create_dir_all(&process.cwd)

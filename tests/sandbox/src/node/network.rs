@@ -162,18 +162,9 @@ impl Network {
     ///
     /// # Errors
     /// When `ip` fails, with what it said.
-    pub(crate) async fn route_services(
-        &self,
-        added: &[IpAddr],
-        removed: &[IpAddr],
-    ) -> anyhow::Result<()> {
-        ip_batch(&commands::service_routes(
-            NODE_INTERFACE,
-            &self.gateways,
-            added,
-            removed,
-        ))
-        .await
+    pub(crate) async fn route_services(&self, addrs: &[IpAddr]) -> anyhow::Result<()> {
+        let routes = commands::service_routes(NODE_INTERFACE, &self.gateways, addrs);
+        ip_batch(&routes).await
     }
 
     /// Removes everything that [`Network::open`] made.

@@ -72,6 +72,11 @@ pub(crate) async fn run(
     }
 }
 
+/// Lets go of a pod that has ended before.
+pub(crate) async fn remove(node: &Node, pod: &Pod) {
+    writer::remove(&node.client, pod).await;
+}
+
 struct Task {
     node: Arc<Node>,
     pod: Arc<Pod>,
@@ -140,7 +145,7 @@ impl Task {
                 self.next_attempt = Instant::now() + RETRY;
             }
         }
-        if self.active_until.is_some_and(|until| until <= now) && !self.exceeded {
+        if self.active_until.is_some_and(|until| until <= now) && !self.lifecycle.is_ending() {
             self.exceeded = true;
             self.lifecycle.end(now + self.grace());
         }
@@ -155,7 +160,12 @@ impl Task {
         if self.lifecycle.has_ended() {
             self.place.clear(&self.node).await;
         }
-        while self.work.try_join_next().is_some() {}
+        while let Some(ended) = self.work.try_join_next() {
+            // A probe that was stopped is no error.
+            if let Some(error) = ended.err().filter(tokio::task::JoinError::is_panic) {
+                tracing::error!(%error, pod = self.pod.name_any(), "a part of a pod's task failed");
+            }
+        }
         self.publish();
     }
 
@@ -164,7 +174,7 @@ impl Task {
         let far = now + Duration::from_secs(3600);
         let attempt =
             (!self.place.is_ready() && !self.lifecycle.is_ending()).then_some(self.next_attempt);
-        let exceeds = self.active_until.filter(|_| !self.exceeded);
+        let exceeds = self.active_until.filter(|_| !self.lifecycle.is_ending());
         let own = self.lifecycle.next_wakeup(now);
         attempt
             .into_iter()

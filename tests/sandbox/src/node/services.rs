@@ -2,7 +2,9 @@
 //!
 //! Each port of each ClusterIP has a chain that sends a new connection to one of its endpoints by
 //! chance. The whole state is rendered on every change and applied in one transaction for each
-//! family, so that no connection ever meets half of it.
+//! family, so that no connection ever meets half of it. What connection tracking has decided stays:
+//! a client that goes on sending datagrams from one port goes on reaching the same endpoint.
+//! Session affinity, node ports and external addresses are not there.
 
 mod render;
 mod translation;
@@ -52,6 +54,7 @@ pub(crate) async fn run(network: Arc<Network>, node: String, mut cluster: Cluste
 /// What is in the kernel.
 #[derive(Default)]
 struct Applied {
+    /// Those with a route.
     addrs: BTreeSet<IpAddr>,
     chains: BTreeSet<String>,
     text: Vec<String>,
@@ -64,12 +67,10 @@ impl Applied {
             .map(|translation| translation.addr.ip())
             .filter(|addr| addr.is_ipv4() || network.has_ipv6())
             .collect();
-        if addrs != self.addrs {
-            let added: Vec<IpAddr> = addrs.difference(&self.addrs).copied().collect();
-            let removed: Vec<IpAddr> = self.addrs.difference(&addrs).copied().collect();
-            network.route_services(&added, &removed).await?;
-            self.addrs = addrs;
-        }
+        // Routes stay: the node's connections to a Service that is gone go on, as everyone's do.
+        let added: Vec<IpAddr> = addrs.difference(&self.addrs).copied().collect();
+        network.route_services(&added).await?;
+        self.addrs.extend(added);
         let v4 = render::render(wanted, Family::V4);
         let v6 = render::render(wanted, Family::V6);
         let text = vec![v4.text.clone(), v6.text.clone()];

@@ -122,26 +122,18 @@ pub(super) fn pod_link_inside(pod: &PodNetwork) -> Vec<String> {
 pub(super) fn service_routes(
     interface: &str,
     gateways: &[IpAddr],
-    added: &[IpAddr],
-    removed: &[IpAddr],
+    addrs: &[IpAddr],
 ) -> Vec<String> {
-    let source = |addr: &IpAddr| {
-        gateways
+    let route = |addr: &IpAddr| {
+        let source = gateways
             .iter()
-            .find(|gateway| gateway.is_ipv4() == addr.is_ipv4())
-    };
-    let gone = removed
-        .iter()
-        .filter(|addr| source(addr).is_some())
-        .map(|addr| format!("route del {addr}/{} dev {interface}", width(*addr)));
-    let new = added.iter().filter_map(|addr| {
-        let source = source(addr)?;
+            .find(|gateway| gateway.is_ipv4() == addr.is_ipv4())?;
         Some(format!(
             "route replace {addr}/{} dev {interface} src {source}",
             width(*addr)
         ))
-    });
-    gone.chain(new).collect()
+    };
+    addrs.iter().filter_map(route).collect()
 }
 
 /// Locally administered, and unique because the pod's address is.

@@ -23,8 +23,12 @@ impl Sysctls {
         }
         for name in wanted {
             let path = Path::new("/proc/sys").join(name);
-            let old = std::fs::read_to_string(&path)
-                .with_context(|| format!("read {}; is the family disabled?", path.display()))?;
+            let old = std::fs::read_to_string(&path).with_context(|| {
+                format!(
+                    "read {}; without IPv6 on the machine, pass --no-ipv6",
+                    path.display()
+                )
+            })?;
             if old.trim() != "1" {
                 std::fs::write(&path, "1").with_context(|| format!("write {}", path.display()))?;
                 before.push((path, old));

@@ -1,7 +1,7 @@
 //! Pods, Services and names, in both families.
 
 use std::io::ErrorKind;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -77,7 +77,9 @@ type Answer = Result<String, ErrorKind>;
 async fn node_gets(addr: &str, port: u16, wanted: impl Fn(&Answer) -> bool) {
     let started = Instant::now();
     loop {
-        let answer = get(addr, port).await.map_err(|error| error.kind());
+        let answer = tokio::time::timeout(Duration::from_secs(10), get(addr, port)).await;
+        let answer = answer.unwrap_or(Err(ErrorKind::TimedOut.into()));
+        let answer = answer.map_err(|error| error.kind());
         if wanted(&answer) {
             return;
         }
@@ -90,7 +92,10 @@ async fn node_gets(addr: &str, port: u16, wanted: impl Fn(&Answer) -> bool) {
 }
 
 async fn get(addr: &str, port: u16) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect((addr, port)).await?;
+    ask(TcpStream::connect((addr, port)).await?).await
+}
+
+async fn ask(mut stream: TcpStream) -> std::io::Result<String> {
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
@@ -198,12 +203,17 @@ fn a_service_without_endpoints_refuses_and_changes_are_seen_at_once() {
         let took = asked.elapsed();
         assert!(took.as_millis() < 1000, "{took:?}");
         eprintln!("a new endpoint was reached after {took:?}");
+        let old = TcpStream::connect((services[0].as_str(), 80)).await;
         let service = boxed.api::<Service>();
         service
             .delete("web", &DeleteParams::default())
             .await
             .expect("deleted");
         node_gets(&services[0], 80, Result::is_err).await;
+        let answer = ask(old.expect("a connection"))
+            .await
+            .expect("what began before goes on");
+        assert!(answer.starts_with('b'), "{answer}");
     });
 }
 
@@ -230,7 +240,10 @@ fn a_pod_in_the_nodes_network_has_its_addresses() {
         let said = boxed
             .output("host", container, json!({"hostNetwork": true}))
             .await;
-        assert!(said.contains("10.244.0.1/32"), "{said}");
+        assert!(
+            said.contains("10.244.0.1/32") && said.ends_with("\nbox\n"),
+            "{said}"
+        );
         let pod = boxed.api::<Pod>().get("host").await.expect("a pod");
         let ip = pod.status.and_then(|status| status.pod_ip);
         assert_eq!(ip.as_deref(), Some("10.244.0.1"));

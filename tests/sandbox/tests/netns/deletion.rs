@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::boxed::{command, condition, in_a_box, sharing, shell, with};
@@ -132,12 +132,58 @@ fn a_pod_removed_by_force_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_pod_that_is_held_back_is_let_go_once() {
+    in_a_box(&[], async |boxed| {
+        let spec = json!({"restartPolicy": "Never", "nodeName": "box", "volumes": [boxed.volume()],
+                          "containers": [sharing("main", "echo run >> /shared/runs; exit 3")]});
+        let metadata = json!({"name": "held", "finalizers": ["example.org/hold"]});
+        boxed
+            .create::<Pod>(json!({"metadata": metadata, "spec": spec}))
+            .await;
+        boxed.in_phase("held", "Failed").await;
+        boxed.delete("held").await;
+        let let_go = |pod: &Pod| pod.metadata.deletion_grace_period_seconds == Some(0);
+        boxed.pod_is("held", "let go", let_go).await;
+        let label = Patch::Merge(json!({"metadata": {"labels": {"touched": "yes"}}}));
+        let api = boxed.api::<Pod>();
+        api.patch("held", &PatchParams::default(), &label)
+            .await
+            .expect("patched");
+        // A pod after it, so that the node has seen the change.
+        boxed
+            .output("after", shell("main", "true"), json!({}))
+            .await;
+        let pod = api.get("held").await.expect("a pod");
+        let status = pod
+            .status
+            .and_then(|status| status.container_statuses)
+            .expect("statuses");
+        let ended = status[0]
+            .state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref());
+        assert_eq!(ended.map(|ended| ended.exit_code), Some(3));
+        assert_eq!(boxed.shared("runs"), "run\n");
+        let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        api.patch("held", &PatchParams::default(), &free)
+            .await
+            .expect("patched");
+        boxed.gone("held").await;
+    });
+}
+
+#[test]
 fn a_pod_may_be_given_a_time_to_live() {
     in_a_box(&[], async |boxed| {
+        let short = json!({"activeDeadlineSeconds": 1, "restartPolicy": "Never",
+                           "containers": [shell("main", "true")]});
+        boxed.run("short", short).await;
         let spec = json!({"activeDeadlineSeconds": 1, "terminationGracePeriodSeconds": 1,
                           "containers": [shell("main", "sleep 3600")]});
         boxed.run("brief", spec).await;
         let status = boxed.in_phase("brief", "Failed").await;
         assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
+        // The other one's time is over as well, but it had been done before.
+        boxed.in_phase("short", "Succeeded").await;
     });
 }
