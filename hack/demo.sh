@@ -35,10 +35,18 @@ if ((EUID != 0)); then
 fi
 
 hack/install-packages.sh iptables iproute2 curl
-printf 'building Netting and the sandbox (some minutes the first time)\n'
-cargo build --release --locked --workspace --bins
-cargo build --release --locked --package netting-e2e --example demo
 target=$(cargo metadata --no-deps --format-version 1 |
   sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-export NETTING_BIN_DIR=$target/release
-exec "${as_root[@]}" "$NETTING_BIN_DIR/examples/demo" "$@"
+printf 'building (some minutes the first time): what runs in each pod is optimised, the rest is not\n'
+cargo build --locked --workspace --bins
+cargo build --locked --package netting-e2e --example demo
+cargo build --locked --release --package netting-sidecar --package netting-iptables-init
+export NETTING_BIN_DIR=$target/demo
+mkdir -p "$NETTING_BIN_DIR"
+for name in sandbox catalog webhook test-app; do
+  ln -f "$target/debug/netting-$name" "$NETTING_BIN_DIR"
+done
+for name in sidecar iptables-init; do
+  ln -f "$target/release/netting-$name" "$NETTING_BIN_DIR"
+done
+exec "${as_root[@]}" "$target/debug/examples/demo" "$@"

@@ -2,9 +2,10 @@
 
 use std::{io, str::FromStr};
 
-use tracing::Subscriber;
+use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
+    Layer, Registry,
+    filter::Targets,
     fmt::{MakeWriter, time::SystemTime},
     layer::SubscriberExt as _,
     reload,
@@ -43,9 +44,6 @@ pub enum LoggingError {
     Filter {
         /// What was given.
         filter: String,
-        /// What the parser says.
-        #[source]
-        source: tracing_subscriber::filter::ParseError,
     },
     /// The process has a subscriber already, or has lost it.
     #[error("the log subscriber is not this one's to change")]
@@ -55,7 +53,7 @@ pub enum LoggingError {
 /// Changes the filter of a running process.
 #[derive(Clone)]
 pub struct LogHandle {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl LogHandle {
@@ -120,13 +118,18 @@ where
     Ok((subscriber, LogHandle { filter: handle }))
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, LoggingError> {
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|source| LoggingError::Filter {
-            filter: filter.to_owned(),
-            source,
-        })
+/// A level, or directives for modules, each `module=level`. A word that is neither
+/// is no filter: taken for a module, as `tracing` would, it would log nothing.
+fn parse(filter: &str) -> Result<Targets, LoggingError> {
+    let meant = |directive: &str| {
+        let level = directive.rsplit('=').next().unwrap_or_default();
+        !level.is_empty() && level.parse::<LevelFilter>().is_ok()
+    };
+    let parsed = filter.parse().ok();
+    let parsed = parsed.filter(|_| filter.split(',').all(meant));
+    parsed.ok_or_else(|| LoggingError::Filter {
+        filter: filter.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -164,8 +167,10 @@ mod tests {
 
     #[test]
     fn refuses_a_filter_that_does_not_parse_and_says_what_would() {
-        let refused = parse("netting=loud").expect_err("loud is no level");
-        assert!(refused.to_string().contains("info"), "{refused}");
+        for filter in ["", "loud", "netting=loud", "info,", "info,netting"] {
+            let refused = parse(filter).expect_err("it names no level");
+            assert!(refused.to_string().contains("info"), "{refused}");
+        }
     }
 
     #[test]
