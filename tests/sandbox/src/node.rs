@@ -2,17 +2,17 @@
 //! of their own, and speaks to nothing but a Kubernetes API, whichever that is.
 //!
 //! In reading order:
-//! - [`agent`] starts the parts below and follows the node's pods;
-//! - [`pod`] is the task of one pod: it does what its [`lifecycle`] decides and tells the API its
-//!   [`status`];
-//! - [`containers`] runs one container through the [`launcher`], which makes its namespaces, root
-//!   file system and privileges; [`env`], [`fields`], [`etc`], [`security`] and [`volumes`] say what
-//!   is in them, [`images`] where its binaries come from, [`logs`] where its output goes;
-//! - [`probes`] asks containers how they are;
-//! - [`network`] links the pods to the node, [`services`] translates Service addresses as kube-proxy
-//!   does, [`dns`] answers for their names, both from one view of the [`cluster`];
-//! - [`registration`] keeps the Node object and its lease, [`scheduler`] binds pods where nobody
-//!   else does, [`kubelet_server`] serves the logs, [`events`] tells what happens.
+//! - `agent` starts the parts below and follows the node's pods;
+//! - `pod` is the task of one pod: it does what its `lifecycle` decides and tells the API its
+//!   `status`;
+//! - `containers` runs one container through the `launcher`, which makes its namespaces, root
+//!   file system and privileges; `env`, `fields`, `etc`, `security` and `volumes` say what
+//!   is in them, `images` where its binaries come from, `logs` where its output goes;
+//! - `probes` asks containers how they are;
+//! - `network` links the pods to the node, `services` translates Service addresses as kube-proxy
+//!   does, `dns` answers for their names, both from one view of the `cluster`;
+//! - `registration` keeps the Node object and its lease, `scheduler` binds pods where nobody
+//!   else does, `kubelet_server` serves the logs, `events` tells what happens.
 
 mod agent;
 mod cluster;
