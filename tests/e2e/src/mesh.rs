@@ -95,6 +95,25 @@ impl Mesh {
         observe::pod_get(&self.client, pod, 15020, "metrics").await
     }
 
+    /// Why a pod was or was not injected, as the webhook's log names it.
+    ///
+    /// # Errors
+    /// If the webhook has no log, or none of that pod.
+    pub async fn reason(&self, namespace: &str, pod: &str) -> anyhow::Result<String> {
+        let pods = self.pods(Part::Webhook).await?;
+        let webhook = pods.first().context("it has a pod")?;
+        let log = observe::log(&self.client, webhook, "webhook").await?;
+        let asked = [
+            format!("namespace=\"{namespace}\""),
+            format!("pod=\"{pod}\""),
+        ];
+        let mut lines = log.lines().rev();
+        let line = lines.find(|line| asked.iter().all(|field| line.contains(field)));
+        let reason = line.and_then(|line| line.split("reason=\"").nth(1)?.split('"').next());
+        let reason = reason.with_context(|| format!("the webhook says nothing of {pod}: {log}"))?;
+        Ok(reason.to_owned())
+    }
+
     async fn pods(&self, part: Part) -> anyhow::Result<Vec<Pod>> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         let name = format!("app.kubernetes.io/name={}", part.name());

@@ -163,11 +163,14 @@ async fn pods_that_must_not_be_injected_are_not_and_it_says_why() -> anyhow::Res
     namespace.until_ready("opted-out").await?;
 
     let metrics = meshed.mesh.metrics(Part::Webhook).await?;
-    for reason in ["host_network", "opted_out"] {
-        let told = metrics
-            .lines()
-            .any(|line| line.starts_with("netting_admissions_total{") && line.contains(reason));
-        ensure!(told, "{reason} is not in {metrics}");
+    for (pod, reason) in [
+        ("opted-out", "opted_out_by_annotation"),
+        ("host-network", "host_network"),
+    ] {
+        let said = meshed.mesh.reason(namespace.name(), pod).await?;
+        ensure!(said == reason, "{pod}: {said}");
+        let counted = format!("netting_admissions_total{{decision=\"skip\",reason=\"{reason}\"}} ");
+        ensure!(metrics.contains(&counted), "{counted} is not in {metrics}");
     }
 
     let elsewhere = Namespace::create(&meshed.cluster, false).await?;

@@ -39,7 +39,7 @@ pub(crate) async fn tell(args: &Args) -> anyhow::Result<()> {
     let init_time = measure::init_time(&namespace, first).await?;
 
     progress.step("creating a pod that opts out, and one that the mesh cannot serve");
-    let skipped = skipped_pods(&namespace).await?;
+    let skipped = skipped_pods(&namespace, &mesh).await?;
     progress.step(&format!(
         "sending {} requests a second to it from a meshed client",
         args.rate
@@ -104,19 +104,16 @@ pub(crate) async fn tell(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Two pods that get no sidecar, each with why.
-async fn skipped_pods(namespace: &Namespace) -> anyhow::Result<Vec<(String, String)>> {
+async fn skipped_pods(namespace: &Namespace, mesh: &Mesh) -> anyhow::Result<Vec<(String, String)>> {
     let opted_out = App::echo("opted-out").annotation("netting.dev/inject", "disabled");
     let host_network = App::new("host-network", "sleep").pod_spec(json!({"hostNetwork": true}));
     let mut skipped = Vec::new();
     for app in [opted_out, host_network] {
         let admitted = namespace.pod(&app).await?;
-        ensure!(
-            !is_injected(&admitted),
-            "{} was injected",
-            admitted.name_any()
-        );
-        let warnings = namespace.dry_run(&app).await?;
-        skipped.push((admitted.name_any(), warnings.join("; ")));
+        let name = admitted.name_any();
+        ensure!(!is_injected(&admitted), "{name} was injected");
+        let reason = mesh.reason(namespace.name(), &name).await?;
+        skipped.push((name, reason));
     }
     Ok(skipped)
 }
@@ -180,10 +177,11 @@ impl Stage {
         let count = |field: &str| stats[field].as_u64().unwrap_or(0);
         let latency = &stats["latency_ms"];
         println!(
-            "  {} sent, {} answered, {} failed; latency p50 {} ms, p99 {} ms",
+            "  {} sent, {} answered, {} failed, {} in flight; latency p50 {} ms, p99 {} ms",
             count("sent"),
             count("ok"),
             count("failed"),
+            count("in_flight"),
             latency["p50"],
             latency["p99"]
         );
