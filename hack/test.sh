@@ -95,6 +95,10 @@ netns() {
 }
 
 e2e() {
+  if [[ -n ${NETTING_KUBECONFIG:-} ]]; then
+    # One cluster for all of them, whose control plane some of them stop: one at a time.
+    export NEXTEST_TEST_THREADS=1 RUST_TEST_THREADS=1
+  fi
   if [[ -n ${NETTING_IMAGE:-} ]]; then
     # The cluster has kubelets of its own: nothing runs here but the tests.
     run_tests "$e2e_filter" "${e2e_programs[@]/#/--test=}"
