@@ -23,7 +23,7 @@ pub use update::BadUpdate;
 const AVOID_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// One address's state, as of one message of the catalog. Never changed: an update
-/// makes a new one, in which endpoints that stayed keep their [`Load`].
+/// makes a new one, in which endpoints that stayed keep their load.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Destination {
     /// A service, or one workload.

@@ -75,8 +75,15 @@ fn network(no_ipv6: bool) -> anyhow::Result<()> {
     ip(&["link", "set", "lo", "up"])?;
     ip(&["addr", "add", &format!("{NODE_V4}/32"), "dev", "lo"])?;
     if !no_ipv6 {
-        ip(&["addr", "add", &format!("{NODE_V6}/128"), "dev", "lo", "nodad"])
-            .context("give the box an IPv6 address; --no-ipv6 does without")?;
+        ip(&[
+            "addr",
+            "add",
+            &format!("{NODE_V6}/128"),
+            "dev",
+            "lo",
+            "nodad",
+        ])
+        .context("give the box an IPv6 address; --no-ipv6 does without")?;
     }
     Ok(())
 }

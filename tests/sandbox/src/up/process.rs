@@ -78,7 +78,10 @@ impl Sandbox {
             let signs = signs.context("the box was already waited for")?;
             let mut signs = Receiver::from_owned_fd(signs).context("listen to the box")?;
             let mut said = String::new();
-            signs.read_to_string(&mut said).await.context("listen to the box")?;
+            signs
+                .read_to_string(&mut said)
+                .await
+                .context("listen to the box")?;
             ensure!(said == UP, "the box did not start: {said}");
             Ok(())
         }
@@ -175,7 +178,10 @@ fn fork_into_namespaces() -> io::Result<Option<Pid>> {
     }
 }
 
-#[allow(unsafe_code, reason = "tokio can't check that the descriptor stays open")]
+#[allow(
+    unsafe_code,
+    reason = "tokio can't check that the descriptor stays open"
+)]
 fn watched(handle: OwnedFd) -> anyhow::Result<AsyncFd<OwnedFd>> {
     // SAFETY: what is returned owns the descriptor, and nothing takes it out.
     unsafe { AsyncFd::register(handle) }.context("wait for a process")
