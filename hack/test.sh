@@ -40,11 +40,12 @@ e2e_programs=()
 unit_programs=()
 sort_programs() {
   local file name
-  for file in */tests/*.rs tests/*/tests/*.rs; do
-    name=$(basename "$file" .rs)
+  shopt -s nullglob
+  for file in */tests/*.rs tests/*/tests/*.rs */tests/*/main.rs tests/*/tests/*/main.rs; do
+    name=$(basename "${file%/main.rs}" .rs)
     case $file in
       tests/e2e/*) e2e_programs+=("$name") ;;
-      */netns.rs) ;;
+      */netns.rs | */netns/main.rs) ;;
       tests/sandbox/*) netns_programs+=("$name") ;;
       *) unit_programs+=("$name") ;;
     esac

@@ -4,7 +4,7 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -23,6 +23,10 @@ use tokio::{
 pub const IMAGE: &str = "ghcr.io/netting-dev/netting:0.1.0";
 /// The image of the applications.
 pub const TEST_IMAGE: &str = "ghcr.io/netting-dev/netting-test-app:0.1.0";
+/// How long the sandbox or the node agent may take to end.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two looks at whether it has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long the sandbox may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -40,7 +44,7 @@ pub struct Cluster {
     client: Client,
     image: String,
     test_image: String,
-    /// What the test began: the sandbox, or the node agent. Killed when dropped.
+    /// What the test began: the sandbox, or the node agent.
     own: Option<Own>,
 }
 
@@ -111,6 +115,12 @@ impl Cluster {
         self.own.as_ref()?.enter.as_ref()
     }
 
+    /// Whether pods that were running before have a node agent that is new to them.
+    #[must_use]
+    pub fn has_new_node(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.enter.is_none())
+    }
+
     /// The image to install.
     #[must_use]
     pub fn image(&self) -> &str {
@@ -124,12 +134,24 @@ impl Cluster {
     }
 }
 
-impl Drop for Cluster {
+impl Drop for Own {
+    /// Asks it to end, so that it takes away what it made, and waits until it has.
     fn drop(&mut self) {
-        if let Some(own) = &mut self.own {
-            // The kernel takes the rest down with it.
-            let _ = own.process.start_kill();
+        let Some(pid) = self.process.id() else {
+            return;
+        };
+        let asked = std::process::Command::new("kill")
+            .arg(pid.to_string())
+            .status();
+        let begun = Instant::now();
+        while asked.is_ok() && begun.elapsed() < END_TIMEOUT {
+            match self.process.try_wait() {
+                Ok(None) => std::thread::sleep(LOOK_AGAIN),
+                _ => return,
+            }
         }
+        // It is killed when the process is dropped.
+        eprintln!("what the test began did not end within {END_TIMEOUT:?}");
     }
 }
 

@@ -59,6 +59,11 @@ impl Mesh {
             mesh.apply(manifest).await?;
         }
         for part in [Part::Catalog, Part::Webhook] {
+            if cluster.has_new_node() {
+                // What an earlier test left looks available until the node has looked.
+                let deployments: Api<Deployment> = Api::namespaced(cluster.client(), NAMESPACE);
+                deployments.restart(part.name()).await?;
+            }
             mesh.until_available(part).await?;
         }
         Ok(mesh)
