@@ -37,6 +37,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 const GOOD_STREAM: Duration = Duration::from_secs(10);
 /// Addresses in one Subscribe message; keeps it far below any message size limit.
 const SUBSCRIPTIONS_IN_A_MESSAGE: usize = 500;
+/// A snapshot of some 300,000 endpoints; more than one service should ever have.
+const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Requests that may wait for the stream to take them.
 const REQUEST_QUEUE: usize = 16;
 /// How often idle addresses are looked for.
@@ -122,7 +124,7 @@ impl Subscriber {
         let hello = stream_request::Kind::Hello(self.hello.clone());
         // The queue is new: there is room.
         let _ = requests.try_send(v1::StreamRequest { kind: Some(hello) });
-        let mut client = CatalogClient::new(channel);
+        let mut client = CatalogClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let opening = client.stream(ReceiverStream::new(queue));
         let opened = timeout(OPEN_TIMEOUT, opening).await;
         let responses = opened.map_err(|_| Ended::NotAccepted)??.into_inner();

@@ -178,7 +178,8 @@ pub struct Delta {
     #[prost(int64, tag = "7")]
     pub changed_at_us: i64,
 }
-/// The catalog knows nothing of an address.
+/// The catalog knows nothing of an address, or does not follow it because the
+/// sidecar follows as many as it may.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unknown {
     /// The address that was subscribed.
