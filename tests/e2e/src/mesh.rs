@@ -95,9 +95,8 @@ impl Mesh {
     /// # Errors
     /// If it has no pod, or that does not answer.
     pub async fn metrics(&self, part: Part) -> anyhow::Result<String> {
-        let pods = self.pods(part).await?;
-        let pod = pods.first().context("it has a pod")?;
-        observe::pod_get(&self.client, pod, 15020, "metrics").await
+        let pod = self.staying_pod(part).await?;
+        observe::pod_get(&self.client, &pod, 15020, "metrics").await
     }
 
     /// Why a pod was or was not injected, as the webhook's log names it.
@@ -105,9 +104,8 @@ impl Mesh {
     /// # Errors
     /// If the webhook has no log, or none of that pod.
     pub async fn reason(&self, namespace: &str, pod: &str) -> anyhow::Result<String> {
-        let pods = self.pods(Part::Webhook).await?;
-        let webhook = pods.first().context("it has a pod")?;
-        let log = observe::log(&self.client, webhook, "webhook").await?;
+        let webhook = self.staying_pod(Part::Webhook).await?;
+        let log = observe::log(&self.client, &webhook, "webhook").await?;
         let asked = [
             format!("namespace=\"{namespace}\""),
             format!("pod=\"{pod}\""),
@@ -117,6 +115,17 @@ impl Mesh {
         let reason = line.and_then(|line| line.split("reason=\"").nth(1)?.split('"').next());
         let reason = reason.with_context(|| format!("the webhook says nothing of {pod}: {log}"))?;
         Ok(reason.to_owned())
+    }
+
+    /// The pod of a part that is not ending.
+    async fn staying_pod(&self, part: Part) -> anyhow::Result<Pod> {
+        let pods = self.pods(part).await?;
+        let mut staying = pods
+            .into_iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        staying
+            .next()
+            .with_context(|| format!("{} has no pod", part.name()))
     }
 
     async fn pods(&self, part: Part) -> anyhow::Result<Vec<Pod>> {
