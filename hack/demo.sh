@@ -26,13 +26,13 @@ case " $* " in
 esac
 cd "$(dirname "$0")/.."
 [[ $(uname -s) == Linux ]] || fail 'it needs Linux: network namespaces and iptables'
-command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs)'
 as_root=()
 if ((EUID != 0)); then
   command -v sudo >/dev/null || fail 'it makes network namespaces, which needs root or sudo'
   sudo --validate || fail "it makes network namespaces, which needs root, and sudo doesn't let you"
   as_root=(sudo --preserve-env=NETTING_BIN_DIR)
 fi
+command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs)'
 
 hack/install-packages.sh iptables iproute2 curl
 target=$(cargo metadata --no-deps --format-version 1 |

@@ -1,13 +1,17 @@
 //! What happens in the demo, from top to bottom.
 
+use std::path::Path;
+
 use anyhow::{Context as _, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use kube::{ResourceExt as _, config::Kubeconfig};
 use netting_e2e::{
     App, Cluster, Mesh, Namespace,
     apps::STATS_PORT,
     observe::{self, eventually, is_injected},
 };
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::{
@@ -213,24 +217,49 @@ async fn injected(namespace: &Namespace, skipped: &[(String, String)]) -> anyhow
     Ok(())
 }
 
-/// Waits until the user ends it.
+/// Says how to look around, and waits until the user ends it.
 async fn stay(cluster: &Cluster, stage: &Stage) -> anyhow::Result<()> {
     let enter = cluster.enter().context("only a sandbox can be kept")?;
     let (namespace, load) = (stage.namespace.name(), stage.load.name_any());
-    let kubeconfig = enter.kubeconfig.display();
+    let pods = format!("api/v1/namespaces/{namespace}/pods");
     show::headline("It is still running. To look around, in another terminal:");
-    println!("  export KUBECONFIG={kubeconfig}");
-    println!("  kubectl get pods -A");
-    println!("  kubectl -n {namespace} logs {load} -c netting-sidecar");
-    for what in ["config", "metrics"] {
-        println!(
-            "  kubectl get --raw /api/v1/namespaces/{namespace}/pods/{load}:15020/proxy/{what}"
-        );
-    }
+    println!("  {}", api_function(&enter.kubeconfig)?);
+    println!("  api {pods}/{load}:15020/proxy/config      # what the client's sidecar knows");
+    println!("  api {pods}/{load}:15020/proxy/metrics");
+    println!("  api '{pods}/{load}/log?container=netting-sidecar'");
     println!(
         "  {} ip netns      # the pods' network namespaces",
         enter.prefix
     );
+    println!("or, with kubectl:");
+    println!("  export KUBECONFIG={}", enter.kubeconfig.display());
+    println!("  kubectl -n {namespace} get pods");
     println!("\nCtrl-C ends it and cleans up.");
     std::future::pending().await
+}
+
+/// A shell function that asks the API server, for those who have no kubectl.
+fn api_function(kubeconfig: &Path) -> anyhow::Result<String> {
+    let read = Kubeconfig::read_from(kubeconfig)?;
+    let cluster = read
+        .clusters
+        .first()
+        .and_then(|named| named.cluster.as_ref());
+    let server = cluster.and_then(|cluster| cluster.server.as_deref());
+    let ca = cluster.and_then(|cluster| cluster.certificate_authority_data.as_deref());
+    let user = read
+        .auth_infos
+        .first()
+        .and_then(|named| named.auth_info.as_ref());
+    let token = user.and_then(|user| user.token.as_ref());
+    let (Some(server), Some(ca), Some(token)) = (server, ca, token) else {
+        anyhow::bail!("the sandbox's kubeconfig names no server, CA or token");
+    };
+    let ca_file = kubeconfig.with_extension("ca");
+    std::fs::write(&ca_file, STANDARD.decode(ca)?)?;
+    Ok(format!(
+        "api() {{ curl -s --cacert {} -H 'authorization: Bearer {}' \"{server}/$1\"; }}",
+        ca_file.display(),
+        token.expose_secret()
+    ))
 }
