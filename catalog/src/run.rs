@@ -1,17 +1,14 @@
 //! Puts the parts together, and takes them apart again.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use kube::Client;
 use netting_runtime::{
-    Drain, Readiness, Shutdown,
+    Drain, Process, Readiness, Shutdown,
     admin::{self, Admin},
-    logging::{self, LogHandle},
+    listen,
+    logging::LogHandle,
 };
 use netting_telemetry::{Metrics, catalog::CatalogMetrics};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -31,8 +28,8 @@ pub struct Listeners {
 impl Listeners {
     async fn bind(args: &Args) -> anyhow::Result<Self> {
         Ok(Self {
-            grpc: listen(args.grpc_port).await?,
-            http: listen(args.http_port).await?,
+            grpc: bind(args.grpc_port).await?,
+            http: bind(args.http_port).await?,
         })
     }
 }
@@ -40,26 +37,13 @@ impl Listeners {
 /// Runs the catalog until a signal has ended it.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
-    let log = match logging::init(&args.log, args.log_format) {
-        Ok(log) => log,
-        Err(error) => {
-            eprintln!("netting-catalog: {error}");
-            return ExitCode::from(2);
-        }
+    let process = Process {
+        name: "netting-catalog",
+        log: args.log.clone(),
+        log_format: args.log_format,
+        worker_threads: None,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let ran = runtime
-        .context("could not start the runtime")
-        .and_then(|runtime| runtime.block_on(run(args, log)));
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the catalog could not run");
-            ExitCode::FAILURE
-        }
-    }
+    process.run(|log| run(args, log))
 }
 
 async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
@@ -73,7 +57,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     serve(&args, &client, listeners, &metrics, &readiness, &drain);
 
     // Last, so that it never says ready of something that is still to come.
-    let admin_listener = listen(args.admin_port).await?;
+    let admin_listener = bind(args.admin_port).await?;
     let admin_routes = Admin::new(readiness, log).router(metrics.router());
     tokio::spawn(admin::serve(admin_listener, admin_routes));
     let (grpc_port, http_port) = (args.grpc_port, args.http_port);
@@ -123,13 +107,8 @@ fn raise_files_max() {
     }
 }
 
-/// Both families where the kernel has both.
-async fn listen(port: u16) -> anyhow::Result<TcpListener> {
-    let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
-    let bound = match both {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
-    };
+async fn bind(port: u16) -> anyhow::Result<TcpListener> {
+    let bound = listen(port).await;
     bound.with_context(|| format!("could not listen on port {port}; is it taken?"))
 }
 

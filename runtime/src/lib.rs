@@ -6,15 +6,18 @@
 //! - [`drain`]: tracked tasks, told to finish, then made to;
 //! - [`readiness`]: named conditions, all of which must hold;
 //! - [`admin`]: the HTTP server on the admin port;
+//! - [`process`]: the runtime, the exit code, and a port to listen on;
 //! - [`shutdown`]: the one order in which all of these come to an end.
 
 pub mod admin;
 pub mod drain;
 pub mod logging;
+pub mod process;
 pub mod readiness;
 pub mod shutdown;
 pub mod signals;
 
 pub use drain::{Drain, Drained};
+pub use process::{Process, listen};
 pub use readiness::Readiness;
 pub use shutdown::Shutdown;

@@ -81,34 +81,11 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    open(socket, addr)
-}
-
-fn open(socket: Socket, addr: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
-}
-
-/// Binds a port for the admin server: one socket for both families, or for IPv4
-/// alone where there is no IPv6.
-///
-/// # Errors
-/// If the port is taken.
-pub fn admin(port: u16) -> io::Result<TcpListener> {
-    let both = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP)).and_then(|socket| {
-        socket.set_only_v6(false)?;
-        open(socket, (Ipv6Addr::UNSPECIFIED, port).into())
-    });
-    match both {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            let v4 = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-            open(v4, (Ipv4Addr::UNSPECIFIED, port).into())
-        }
-        bound => bound,
-    }
 }
 
 /// Accepts until the process ends, while it drains too: the application may still

@@ -5,9 +5,10 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use netting_proto::v1;
 use netting_runtime::{
-    Drain, Readiness, Shutdown,
+    Drain, Process, Readiness, Shutdown,
     admin::{self, Admin},
-    logging::{self, LogHandle},
+    listen,
+    logging::LogHandle,
     readiness::Condition,
 };
 use netting_telemetry::{
@@ -22,7 +23,7 @@ use crate::{
     args::Args,
     connect::Connector,
     dump,
-    listener::{self, Listeners},
+    listener::Listeners,
     proxy::{Inbound, Outbound},
     route::OwnPorts,
     subscriber::Subscriber,
@@ -38,27 +39,13 @@ const FILES_OF_OUR_OWN: u64 = 256;
 /// told to hurry.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
-    let log = match logging::init(&args.log, args.log_format) {
-        Ok(log) => log,
-        Err(error) => {
-            eprintln!("netting-sidecar: {error}");
-            return ExitCode::from(2);
-        }
+    let process = Process {
+        name: "netting-sidecar",
+        log: args.log.clone(),
+        log_format: args.log_format,
+        worker_threads: Some(worker_threads(args.worker_threads)),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads(args.worker_threads))
-        .enable_all()
-        .build();
-    let ran = runtime
-        .context("could not start the runtime")
-        .and_then(|runtime| runtime.block_on(run(args, log)));
-    match ran {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the sidecar could not run");
-            ExitCode::FAILURE
-        }
-    }
+    process.run(|log| run(args, log))
 }
 
 async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
@@ -78,7 +65,8 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let welcomed = readiness.condition("catalog");
     proxies(&args, &metrics, &view, &drain)?;
     subscribe(&args, &metrics, &view, &welcomed);
-    let admin = listener::admin(args.admin_port)
+    let admin = listen(args.admin_port)
+        .await
         .with_context(|| format!("could not listen on the admin port {}", args.admin_port))?;
     let own = metrics.router().merge(dump::router(args.clone(), view));
     tokio::spawn(admin::serve(admin, Admin::new(readiness, log).router(own)));

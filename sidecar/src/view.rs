@@ -6,7 +6,6 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use netting_proto::{required, v1};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{Notify, watch},
@@ -15,9 +14,11 @@ use tokio::{
 
 use crate::{
     addr::OriginalDst,
-    destination::{BadUpdate, Chosen, Destination},
+    destination::{Chosen, Destination},
     reason::Reason,
 };
+
+mod learn;
 
 /// Bounds and times of a view.
 #[derive(Clone, Copy, Debug)]
@@ -239,59 +240,6 @@ impl View {
     fn known(&self, dst: OriginalDst) -> Option<Known> {
         let slots = self.slots.read();
         slots.get(&dst).map(|slot| slot.known.borrow().clone())
-    }
-
-    fn learn(&self, dst: OriginalDst, known: Known) {
-        // An address that was dropped meanwhile is not taken up again.
-        if let Some(slot) = self.slots.read().get(&dst) {
-            slot.known.send_replace(known);
-        }
-    }
-
-    /// Takes a snapshot in.
-    ///
-    /// # Errors
-    /// If it is malformed; what was known stays.
-    pub fn snapshot(&self, snapshot: v1::Snapshot) -> Result<(), BadUpdate> {
-        let dst = OriginalDst(required(snapshot.address.as_ref())?);
-        let before = match self.known(dst) {
-            Some(Known::Destination(before)) => Some(before),
-            _ => None,
-        };
-        let after = Destination::from_snapshot(snapshot, before.as_deref(), &self.node)?;
-        self.learn(dst, Known::Destination(Arc::new(after)));
-        Ok(())
-    }
-
-    /// Takes a delta in. One that does not fit makes the address be subscribed anew.
-    ///
-    /// # Errors
-    /// If it does not fit or is malformed; what was known stays.
-    pub fn delta(&self, delta: v1::Delta) -> Result<(), BadUpdate> {
-        let dst = OriginalDst(required(delta.address.as_ref())?);
-        let after = match self.known(dst) {
-            Some(Known::Destination(before)) => before.with_delta(delta, &self.node),
-            _ => Err(BadUpdate::OtherBase),
-        };
-        match after {
-            Ok(after) => self.learn(dst, Known::Destination(Arc::new(after))),
-            Err(error) => {
-                self.pending.lock().subscribe.push(dst);
-                self.asked.notify_one();
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes in that the catalog knows nothing of an address.
-    ///
-    /// # Errors
-    /// If the message is malformed.
-    pub fn unknown(&self, unknown: &v1::Unknown) -> Result<(), BadUpdate> {
-        let dst = OriginalDst(required(unknown.address.as_ref())?);
-        self.learn(dst, Known::Unknown);
-        Ok(())
     }
 
     /// Stops following addresses that no connection has used for a while.

@@ -1,13 +1,14 @@
 //! The process: what is bound, watched and served, and in which order it ends.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use kube::Client;
 use netting_runtime::{
-    Drain, Readiness, Shutdown,
+    Drain, Process, Readiness, Shutdown,
     admin::{self, Admin},
-    logging,
+    listen,
+    logging::LogHandle,
 };
 use netting_telemetry::{Metrics, admission::AdmissionMetrics};
 use tokio::net::TcpListener;
@@ -21,12 +22,19 @@ use crate::{
     server,
 };
 
-/// Runs the webhook until it is told to stop.
-///
-/// # Errors
-/// If something that it needs to begin with is missing or wrong.
-pub async fn run(args: Args) -> anyhow::Result<()> {
-    let log = logging::init(&args.log, args.log_format)?;
+/// Runs the webhook until a signal has ended it.
+#[must_use]
+pub fn main(args: Args) -> ExitCode {
+    let process = Process {
+        name: "netting-webhook",
+        log: args.log.clone(),
+        log_format: args.log_format,
+        worker_threads: None,
+    };
+    process.run(|log| run(args, log))
+}
+
+async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let options = args.options()?;
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("cannot handle signals")?;
@@ -35,7 +43,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let admissions = metrics.register(AdmissionMetrics::register);
 
     let (tls, ca) = certificate(&args)?;
-    let listener = listen(args.https_port).await?;
+    let listener = bind(args.https_port).await?;
     if let Some(ca) = ca {
         keep_trusted(&args, ca, &readiness).await?;
     }
@@ -43,7 +51,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     drain.spawn(server::serve(listener, tls, routes, drain.clone()));
 
     // Last, so that it never says ready of something that is still to come.
-    let admin_listener = listen(args.admin_port).await?;
+    let admin_listener = bind(args.admin_port).await?;
     let admin_routes = Admin::new(readiness, log).router(metrics.router());
     tokio::spawn(admin::serve(admin_listener, admin_routes));
     tracing::info!(port = args.https_port, image = args.image, "serving");
@@ -52,14 +60,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Both families where the kernel has both: Kubernetes may ask by either.
-async fn listen(port: u16) -> anyhow::Result<TcpListener> {
-    let both = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await;
-    let bound = match both {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
-    };
-    bound.with_context(|| format!("cannot listen on port {port}; is it taken?"))
+async fn bind(port: u16) -> anyhow::Result<TcpListener> {
+    let bound = listen(port).await;
+    bound.with_context(|| format!("could not listen on port {port}; is it taken?"))
 }
 
 fn certificate(args: &Args) -> anyhow::Result<(TlsAcceptor, Option<CaPem>)> {

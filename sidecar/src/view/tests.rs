@@ -1,4 +1,7 @@
+use netting_proto::v1;
+
 use super::*;
+use crate::destination::BadUpdate;
 
 const LIMITS: ViewLimits = ViewLimits {
     destinations_max: 2,

@@ -1,0 +1,105 @@
+//! A process from its first log line to its exit code.
+
+use std::{
+    fmt::Display,
+    future::Future,
+    io,
+    net::{Ipv4Addr, Ipv6Addr},
+    process::ExitCode,
+};
+
+use tokio::net::TcpListener;
+
+use crate::logging::{self, LogFormat, LogHandle};
+
+/// What a process is told before it does anything.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its name, as of its binary.
+    pub name: &'static str,
+    /// Its log filter.
+    pub log: String,
+    /// How its log lines look.
+    pub log_format: LogFormat,
+    /// Worker threads; `None` is one for each CPU that the container may use.
+    pub worker_threads: Option<usize>,
+}
+
+impl Process {
+    /// Sets up logging and the runtime, and runs `body` to its end. The exit code is
+    /// 0 if that went well, 1 if not, and 2 if the log filter is none.
+    pub fn run<F, E>(self, body: impl FnOnce(LogHandle) -> F) -> ExitCode
+    where
+        F: Future<Output = Result<(), E>>,
+        E: Display,
+    {
+        let log = match logging::init(&self.log, self.log_format) {
+            Ok(log) => log,
+            Err(error) => {
+                eprintln!("{}: {error}", self.name);
+                return ExitCode::from(2);
+            }
+        };
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        if let Some(threads) = self.worker_threads {
+            builder.worker_threads(threads);
+        }
+        let ran = match builder.enable_all().build() {
+            Ok(runtime) => runtime
+                .block_on(body(log))
+                // The alternate form tells the causes too, where there are any.
+                .map_err(|error| format!("{error:#}")),
+            Err(error) => Err(format!("could not start the runtime: {error}")),
+        };
+        match ran {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(error, "{} could not run", self.name);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Listens on a port of all addresses: of both families where the kernel has both,
+/// else of IPv4. 0 takes a free port.
+///
+/// # Errors
+/// If the port is taken.
+pub async fn listen(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+        }
+        bound => bound,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn refuses_a_port_that_is_taken() {
+        let listener = listen(0).await.expect("a free port");
+        let port = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let taken = listen(port.port()).await.expect_err("it is taken");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn listens_on_both_families() {
+        let listener = listen(0).await.expect("a free port");
+        let port = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        for host in ["127.0.0.1", "::1"] {
+            let connected = TcpStream::connect((host, port.port())).await;
+            assert!(connected.is_ok(), "{host}: {connected:?}");
+        }
+    }
+}
