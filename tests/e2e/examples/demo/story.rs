@@ -189,6 +189,9 @@ impl Stage {
             latency["p50"],
             latency["p99"]
         );
+        println!(
+            "  (each request looks the name up and connects anew; client and server are not optimised)"
+        );
         if count("failed") > 0 {
             println!("  failures: {}", stats["failures"]);
         }
