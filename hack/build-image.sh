@@ -57,6 +57,8 @@ case $(uname -m) in
   *) fail "no image for $(uname -m): build on x86_64 or aarch64" ;;
 esac
 command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs)'
+# The image takes iptables from this machine's package.
+[[ " ${images[*]} " != *' netting '* ]] || hack/install-packages.sh iptables
 
 # Static binaries run on any base, and start without a dynamic linker. They get a directory of
 # their own, so that other builds, with other flags, keep theirs.
