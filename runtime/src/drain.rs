@@ -5,7 +5,14 @@
 //! on its own account listens for that too; one that only finishes what it has
 //! in hand needs to do nothing.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
@@ -16,6 +23,7 @@ pub struct Drain {
     started: CancellationToken,
     aborted: CancellationToken,
     tasks: TaskTracker,
+    spawned: Arc<AtomicU64>,
 }
 
 /// How a drain ended.
@@ -43,6 +51,7 @@ impl Drain {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.spawned.fetch_add(1, Ordering::Relaxed);
         let aborted = self.aborted.clone();
         let bounded = async move {
             tokio::select! {
@@ -69,6 +78,12 @@ impl Drain {
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// How many tasks there have been so far.
+    #[must_use]
+    pub fn spawned(&self) -> u64 {
+        self.spawned.load(Ordering::Relaxed)
     }
 
     /// Starts the drain without waiting for it to end.

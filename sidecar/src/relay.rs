@@ -44,14 +44,21 @@ struct Flow {
     written: usize,
     /// The source has said that it is finished.
     read_all: bool,
-    /// The sink has been told so.
+    /// The sink has been told so, or takes no more.
     finished: bool,
+    /// The sink took no more before the source was finished.
+    cut: bool,
 }
 
-/// Which side an error is about.
-enum Side {
-    Source,
-    Sink,
+/// The source broke off.
+struct BrokenOff;
+
+/// What became of bytes that were read.
+enum Passed {
+    /// The sink has them, or they are kept for it.
+    On,
+    /// The sink takes no more.
+    Nowhere,
 }
 
 /// Relays until both sides are finished or one breaks off. The end of one
@@ -68,17 +75,19 @@ pub async fn relay(
     let mut to_downstream = Flow::default();
     poll_fn(|cx| {
         let sent = to_upstream.poll(cx, downstream, upstream, |bytes| count.sent(bytes));
-        if let Poll::Ready(Err(side)) = &sent {
-            return Poll::Ready(match side {
-                Side::Source => Reason::DownstreamReset,
-                Side::Sink => Reason::UpstreamReset,
-            });
-        }
         let received = to_downstream.poll(cx, upstream, downstream, |bytes| count.received(bytes));
         match (sent, received) {
-            (_, Poll::Ready(Err(Side::Source))) => Poll::Ready(Reason::UpstreamReset),
-            (_, Poll::Ready(Err(Side::Sink))) => Poll::Ready(Reason::DownstreamReset),
-            (Poll::Ready(_), Poll::Ready(_)) => Poll::Ready(Reason::Finished),
+            (Poll::Ready(Err(BrokenOff)), _) => Poll::Ready(Reason::DownstreamReset),
+            (_, Poll::Ready(Err(BrokenOff))) => Poll::Ready(Reason::UpstreamReset),
+            // A server may answer and close before it has read all of the request: what
+            // it said before its reset is passed on first.
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) if to_upstream.cut => {
+                Poll::Ready(Reason::UpstreamReset)
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) if to_downstream.cut => {
+                Poll::Ready(Reason::DownstreamReset)
+            }
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Reason::Finished),
             _ => Poll::Pending,
         }
     })
@@ -94,25 +103,36 @@ impl Flow {
         source: &TcpStream,
         sink: &mut TcpStream,
         count: impl Fn(u64),
-    ) -> Poll<Result<(), Side>> {
+    ) -> Poll<Result<(), BrokenOff>> {
         if self.finished {
             return Poll::Ready(Ok(()));
         }
         loop {
-            ready!(self.poll_rest(cx, sink, &count)).map_err(|_| Side::Sink)?;
+            if ready!(self.poll_rest(cx, sink, &count)).is_err() {
+                return self.cut_off();
+            }
             if self.read_all {
                 // A sink that is gone already needs no telling.
                 let _ = SockRef::from(&*sink).shutdown(Shutdown::Write);
                 self.finished = true;
                 return Poll::Ready(Ok(()));
             }
-            ready!(source.poll_read_ready(cx)).map_err(|_| Side::Source)?;
+            ready!(source.poll_read_ready(cx)).map_err(|_| BrokenOff)?;
             match self.pass_on(source, sink, &count) {
-                Err((_, error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err((side, _)) => return Poll::Ready(Err(side)),
-                Ok(()) => {}
+                Ok(Passed::On) => {}
+                Ok(Passed::Nowhere) => return self.cut_off(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(Err(BrokenOff)),
             }
         }
+    }
+
+    /// The sink takes no more. That is no end yet of the other direction, in which
+    /// it may have said something before.
+    fn cut_off(&mut self) -> Poll<Result<(), BrokenOff>> {
+        self.rest = Vec::new();
+        (self.finished, self.cut) = (true, true);
+        Poll::Ready(Ok(()))
     }
 
     /// Writes what an earlier turn left over.
@@ -135,25 +155,29 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads once, and writes as much of it as the sink takes.
+    /// Reads once, and writes as much of it as the sink takes. An error is the
+    /// source's.
     fn pass_on(
         &mut self,
         source: &TcpStream,
         sink: &TcpStream,
         count: &impl Fn(u64),
-    ) -> Result<(), (Side, io::Error)> {
+    ) -> io::Result<Passed> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let read = source.try_read(scratch).map_err(|e| (Side::Source, e))?;
-            self.read_all = read == 0;
+            let read = source.try_read(scratch)?;
+            if read == 0 {
+                self.read_all = true;
+                return Ok(Passed::On);
+            }
             let read = &scratch[..read];
             let wrote = match sink.try_write(read) {
                 Ok(wrote) => wrote,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return Err((Side::Sink, error)),
+                Err(_) => return Ok(Passed::Nowhere),
             };
             count(wrote as u64);
             self.rest.extend_from_slice(&read[wrote..]);
-            Ok(())
+            Ok(Passed::On)
         })
     }
 }

@@ -141,9 +141,13 @@ async fn linger(drain: Drain, quiet: Duration) {
     drain.started().await;
     let step = quiet / 10;
     let mut quiet_for = Duration::ZERO;
+    let mut seen = drain.spawned();
     while quiet_for < quiet {
         sleep(step).await;
-        quiet_for = if drain.tasks() > OWN {
+        // Also one that came and went between two looks.
+        let busy = drain.tasks() > OWN || drain.spawned() != seen;
+        seen = drain.spawned();
+        quiet_for = if busy {
             Duration::ZERO
         } else {
             quiet_for + step

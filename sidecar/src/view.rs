@@ -186,11 +186,14 @@ impl View {
 
     /// A stream is open: all that is held is to be subscribed on it.
     pub fn connected(&self) {
-        let all: Vec<_> = self.slots.read().keys().copied().collect();
+        // Both are held until it is done, in the order in which a new address takes
+        // them, so that none is lost in between.
+        let slots = self.slots.read();
         *self.pending.lock() = Pending {
-            subscribe: all,
+            subscribe: slots.keys().copied().collect(),
             unsubscribe: Vec::new(),
         };
+        drop(slots);
         self.connected.send_replace(Some(Instant::now()));
         self.asked.notify_one();
     }
@@ -246,7 +249,9 @@ impl View {
     pub fn forget_idle(&self) {
         let now = Instant::now();
         let mut forgotten = Vec::new();
-        self.slots.write().retain(|dst, slot| {
+        // Held until the end: an address that is taken up again asks after this.
+        let mut slots = self.slots.write();
+        slots.retain(|dst, slot| {
             let in_use = Arc::strong_count(slot) > 1;
             let keep = in_use || now.duration_since(*slot.used.lock()) < self.limits.idle;
             if !keep {
@@ -255,7 +260,9 @@ impl View {
             keep
         });
         if !forgotten.is_empty() {
-            self.pending.lock().unsubscribe.append(&mut forgotten);
+            let mut pending = self.pending.lock();
+            pending.subscribe.retain(|dst| slots.contains_key(dst));
+            pending.unsubscribe.append(&mut forgotten);
             self.asked.notify_one();
         }
     }

@@ -169,6 +169,40 @@ async fn a_reset_by_the_client_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_end_of_the_request_reaches_the_client_whole() {
+    const ANSWER: usize = 16 * 1024;
+    let (answer, reason, _) = relayed(async |mut client, mut server| {
+        let refuse = async move {
+            server.read_exact(&mut [0]).await.expect("it is passed on");
+            let answer = vec![b'n'; ANSWER];
+            server.write_all(&answer).await.expect("the relay reads");
+            // With unread input, which makes the kernel send a reset.
+            drop(server);
+        };
+        let (mut read, mut write) = client.split();
+        let upload = async {
+            let chunk = vec![0; 64 * 1024];
+            while write.write_all(&chunk).await.is_ok() {}
+        };
+        let download = async {
+            let mut answer = vec![0; ANSWER];
+            read.read_exact(&mut answer).await.map(|_| answer)
+        };
+        let both = async {
+            tokio::select! {
+                answer = download => answer,
+                () = async { upload.await; std::future::pending().await } => unreachable!(),
+            }
+        };
+        tokio::join!(refuse, both).1
+    })
+    .await;
+    let answer = answer.expect("the answer comes through");
+    assert!(answer.iter().all(|byte| *byte == b'n'));
+    assert_eq!(reason, Reason::UpstreamReset);
+}
+
+#[tokio::test]
 async fn a_reset_by_the_server_ends_the_connection() {
     let ((), reason, _) = relayed(async |mut client, mut server| {
         client.write_all(b"x").await.expect("the relay reads");

@@ -41,7 +41,9 @@ impl View {
         let dst = OriginalDst(required(delta.address.as_ref())?);
         let after = match self.known(dst) {
             Some(Known::Destination(before)) => before.with_delta(delta, &self.node),
-            _ => Err(BadUpdate::OtherBase),
+            Some(Known::Nothing | Known::Unknown) => Err(BadUpdate::OtherBase),
+            // It was on its way when the address was dropped.
+            None => return Ok(()),
         };
         match after {
             Ok(after) => self.learn(dst, Known::Destination(Arc::new(after))),
