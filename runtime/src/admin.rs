@@ -19,7 +19,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 
 use crate::{Readiness, logging::LogHandle};
 
@@ -29,6 +29,9 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 const CONNECTIONS_MAX: usize = 128;
 /// A client that connects and says nothing gives its place back after this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// No connection takes a place for longer, whatever it sends or does not read. Who
+/// keeps theirs open connects anew.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -79,9 +82,8 @@ pub async fn serve(listener: TcpListener, router: Router) {
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
-                .await;
-            if let Err(error) = served {
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            if let Ok(Err(error)) = timeout(CONNECTION_TIME_MAX, served).await {
                 tracing::debug!(%error, %peer, "connection to the admin port ended early");
             }
             drop(place);

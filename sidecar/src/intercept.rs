@@ -1,6 +1,6 @@
 //! What the kernel knows of a redirected connection.
 
-use std::io;
+use std::{io, net::UdpSocket};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -32,4 +32,15 @@ pub fn original_dst(stream: &TcpStream) -> io::Result<Option<OriginalDst>> {
     Ok(original
         .filter(|original| *original != local)
         .map(OriginalDst))
+}
+
+/// Whether the destination is an address of this pod. A neighbour on the same link
+/// can send the pod packets for any address, and the redirection takes them all.
+///
+/// Nearly always it is the address that the kernel redirected to, the interface's
+/// first. One of several others shows by letting itself be bound.
+#[must_use]
+pub fn is_own(stream: &TcpStream, dst: OriginalDst) -> bool {
+    let redirected_to = stream.local_addr().map(|local| local.ip());
+    redirected_to.is_ok_and(|ip| ip == dst.0.ip()) || UdpSocket::bind((dst.0.ip(), 0)).is_ok()
 }

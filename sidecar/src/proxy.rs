@@ -138,6 +138,9 @@ impl Inbound {
     async fn connection(&self, downstream: TcpStream, client: ClientAddr) {
         let dst = intercept::original_dst(&downstream).unwrap_or_default();
         let upstream = match route::inbound(dst, &self.own) {
+            route::Inbound::Deliver(dst) if !intercept::is_own(&downstream, dst) => {
+                Err(Failed::Refused(Reason::ForeignDestination))
+            }
             route::Inbound::Deliver(dst) => {
                 self.connector.original(dst).await.map_err(Failed::from)
             }

@@ -28,6 +28,8 @@ pub enum Reason {
     OwnPort,
     /// A connection from outside was going to loopback.
     LoopbackDestination,
+    /// A connection from outside was going to an address that is not the pod's.
+    ForeignDestination,
     /// As many connections are open as may be.
     TooManyConnections,
 
@@ -64,6 +66,7 @@ impl Reason {
             Reason::NotRedirected => "not_redirected",
             Reason::OwnPort => "own_port",
             Reason::LoopbackDestination => "loopback_destination",
+            Reason::ForeignDestination => "foreign_destination",
             Reason::TooManyConnections => "too_many_connections",
             Reason::ConnectRefused => "connect_refused",
             Reason::ConnectTimeout => "connect_timeout",

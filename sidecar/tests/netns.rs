@@ -187,6 +187,30 @@ fn the_sidecar_is_no_open_relay_and_never_loops() {
 }
 
 #[test]
+fn a_neighbour_cannot_reach_other_addresses_through_the_pod() {
+    let pod = Pod::start(&[]);
+    let beyond = dst("192.0.2.99", 80);
+    pod.peer_routes_to_the_pod(beyond.ip());
+    assert!(is_broken_off(pod.peer_connect(beyond)));
+    let refused = r#"{direction="inbound",reason="foreign_destination"} 1"#;
+    let metrics = pod.admin("/metrics");
+    assert!(metrics.contains(refused), "{metrics}");
+}
+
+#[test]
+fn a_second_address_of_the_pod_is_its_own() {
+    let pod = Pod::start(&[]);
+    let second = dst("10.0.0.3", 8080);
+    pod.add_address("10.0.0.3/24");
+    answer_with(pod.listen(second), "app");
+    let answer = pod
+        .peer_connect(second)
+        .and_then(|stream| ask(stream, "hello"));
+    let answer = answer.expect("it answers");
+    assert!(answer.starts_with("app "), "{answer}");
+}
+
+#[test]
 fn a_refused_connect_looks_like_a_reset() {
     let pod = Pod::start(&[]);
     assert!(is_broken_off(pod.peer_connect(dst("10.0.0.2", 8080))));

@@ -148,6 +148,22 @@ impl Pod {
         self.peer.run(|| TcpStream::connect_timeout(&to, PATIENCE))
     }
 
+    /// Makes the peer send what is for that address to the pod.
+    pub(crate) fn peer_routes_to_the_pod(&self, addr: IpAddr) {
+        ip(&format!(
+            "-n {} route add {addr} via 10.0.0.2",
+            self.peer.name
+        ));
+    }
+
+    /// Gives the pod another address.
+    pub(crate) fn add_address(&self, addr: &str) {
+        ip(&format!(
+            "-n {} addr add {addr} dev eth0",
+            self.namespace.name
+        ));
+    }
+
     /// Listens as the application would.
     pub(crate) fn listen(&self, at: SocketAddr) -> TcpListener {
         self.namespace
