@@ -28,8 +28,8 @@ pub struct Listeners {
 impl Listeners {
     async fn bind(args: &Args) -> anyhow::Result<Self> {
         Ok(Self {
-            grpc: bind(args.grpc_port).await?,
-            http: bind(args.http_port).await?,
+            grpc: listen(args.grpc_port).await?,
+            http: listen(args.http_port).await?,
         })
     }
 }
@@ -57,7 +57,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     serve(&args, &client, listeners, &metrics, &readiness, &drain);
 
     // Last, so that it never says ready of something that is still to come.
-    let admin_listener = bind(args.admin_port).await?;
+    let admin_listener = listen(args.admin_port).await?;
     let admin_routes = Admin::new(readiness, log).router(metrics.router());
     tokio::spawn(admin::serve(admin_listener, admin_routes));
     let (grpc_port, http_port) = (args.grpc_port, args.http_port);
@@ -105,11 +105,6 @@ fn raise_files_max() {
     if let Err(error) = raised {
         tracing::warn!(%error, "could not raise the limit on open files");
     }
-}
-
-async fn bind(port: u16) -> anyhow::Result<TcpListener> {
-    let bound = listen(port).await;
-    bound.with_context(|| format!("could not listen on port {port}; is it taken?"))
 }
 
 #[cfg(test)]

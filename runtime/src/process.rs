@@ -61,18 +61,30 @@ impl Process {
     }
 }
 
+/// A port that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("could not listen on port {port}; is it taken?")]
+pub struct ListenError {
+    /// The port.
+    pub port: u16,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
 /// Listens on a port of all addresses: of both families where the kernel has both,
 /// else of IPv4. 0 takes a free port.
 ///
 /// # Errors
 /// If the port is taken.
-pub async fn listen(port: u16) -> io::Result<TcpListener> {
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+pub async fn listen(port: u16) -> Result<TcpListener, ListenError> {
+    let bound = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
         }
         bound => bound,
-    }
+    };
+    bound.map_err(|source| ListenError { port, source })
 }
 
 #[cfg(test)]
@@ -88,7 +100,7 @@ mod tests {
             .local_addr()
             .expect("a bound socket has an address");
         let taken = listen(port.port()).await.expect_err("it is taken");
-        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(taken.source.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[tokio::test]

@@ -65,9 +65,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let welcomed = readiness.condition("catalog");
     proxies(&args, &metrics, &view, &drain)?;
     subscribe(&args, &metrics, &view, &welcomed);
-    let admin = listen(args.admin_port)
-        .await
-        .with_context(|| format!("could not listen on the admin port {}", args.admin_port))?;
+    let admin = listen(args.admin_port).await?;
     let own = metrics.router().merge(dump::router(args.clone(), view));
     tokio::spawn(admin::serve(admin, Admin::new(readiness, log).router(own)));
     tokio::spawn(stop_waiting(welcomed, args.catalog_wait));

@@ -11,7 +11,6 @@ use netting_runtime::{
     logging::LogHandle,
 };
 use netting_telemetry::{Metrics, admission::AdmissionMetrics};
-use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -43,7 +42,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let admissions = metrics.register(AdmissionMetrics::register);
 
     let (tls, ca) = certificate(&args)?;
-    let listener = bind(args.https_port).await?;
+    let listener = listen(args.https_port).await?;
     if let Some(ca) = ca {
         keep_trusted(&args, ca, &readiness).await?;
     }
@@ -51,18 +50,13 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     drain.spawn(server::serve(listener, tls, routes, drain.clone()));
 
     // Last, so that it never says ready of something that is still to come.
-    let admin_listener = bind(args.admin_port).await?;
+    let admin_listener = listen(args.admin_port).await?;
     let admin_routes = Admin::new(readiness, log).router(metrics.router());
     tokio::spawn(admin::serve(admin_listener, admin_routes));
     tracing::info!(port = args.https_port, image = args.image, "serving");
 
     shutdown.run(&drain, args.drain_timeout).await;
     Ok(())
-}
-
-async fn bind(port: u16) -> anyhow::Result<TcpListener> {
-    let bound = listen(port).await;
-    bound.with_context(|| format!("could not listen on port {port}; is it taken?"))
 }
 
 fn certificate(args: &Args) -> anyhow::Result<(TlsAcceptor, Option<CaPem>)> {
