@@ -2,8 +2,10 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use netting_runtime::logging::LogFormat;
+
+use crate::ports::PortSet;
 
 /// The proxy beside every meshed application.
 #[derive(Clone, Debug, Parser)]
@@ -71,6 +73,18 @@ pub struct Args {
     #[arg(long, env = "NETTING_PASS_THROUGH_CONNECT_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub pass_through_connect_timeout: Duration,
 
+    /// Ports whose connections are relayed as they are, without a look at their
+    /// protocol: a comma list of ports and ranges such as 25,3306,8000-8010. They
+    /// are meant as the application writes them: of the Service when it connects,
+    /// its own when it is connected to.
+    #[arg(
+        long,
+        env = "NETTING_OPAQUE_PORTS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub opaque_ports: PortSet,
+
     /// How many connections are open at most, both ways together. Others are
     /// reset. 0 means as many as the process may have files open for.
     #[arg(long, env = "NETTING_CONNECTIONS_MAX", default_value_t = 0)]
@@ -98,9 +112,41 @@ pub struct Args {
     #[arg(long, env = "NETTING_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
+    /// Which connections are written to the log when they end.
+    #[arg(long, env = "NETTING_ACCESS_LOG", value_enum, default_value_t = AccessLog::Off)]
+    pub access_log: AccessLog,
+
+    /// Exporters of telemetry, a comma list.
+    #[arg(
+        long,
+        env = "NETTING_TELEMETRY",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "prometheus"
+    )]
+    pub telemetry: Vec<Exporter>,
+
     /// Resolver configuration that the catalog's name is looked up with.
     #[arg(long, env = "NETTING_RESOLV_CONF", default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
+}
+
+/// What the access log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccessLog {
+    /// Nothing.
+    Off,
+    /// Everything.
+    All,
+    /// What failed.
+    Errors,
+}
+
+/// Where telemetry goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Exporter {
+    /// `/metrics` of the admin port, for Prometheus and what reads its format.
+    Prometheus,
 }
 
 /// `host:port`, where the host is a name or an IP address (IPv6 in brackets).

@@ -12,7 +12,8 @@
 //! - [`subscriber`], [`resolve`]: the stream that fills the view;
 //! - [`listener`], [`dump`], [`run`], [`args`]: the shell around these.
 //!
-//! [`addr`] has the roles of an address, [`reason`] the names of all decisions.
+//! [`addr`] has the roles of an address, [`ports`] sets of ports, [`reason`] the
+//! names of all decisions.
 
 pub mod addr;
 pub mod args;
@@ -21,6 +22,7 @@ pub mod destination;
 pub mod dump;
 pub mod intercept;
 pub mod listener;
+pub mod ports;
 pub mod proxy;
 pub mod reason;
 pub mod relay;

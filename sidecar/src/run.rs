@@ -20,7 +20,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{sync::Semaphore, time::sleep};
 
 use crate::{
-    args::Args,
+    args::{Args, Exporter},
     connect::Connector,
     dump,
     listener::Listeners,
@@ -66,7 +66,10 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     proxies(&args, &metrics, &view, &drain)?;
     subscribe(&args, &metrics, &view, &welcomed);
     let admin = listen(args.admin_port).await?;
-    let own = metrics.router().merge(dump::router(args.clone(), view));
+    let mut own = dump::router(args.clone(), view);
+    if args.telemetry.contains(&Exporter::Prometheus) {
+        own = own.merge(metrics.router());
+    }
     tokio::spawn(admin::serve(admin, Admin::new(readiness, log).router(own)));
     tokio::spawn(stop_waiting(welcomed, args.catalog_wait));
 
