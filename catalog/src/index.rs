@@ -231,6 +231,9 @@ impl Index {
                 self.pod_ips.add(*ip, &pod.born, key);
                 changes.ips.insert(*ip);
             }
+            if pod.application_ended {
+                changes.ended.insert(key.clone());
+            }
             self.pods.insert(key.clone(), pod);
         }
         let services = changes.ips.iter().flat_map(|ip| self.backends.behind(*ip));

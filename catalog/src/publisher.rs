@@ -10,7 +10,7 @@ mod mailbox;
 mod modified;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc,
@@ -22,7 +22,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::index::{Changes, Index, Sizes, diff::Diff, state::State};
+use crate::{
+    index::{Changes, Index, Sizes, diff::Diff, state::State},
+    objects::Key,
+};
 
 pub use mailbox::Mailbox;
 pub use modified::Modified;
@@ -40,6 +43,8 @@ pub struct Publisher {
 struct Shared {
     index: Index,
     followed: BTreeMap<SocketAddr, Followed>,
+    /// The readers that belong to a pod, by the reader's number.
+    attached: HashMap<Key, BTreeMap<u64, Arc<Mailbox>>>,
     modified: Modified,
 }
 
@@ -100,6 +105,28 @@ impl Publisher {
     #[must_use]
     pub fn reader(&self) -> Arc<Mailbox> {
         Arc::new(Mailbox::new(self.readers.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// `reader` belongs to this pod: it is told when the pod's application has
+    /// ended, now or later.
+    pub fn attach(&self, reader: &Arc<Mailbox>, pod: &Key) {
+        let mut shared = self.shared.lock();
+        if shared.index.application_ended(pod) {
+            reader.mark_ended();
+        }
+        let readers = shared.attached.entry(pod.clone()).or_default();
+        readers.insert(reader.id(), Arc::clone(reader));
+    }
+
+    /// `reader` belongs to this pod no more.
+    pub fn detach(&self, reader: &Mailbox, pod: &Key) {
+        let mut shared = self.shared.lock();
+        if let Some(readers) = shared.attached.get_mut(pod) {
+            readers.remove(&reader.id());
+            if readers.is_empty() {
+                shared.attached.remove(pod);
+            }
+        }
     }
 
     /// The newest state of an address, which `reader` follows from now on.
@@ -168,8 +195,14 @@ impl Shared {
         let Self {
             index,
             followed,
+            attached,
             modified,
         } = self;
+        for pod in &changes.ended {
+            for reader in attached.get(pod).into_iter().flat_map(BTreeMap::values) {
+                reader.mark_ended();
+            }
+        }
         for ip in &changes.ips {
             for (addr, followed) in followed.range_mut(ports_of(*ip)) {
                 followed.publish(*addr, index.lookup(*addr), changed_at_us);

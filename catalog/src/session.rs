@@ -48,6 +48,7 @@ pub struct Session {
     declined: VecDeque<SocketAddr>,
     /// Sequence of a heartbeat that is due.
     heartbeat: Option<u64>,
+    application: Application,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,17 @@ enum Greeting {
     Due,
     /// Both have been said.
     Done,
+}
+
+/// What the sidecar has to know of the application that it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Application {
+    /// Nothing: it may be running.
+    Running,
+    /// That it has ended, which is due to be said.
+    Ended,
+    /// Nothing more.
+    Told,
 }
 
 #[derive(Debug)]
@@ -94,6 +106,7 @@ impl Session {
             turn: 0,
             declined: VecDeque::new(),
             heartbeat: None,
+            application: Application::Running,
         }
     }
 
@@ -113,12 +126,22 @@ impl Session {
         self.heartbeat.get_or_insert(0);
     }
 
+    /// The application of the sidecar's pod has ended.
+    pub fn application_ended(&mut self) {
+        if self.application == Application::Running {
+            self.application = Application::Ended;
+        }
+    }
+
     /// Whether something is to be said. While the index is not `synced`, nothing
     /// is said of any address: what hasn't been listed yet isn't unknown.
     #[must_use]
     pub fn has_due(&self, synced: bool) -> bool {
         let answers = !self.queue.is_empty() || !self.declined.is_empty();
-        self.greeting == Greeting::Due || self.heartbeat.is_some() || (synced && answers)
+        self.greeting == Greeting::Due
+            || self.heartbeat.is_some()
+            || self.application == Application::Ended
+            || (synced && answers)
     }
 
     /// Whether an answer waits for the index to be synced, if it isn't.
@@ -140,6 +163,10 @@ impl Session {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 heartbeat_interval_ms: self.terms.heartbeat_interval_ms,
             }));
+        }
+        if self.application == Application::Ended {
+            self.application = Application::Told;
+            return Some(Message::ApplicationEnded(v1::ApplicationEnded {}));
         }
         if let Some(sequence) = self.heartbeat.take() {
             return Some(Message::Heartbeat(v1::Heartbeat { sequence }));

@@ -1,7 +1,11 @@
 //! The one order in which a Netting process ends: a signal, not ready, stop
 //! accepting, finish what is in flight, deadline, abort. A second signal means now.
 
-use std::{io, time::Duration};
+use std::{
+    future::{Future, pending},
+    io,
+    time::Duration,
+};
 
 use crate::{Drain, Drained, Readiness, signals::Signals};
 
@@ -24,10 +28,24 @@ impl Shutdown {
     }
 
     /// Waits for a signal, then drains.
-    pub async fn run(mut self, drain: &Drain, timeout: Duration) -> Drained {
-        let signal = self.signals.next().await;
+    pub async fn run(self, drain: &Drain, timeout: Duration) -> Drained {
+        self.run_until(drain, timeout, pending()).await
+    }
+
+    /// Waits for a signal, or for `done` to say why the process is not needed any
+    /// longer; then drains.
+    pub async fn run_until(
+        mut self,
+        drain: &Drain,
+        timeout: Duration,
+        done: impl Future<Output = &'static str>,
+    ) -> Drained {
+        let why = tokio::select! {
+            signal = self.signals.next() => signal,
+            why = done => why,
+        };
         self.draining.set(false);
-        tracing::info!(signal, tasks = drain.tasks(), ?timeout, "draining");
+        tracing::info!(why, tasks = drain.tasks(), ?timeout, "draining");
         let signals = &mut self.signals;
         let hurry = async {
             let signal = signals.next().await;

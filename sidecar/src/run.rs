@@ -17,7 +17,10 @@ use netting_telemetry::{
     discovery::DiscoveryMetrics,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 
 use crate::{
     args::{Args, Exporter},
@@ -64,7 +67,8 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
 
     let welcomed = readiness.condition("catalog");
     proxies(&args, &metrics, &view, &drain)?;
-    subscribe(&args, &metrics, &view, &welcomed);
+    let application_ended = Arc::new(Notify::new());
+    subscribe(&args, &metrics, &view, &welcomed, &application_ended);
     let admin = listen(args.admin_port).await?;
     let mut own = dump::router(args.clone(), view);
     if args.telemetry.contains(&Exporter::Prometheus) {
@@ -74,7 +78,11 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     tokio::spawn(stop_waiting(welcomed, args.catalog_wait));
 
     drain.spawn(linger(drain.clone(), args.drain_quiet));
-    shutdown.run(&drain, args.drain_timeout).await;
+    let done = async {
+        application_ended.notified().await;
+        "the application has ended"
+    };
+    shutdown.run_until(&drain, args.drain_timeout, done).await;
     Ok(())
 }
 
@@ -111,7 +119,13 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
     Ok(())
 }
 
-fn subscribe(args: &Args, metrics: &Metrics, view: &Arc<View>, welcomed: &Condition) {
+fn subscribe(
+    args: &Args,
+    metrics: &Metrics,
+    view: &Arc<View>,
+    welcomed: &Condition,
+    application_ended: &Arc<Notify>,
+) {
     let subscriber = Subscriber {
         view: Arc::clone(view),
         catalog: args.catalog.clone(),
@@ -123,6 +137,7 @@ fn subscribe(args: &Args, metrics: &Metrics, view: &Arc<View>, welcomed: &Condit
             node: args.node_name.clone(),
         },
         welcomed: welcomed.clone(),
+        application_ended: Arc::clone(application_ended),
         metrics: metrics.register(DiscoveryMetrics::register),
     };
     tokio::spawn(subscriber.run());

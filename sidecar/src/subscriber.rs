@@ -14,7 +14,7 @@ use netting_proto::v1::{self, catalog_client::CatalogClient, stream_request, str
 use netting_runtime::readiness::Condition;
 use netting_telemetry::discovery::DiscoveryMetrics;
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -56,6 +56,8 @@ pub struct Subscriber {
     pub hello: v1::Hello,
     /// Holds from the first Welcome on.
     pub welcomed: Condition,
+    /// Told once the application of this pod has ended for good.
+    pub application_ended: Arc<Notify>,
     /// The stream's instruments.
     pub metrics: DiscoveryMetrics,
 }
@@ -233,6 +235,10 @@ impl Subscriber {
             ),
             Some(Kind::Unchanged(_)) => ("unchanged", Ok(()), 0),
             Some(Kind::Heartbeat(_)) => ("heartbeat", Ok(()), 0),
+            Some(Kind::ApplicationEnded(_)) => {
+                self.application_ended.notify_one();
+                ("application_ended", Ok(()), 0)
+            }
             Some(Kind::Welcome(_)) | None => ("ignored", Ok(()), 0),
         };
         self.metrics.message(kind);

@@ -14,6 +14,8 @@ pub struct Changes {
     pub ips: BTreeSet<IpAddr>,
     /// The services, with or without a cluster IP.
     pub services: BTreeSet<Key>,
+    /// Pods whose application has ended, for their sidecars to hear of it.
+    pub ended: BTreeSet<Key>,
     /// Whether a service came, went, or is itself another one.
     pub listing: bool,
 }
@@ -22,12 +24,13 @@ impl Changes {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ips.is_empty() && self.services.is_empty()
+        self.ips.is_empty() && self.services.is_empty() && self.ended.is_empty()
     }
 
     pub(super) fn merge(&mut self, other: Changes) {
         self.ips.extend(other.ips);
         self.services.extend(other.services);
+        self.ended.extend(other.ended);
         self.listing |= other.listing;
     }
 }

@@ -15,6 +15,12 @@ impl Index {
         self.services.get(key)
     }
 
+    /// Whether this meshed pod's application has ended, and its sidecar has not.
+    #[must_use]
+    pub fn application_ended(&self, pod: &Key) -> bool {
+        self.pods.get(pod).is_some_and(|pod| pod.application_ended)
+    }
+
     /// What is behind each port of a service, in each family that has any: its
     /// ports in their order, IPv4 first. Headless services are no exception.
     #[must_use]

@@ -8,6 +8,8 @@ use super::{Born, Key, Parsed, Reason, Refusal, address};
 
 /// What the webhook labels each pod with that it injects.
 pub const INJECTED: &str = "netting.dev/injected";
+/// The sidecar's container.
+const SIDECAR: &str = "netting-sidecar";
 /// Kubernetes copies this label from the node to the pod since 1.35.
 const ZONE: &str = "topology.kubernetes.io/zone";
 
@@ -26,6 +28,8 @@ pub struct Pod {
     pub node: Arc<str>,
     /// Its zone; empty if not known.
     pub zone: Arc<str>,
+    /// Its application has ended for good, and a classic sidecar still runs.
+    pub application_ended: bool,
 }
 
 /// Parses a pod. Nothing is indexed of a pod that isn't meshed, nor of one that
@@ -51,6 +55,7 @@ pub fn parse(pod: &api::Pod) -> Parsed<Pod> {
                 service_account: text(spec.service_account_name.as_ref()),
                 node: text(spec.node_name.as_ref()),
                 zone: text(label(pod, ZONE)),
+                application_ended: application_ended(pod, spec),
             })
         });
     Parsed {
@@ -67,6 +72,32 @@ fn is_injected(pod: &api::Pod) -> bool {
 fn has_ended(pod: &api::Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether nothing but a classic sidecar runs in the pod, nor will again. Only of a
+/// pod that is meant to end: one that restarts its containers always waits for them.
+fn application_ended(pod: &api::Pod, spec: &api::PodSpec) -> bool {
+    let status = pod.status.as_ref();
+    let statuses = status.and_then(|status| status.container_statuses.as_deref());
+    let statuses = statuses.unwrap_or_default();
+    let (sidecars, application): (Vec<_>, Vec<_>) = spec
+        .containers
+        .iter()
+        .partition(|container| container.name == SIDECAR);
+    let ended = |container: &&api::Container| {
+        let policy = container.restart_policy.as_ref();
+        let policy = policy.or(spec.restart_policy.as_ref()).map(String::as_str);
+        let status = statuses.iter().find(|s| s.name == container.name);
+        let terminated = status
+            .and_then(|status| status.state.as_ref())
+            .and_then(|state| state.terminated.as_ref());
+        match (policy, terminated) {
+            (Some("Never"), Some(_)) => true,
+            (Some("OnFailure"), Some(terminated)) => terminated.exit_code == 0,
+            _ => false,
+        }
+    };
+    !sidecars.is_empty() && application.iter().all(ended)
 }
 
 fn ips(pod: &api::Pod, refused: &mut Vec<Refusal>) -> Vec<IpAddr> {

@@ -237,3 +237,49 @@ fn takes_what_a_slice_does_not_say_for_ready() {
         assert_eq!(cluster.look("10.96.0.1:80")[1], expected.trim_end());
     }
 }
+
+/// A pod with a classic sidecar, and its containers' policies and states.
+fn job(policy: &str, containers: Value, statuses: Value) -> Value {
+    let mut job = pod("job-1", "10.244.0.1");
+    job["spec"]["restartPolicy"] = json!(policy);
+    job["spec"]["containers"] = containers;
+    job["status"]["containerStatuses"] = statuses;
+    job
+}
+
+fn application_ended(pod: &Value) -> bool {
+    let Object::Pod(parsed) = Object::parse(pod) else {
+        panic!("it is a pod");
+    };
+    parsed.object.expect("it is meshed").application_ended
+}
+
+#[test]
+fn an_application_has_ended_when_no_container_of_it_starts_again() {
+    let both = || json!([{"name": "app"}, {"name": "netting-sidecar"}]);
+    let statuses = |app: Value| json!([{"name": "app", "state": app}, {"name": "netting-sidecar", "state": {"running": {}}}]);
+    let exited = |code: i32| statuses(json!({"terminated": {"exitCode": code}}));
+    for (policy, state, ended) in [
+        ("Always", exited(0), false),
+        ("OnFailure", exited(1), false),
+        ("OnFailure", exited(0), true),
+        ("Never", exited(1), true),
+        ("Never", statuses(json!({"running": {}})), false),
+        ("Never", statuses(json!({"waiting": {}})), false),
+        ("Never", json!([]), false),
+        ("Never", Value::Null, false),
+    ] {
+        let pod = job(policy, both(), state);
+        assert_eq!(application_ended(&pod), ended, "{pod:#}");
+    }
+    let own_policy =
+        json!([{"name": "app", "restartPolicy": "Always"}, {"name": "netting-sidecar"}]);
+    assert!(!application_ended(&job("Never", own_policy, exited(0))));
+}
+
+#[test]
+fn a_native_sidecar_is_left_to_the_kubelet() {
+    let alone = json!([{"name": "app"}]);
+    let exited = json!([{"name": "app", "state": {"terminated": {"exitCode": 0}}}]);
+    assert!(!application_ended(&job("Never", alone, exited)));
+}

@@ -106,6 +106,7 @@ impl Talk {
             Message::Unknown(unknown) => ("unknown", unknown.changed_at_us),
             Message::Unchanged(_) => ("unchanged", 0),
             Message::Heartbeat(_) => ("heartbeat", 0),
+            Message::ApplicationEnded(_) => ("application ended", 0),
         })
     }
 }
@@ -352,4 +353,15 @@ fn a_heartbeat_is_answered_with_its_own_number() {
     talk.session.beat();
     let unasked = Message::Heartbeat(v1::Heartbeat { sequence: 0 });
     assert_eq!(talk.next(), Some(unasked));
+}
+
+#[test]
+fn the_end_of_the_application_is_said_once() {
+    let mut talk = Talk::begun();
+    assert!(!talk.session.has_due(false));
+    talk.session.application_ended();
+    assert!(talk.session.has_due(false));
+    assert_eq!(talk.said(), Some(("application ended", 0)));
+    talk.session.application_ended();
+    assert_eq!(talk.said(), None);
 }

@@ -15,6 +15,7 @@ use tokio::{
 use tonic::{Code, Status, Streaming};
 
 use crate::{
+    objects::Key,
     publisher::{Mailbox, Publisher},
     session::{Fault, Session, Terms},
 };
@@ -40,6 +41,8 @@ pub(super) struct Conversation {
     responses: mpsc::Sender<Result<v1::StreamResponse, Status>>,
     /// As many subscriptions as the gauge was told of.
     counted: i64,
+    /// The sidecar's own, once it has said so.
+    pod: Option<Key>,
     /// Something was ignored before: one warning is enough for a stream.
     warned: bool,
 }
@@ -76,6 +79,7 @@ impl Conversation {
             drain,
             responses,
             counted: 0,
+            pod: None,
             warned: false,
         }
     }
@@ -116,6 +120,9 @@ impl Conversation {
                     for addr in self.mailbox.take() {
                         self.session.changed(addr);
                     }
+                    if self.mailbox.take_ended() {
+                        self.session.application_ended();
+                    }
                 }
                 room = responses.reserve(), if due => match room {
                     Ok(room) => if let Some(message) = self.speak(is_synced) {
@@ -144,6 +151,9 @@ impl Conversation {
             span.record("pod", name(&hello.pod));
             let (version, node) = (name(&hello.version), name(&hello.node));
             tracing::info!(version, node, "stream opened");
+            let pod = Key::new(name(&hello.namespace), name(&hello.pod));
+            self.publisher.attach(&self.mailbox, &pod);
+            self.pod = Some(pod);
         }
         if !heard.unfollowed.is_empty() {
             self.publisher.unfollow(&self.mailbox, heard.unfollowed);
@@ -189,6 +199,9 @@ impl Drop for Conversation {
     fn drop(&mut self) {
         let followed = self.session.followed();
         self.publisher.unfollow(&self.mailbox, followed);
+        if let Some(pod) = &self.pod {
+            self.publisher.detach(&self.mailbox, pod);
+        }
         self.metrics.subscriptions.dec_by(self.counted);
         self.metrics.streams.dec();
     }
@@ -242,6 +255,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Unknown(_) => "unknown",
         Message::Unchanged(_) => "unchanged",
         Message::Heartbeat(_) => "heartbeat",
+        Message::ApplicationEnded(_) => "application_ended",
     }
 }
 
@@ -250,7 +264,10 @@ fn changed_at_us(message: &Message) -> Option<i64> {
         Message::Snapshot(snapshot) => Some(snapshot.changed_at_us),
         Message::Delta(delta) => Some(delta.changed_at_us),
         Message::Unknown(unknown) => Some(unknown.changed_at_us),
-        Message::Welcome(_) | Message::Unchanged(_) | Message::Heartbeat(_) => None,
+        Message::Welcome(_)
+        | Message::Unchanged(_)
+        | Message::Heartbeat(_)
+        | Message::ApplicationEnded(_) => None,
     }
 }
 

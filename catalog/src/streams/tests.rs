@@ -17,7 +17,7 @@ use tokio::{
 use tonic::{Code, transport::Endpoint};
 
 use super::*;
-use crate::test_cluster::{Object, addr, member, service, slice, with};
+use crate::test_cluster::{Object, addr, member, pod, service, slice, with};
 
 mod abuse;
 mod pace;
@@ -104,8 +104,18 @@ impl Server {
 
     /// A stream on which Hello and Welcome have been said.
     async fn welcomed(&self) -> Client {
+        self.welcomed_as("").await
+    }
+
+    /// The same, for the sidecar of a pod.
+    async fn welcomed_as(&self, pod: &str) -> Client {
         let mut client = self.open().await;
-        client.say(Kind::Hello(v1::Hello::default())).await;
+        let hello = v1::Hello {
+            namespace: "shop".to_owned(),
+            pod: pod.to_owned(),
+            ..Default::default()
+        };
+        client.say(Kind::Hello(hello)).await;
         assert!(matches!(client.hear().await, Message::Welcome(_)));
         client
     }

@@ -29,7 +29,7 @@ pub mod stream_request {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamResponse {
     /// What is said. A message without a kind that the sidecar knows is ignored.
-    #[prost(oneof = "stream_response::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "stream_response::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: ::core::option::Option<stream_response::Kind>,
 }
 /// Nested message and enum types in `StreamResponse`.
@@ -56,6 +56,9 @@ pub mod stream_response {
         /// The catalog is alive.
         #[prost(message, tag = "6")]
         Heartbeat(super::Heartbeat),
+        /// The containers that the sidecar serves have ended for good.
+        #[prost(message, tag = "7")]
+        ApplicationEnded(super::ApplicationEnded),
     }
 }
 /// Who opens a stream.
@@ -119,6 +122,13 @@ pub struct Heartbeat {
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
 }
+/// All containers of the sidecar's own pod but the sidecar itself have ended, and
+/// none of them will be started again: a Job is done, but its pod is not, for as
+/// long as the sidecar runs. The sidecar drains and ends. Said once on a stream,
+/// and only to a sidecar that is a regular container; a native one (an init
+/// container with `restartPolicy: Always`) is ended by the kubelet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ApplicationEnded {}
 /// A TCP address. Ordered and compared by its bytes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Address {

@@ -51,6 +51,7 @@ struct Running {
     view: Arc<View>,
     readiness: Readiness,
     metrics: Metrics,
+    application_ended: Arc<Notify>,
     addr: SocketAddr,
     server: AbortHandle,
 }
@@ -78,6 +79,7 @@ async fn running() -> Running {
     let view = Arc::new(View::new(limits, ""));
     let readiness = Readiness::new();
     let metrics = Metrics::new("test", "0");
+    let application_ended = Arc::new(Notify::new());
     let subscriber = Subscriber {
         view: Arc::clone(&view),
         catalog: addr
@@ -90,6 +92,7 @@ async fn running() -> Running {
             ..Default::default()
         },
         welcomed: readiness.condition("catalog"),
+        application_ended: Arc::clone(&application_ended),
         metrics: metrics.register(DiscoveryMetrics::register),
     };
     tokio::spawn(subscriber.run());
@@ -98,6 +101,7 @@ async fn running() -> Running {
         view,
         readiness,
         metrics,
+        application_ended,
         addr,
         server,
     }
@@ -206,6 +210,18 @@ async fn says_hello_and_is_ready_once_welcomed() {
         exposition.contains("netting_discovery_propagation_seconds_count 1"),
         "{exposition}"
     );
+}
+
+#[tokio::test]
+async fn hears_that_the_application_has_ended() {
+    let mut running = running().await;
+    let stream = running.opened().await;
+    stream.welcome(60_000).await;
+    let ended = v1::ApplicationEnded {};
+    stream
+        .say(stream_response::Kind::ApplicationEnded(ended))
+        .await;
+    running.application_ended.notified().await;
 }
 
 #[tokio::test]

@@ -143,3 +143,30 @@ async fn ten_thousand_subscriptions_in_a_message_are_each_answered_in_order() {
         assert_eq!(unknown.address, address);
     }
 }
+
+fn job(name: &str, state: Value) -> Value {
+    let mut job = with(
+        pod(name, "10.244.0.7"),
+        "/spec/restartPolicy",
+        json!("Never"),
+    );
+    job["spec"]["containers"] = json!([{"name": "app"}, {"name": "netting-sidecar"}]);
+    job["status"]["containerStatuses"] = json!([{"name": "app", "state": state}]);
+    job
+}
+
+#[tokio::test]
+async fn a_sidecar_is_told_when_the_application_of_its_own_pod_has_ended() {
+    let server = Server::synced().await;
+    let ended = || json!({"terminated": {"exitCode": 0}});
+    server.apply(&job("job-1", json!({"running": {}})));
+    server.apply(&job("job-2", ended()));
+    let mut before = server.welcomed_as("job-1").await;
+    let mut other = server.welcomed_as("job-3").await;
+    let mut after = server.welcomed_as("job-2").await;
+    assert!(matches!(after.hear().await, Message::ApplicationEnded(_)));
+    server.apply(&job("job-1", ended()));
+    assert!(matches!(before.hear().await, Message::ApplicationEnded(_)));
+    other.beat(7).await;
+    assert!(matches!(other.hear().await, Message::Heartbeat(_)));
+}
