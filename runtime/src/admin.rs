@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{ConnectInfo, DefaultBodyLimit, State},
+    extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
@@ -107,13 +107,18 @@ async fn log_filter(State(admin): State<Admin>) -> String {
 async fn set_log_filter(
     State(admin): State<Admin>,
     Extension(ConnectInfo(peer)): Extension<ConnectInfo<SocketAddr>>,
-    filter: String,
+    request: Request,
 ) -> Response {
+    // Before the body is read: nobody else keeps the server waiting for one.
     if !peer.ip().to_canonical().is_loopback() {
         let why =
             "the log filter can only be changed from within the pod; use kubectl port-forward\n";
         return (StatusCode::FORBIDDEN, why).into_response();
     }
+    let filter = match String::from_request(request, &()).await {
+        Ok(filter) => filter,
+        Err(refused) => return refused.into_response(),
+    };
     match admin.log.set(filter.trim()) {
         Ok(()) => {
             tracing::info!(filter = filter.trim(), "log filter changed");
