@@ -7,7 +7,7 @@ use netting_runtime::logging::LogFormat;
 
 use crate::{
     names::SidecarMode,
-    options::{Budget, ImagePullPolicy, LogFilter, Options, PodOptions, Quantity},
+    options::{Defaults, ImagePullPolicy, LimitBelowRequest, Options},
 };
 
 /// Decides which pods are injected with a Netting sidecar, and patches them.
@@ -70,50 +70,19 @@ pub struct Args {
     )]
     pub catalog: String,
 
-    /// How the sidecar runs where a pod doesn't choose. Native sidecars need
-    /// Kubernetes 1.29
+    /// How the sidecar runs where neither a pod nor its namespace chooses. Native
+    /// sidecars need Kubernetes 1.29, which auto looks at
     #[arg(
         long,
         env = "NETTING_SIDECAR_MODE",
         value_name = "MODE",
-        default_value = "native"
+        default_value = "auto"
     )]
-    pub sidecar_mode: SidecarMode,
+    pub sidecar_mode: SidecarChoice,
 
-    /// Log filter of the sidecar where a pod doesn't choose
-    #[arg(
-        long,
-        env = "NETTING_PROXY_LOG",
-        value_name = "FILTER",
-        default_value = "info"
-    )]
-    pub proxy_log: LogFilter,
-
-    /// CPU (cores) that the sidecar requests where a pod doesn't choose
-    #[arg(
-        long,
-        env = "NETTING_PROXY_CPU_REQUEST",
-        value_name = "QUANTITY",
-        default_value = "10m"
-    )]
-    pub proxy_cpu_request: Quantity,
-
-    /// CPU (cores) that the sidecar is limited to; no limit if not given
-    #[arg(long, env = "NETTING_PROXY_CPU_LIMIT", value_name = "QUANTITY")]
-    pub proxy_cpu_limit: Option<Quantity>,
-
-    /// Memory (bytes) that the sidecar requests where a pod doesn't choose
-    #[arg(
-        long,
-        env = "NETTING_PROXY_MEMORY_REQUEST",
-        value_name = "QUANTITY",
-        default_value = "16Mi"
-    )]
-    pub proxy_memory_request: Quantity,
-
-    /// Memory (bytes) that the sidecar is limited to; no limit if not given
-    #[arg(long, env = "NETTING_PROXY_MEMORY_LIMIT", value_name = "QUANTITY")]
-    pub proxy_memory_limit: Option<Quantity>,
+    /// What pods get where neither they nor their namespaces choose.
+    #[command(flatten)]
+    pub defaults: Defaults,
 
     /// How long the webhook may take to finish after SIGTERM. For the first 3 seconds of it
     /// it still accepts requests, until nobody sends it any
@@ -130,11 +99,15 @@ pub struct Args {
     pub log_format: LogFormat,
 }
 
-/// Flags that contradict each other.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("--proxy-{resource}-limit is below --proxy-{resource}-request; raise it or leave it out")]
-pub struct LimitBelowRequest {
-    resource: &'static str,
+/// The webhook's own choice of how sidecars run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SidecarChoice {
+    /// Native where the API server's version has native sidecars, classic elsewhere.
+    Auto,
+    /// Native, without asking the API server.
+    Native,
+    /// Classic.
+    Classic,
 }
 
 impl Args {
@@ -143,40 +116,19 @@ impl Args {
     /// # Errors
     /// If a limit is below its request.
     pub fn options(&self) -> Result<Options, LimitBelowRequest> {
-        let budget = |resource, request: &Quantity, limit: &Option<Quantity>| {
-            Budget::new(request.clone(), limit.clone()).ok_or(LimitBelowRequest { resource })
+        let mode = match self.sidecar_mode {
+            // Where there are no native sidecars, `native_sidecars` overrules it.
+            SidecarChoice::Auto | SidecarChoice::Native => SidecarMode::Native,
+            SidecarChoice::Classic => SidecarMode::Classic,
         };
         Ok(Options {
             image: self.image.clone(),
             image_pull_policy: self.image_pull_policy,
             catalog: self.catalog.clone(),
             system_namespace: self.pod_namespace.clone(),
-            pod_defaults: PodOptions {
-                skip_inbound_ports: Vec::new(),
-                skip_outbound_ports: Vec::new(),
-                skip_inbound_cidrs: Vec::new(),
-                skip_outbound_cidrs: Vec::new(),
-                cpu: budget("cpu", &self.proxy_cpu_request, &self.proxy_cpu_limit)?,
-                memory: budget(
-                    "memory",
-                    &self.proxy_memory_request,
-                    &self.proxy_memory_limit,
-                )?,
-                log: self.proxy_log.clone(),
-                mode: self.sidecar_mode,
-                drain_timeout: None,
-            },
+            native_sidecars: true,
+            pod_defaults: self.defaults.pod_options(mode)?,
         })
-    }
-}
-
-impl ValueEnum for SidecarMode {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Native, Self::Classic]
-    }
-
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(self.as_str().into())
     }
 }
 
@@ -204,7 +156,7 @@ mod tests {
     fn refuses_flags_that_are_wrong_and_says_which() {
         for (flags, says) in [
             (["--proxy-cpu-request=lots"].as_slice(), "is not a quantity"),
-            (&["--sidecar-mode=modern"], "native, classic"),
+            (&["--sidecar-mode=modern"], "auto, native, classic"),
             (&["--image-pull-policy=always"], "IfNotPresent"),
             (&["--proxy-log=loud"], "is not a log level"),
             (&["--tls-cert=tls.crt"], "--tls-key"),

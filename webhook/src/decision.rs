@@ -6,7 +6,12 @@ use std::fmt;
 use json_patch::Patch;
 use serde_json::Value;
 
-use crate::{inject, options::Options, pod::Pod, warnings::Warnings};
+use crate::{
+    inject,
+    options::{Namespace, Options, PodOptions},
+    pod::Pod,
+    warnings::Warnings,
+};
 
 mod obstacles;
 mod skip_reason;
@@ -76,7 +81,7 @@ impl Verdict {
 /// injected: in a cluster the selectors of the webhook configuration see to
 /// that, and no other pod gets here.
 #[must_use]
-pub fn decide(pod: &Value, namespace: &str, options: &Options) -> Verdict {
+pub fn decide(pod: &Value, namespace: &Namespace<'_>, options: &Options) -> Verdict {
     let mut warnings = Warnings::default();
     let decision = match judge(pod, namespace, options, &mut warnings) {
         Ok(patch) => Decision::Inject(patch),
@@ -95,12 +100,12 @@ pub fn decide(pod: &Value, namespace: &str, options: &Options) -> Verdict {
 
 fn judge(
     pod: &Value,
-    namespace: &str,
+    namespace: &Namespace<'_>,
     options: &Options,
     warnings: &mut Warnings,
 ) -> Result<Patch, SkipReason> {
     let pod = Pod::read(pod).map_err(SkipReason::NotAPod)?;
-    obstacles::check(&pod, namespace, options, warnings)?;
-    let chosen = options.pod_defaults.clone().overlay(&pod, warnings);
+    obstacles::check(&pod, namespace.name, options, warnings)?;
+    let chosen = PodOptions::choose(options, &pod, *namespace, warnings);
     Ok(inject::patch(&pod, options, &chosen))
 }

@@ -4,7 +4,7 @@
 //!
 //! - [`names`]: labels, annotations, containers and ports;
 //! - [`pod`]: a view of a pod's raw JSON;
-//! - [`options`]: how to inject, and what a pod's annotations change about it;
+//! - [`options`]: how to inject, and what annotations change about it;
 //! - [`warnings`]: what the pod's author is told;
 //! - [`decision`]: whether to inject, and if not, why not;
 //! - `inject`: what is added, as a JSON patch; `status`: the note that it leaves;
@@ -30,7 +30,7 @@ pub mod warnings;
 
 pub use args::Args;
 pub use decision::{Decision, SkipReason, Verdict, decide};
-pub use options::Options;
+pub use options::{Namespace, Options};
 
 /// The options of a webhook without flags, whatever the environment says.
 #[cfg(test)]

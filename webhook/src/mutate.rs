@@ -1,6 +1,7 @@
 //! `POST /mutate`: from an HTTP request to a verdict, and the refusals on the way.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -122,7 +123,7 @@ impl Mutate {
 
     /// The verdict's answer, or that of a fault in reaching it.
     fn decide(&self, review: &Review, begun: Instant) -> Answer {
-        let verdict = guarded(|| review.decide(&self.options));
+        let verdict = guarded(|| review.decide(&BTreeMap::new(), &self.options));
         let (decision, reason) = match &verdict {
             Ok(verdict) => (verdict.decision.as_str(), verdict.decision.reason()),
             Err(Panicked) => ("fault", "panic"),

@@ -149,17 +149,27 @@ impl<'a> Container<'a> {
 
     /// The TCP ports that it declares. (Declaring is voluntary in Kubernetes.)
     pub fn tcp_ports(&self) -> impl Iterator<Item = u16> + use<'a> {
+        self.declared_tcp_ports().map(|(_, port)| port)
+    }
+
+    /// The TCP ports that it declares by this name. (No more than one, if the pod
+    /// is valid.)
+    pub fn tcp_ports_named<'n>(&self, name: &'n str) -> impl Iterator<Item = u16> + use<'a, 'n> {
+        let ports = self.declared_tcp_ports();
+        ports.filter_map(move |(own, port)| (own == Some(name)).then_some(port))
+    }
+
+    fn declared_tcp_ports(&self) -> impl Iterator<Item = (Option<&'a str>, u16)> + use<'a> {
+        let text = |port: &'a Value, field| port.get(field).and_then(Value::as_str);
         self.get("ports")
             .and_then(Value::as_array)
             .into_iter()
             .flatten()
-            .filter(|port| {
-                matches!(
-                    port.get("protocol").and_then(Value::as_str),
-                    None | Some("TCP")
-                )
+            .filter(move |port| matches!(text(port, "protocol"), None | Some("TCP")))
+            .filter_map(move |port| {
+                let number = port.get("containerPort")?.as_u64()?.try_into().ok()?;
+                Some((text(port, "name"), number))
             })
-            .filter_map(|port| port.get("containerPort")?.as_u64()?.try_into().ok())
     }
 }
 

@@ -1,13 +1,15 @@
 //! The admission API: what the API server asks, and what it is answered.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
 
+use std::collections::BTreeMap;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     decision::{Decision, SkipReason, Verdict, decide},
-    options::Options,
+    options::{Namespace, Options},
 };
 
 /// `v1`, and `v1beta1` of clusters before 1.16, which is the same to a webhook.
@@ -124,11 +126,17 @@ impl Review {
         }
     }
 
-    /// Decides about the pod that it is about.
+    /// Decides about the pod that it is about, by its namespace's annotations among
+    /// others, which no review carries.
     #[must_use]
-    pub fn decide(&self, options: &Options) -> Verdict {
+    pub fn decide(&self, annotations: &BTreeMap<String, String>, options: &Options) -> Verdict {
         if self.request.creates_a_pod() {
-            decide(&self.request.object, self.namespace(), options)
+            let name = self.namespace();
+            decide(
+                &self.request.object,
+                &Namespace { name, annotations },
+                options,
+            )
         } else {
             Verdict::skip(SkipReason::NotAPodCreation)
         }

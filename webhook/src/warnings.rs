@@ -1,6 +1,8 @@
 //! What the author of a pod is told: the API server passes these on, and
 //! `kubectl` prints them.
 
+use crate::options::Given;
+
 /// A pod that has more to be told about has one mistake, made often.
 const WARNINGS_MAX: usize = 8;
 /// So many characters of a value are repeated. Kubernetes asks for warnings of
@@ -26,17 +28,20 @@ impl Warnings {
         }
     }
 
-    /// `netting.dev/skip-outbound-ports: "99999" is not a port; ignored`.
-    pub fn ignored(&mut self, key: &str, value: &str, why: &str) {
+    /// `netting.dev/skip-outbound-ports: "99999" is not a port; ignored`. What is
+    /// not the pod's own says whose it is.
+    pub fn ignored(&mut self, given: Given<'_>, why: &str) {
+        let Given { source, key, value } = given;
         let key = clip(key, KEY_CHARS_MAX);
-        let value = clip(value, VALUE_CHARS_MAX);
-        self.push(format!("{key}: {value:?} {why}; ignored"));
+        let value = clip(&value.escape_debug().to_string(), VALUE_CHARS_MAX);
+        self.push(format!("{source}{key}: \"{value}\" {why}; ignored"));
     }
 
-    /// `netting.dev/mtls: is not supported by this version; ignored`.
-    pub fn ignored_key(&mut self, key: &str, why: &str) {
+    /// `netting.dev/mtls is not supported by this version; ignored`.
+    pub fn ignored_key(&mut self, given: Given<'_>, why: &str) {
+        let Given { source, key, .. } = given;
         let key = clip(key, KEY_CHARS_MAX);
-        self.push(format!("{key} {why}; ignored"));
+        self.push(format!("{source}{key} {why}; ignored"));
     }
 
     /// The lines, the last of which says how many there were besides.
@@ -61,29 +66,37 @@ fn clip(text: &str, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Source;
+
+    fn given<'a>(key: &'a str, value: &'a str) -> Given<'a> {
+        let source = Source::Pod;
+        Given { source, key, value }
+    }
 
     #[test]
     fn long_and_odd_values_stay_short_and_printable() {
         let mut warnings = Warnings::default();
-        warnings.ignored("netting.dev/inject", "a\u{7}\nb", "is not known");
-        warnings.ignored("netting.dev/inject", &"ü".repeat(500), "is not known");
+        warnings.ignored(given("netting.dev/inject", "a\u{7}\nb"), "is not known");
+        for long in ["ü", "\u{7}"].map(|part| part.repeat(500)) {
+            warnings.ignored(given("netting.dev/inject", &long), "is not known");
+        }
         let lines = warnings.into_lines();
         assert_eq!(
             lines[0],
             r#"netting.dev/inject: "a\u{7}\nb" is not known; ignored"#
         );
-        assert!(lines[1].chars().count() <= 120, "{}", lines[1]);
+        for line in lines {
+            assert!(line.chars().count() <= 120, "{line}");
+        }
     }
 
     #[test]
     fn more_than_enough_warnings_are_counted_instead() {
         let mut warnings = Warnings::default();
         for item in 0..100 {
-            warnings.ignored(
-                "netting.dev/skip-outbound-ports",
-                &format!("x{item}"),
-                "is not a port",
-            );
+            let value = format!("x{item}");
+            let given = given("netting.dev/skip-outbound-ports", &value);
+            warnings.ignored(given, "is not a port");
         }
         let lines = warnings.into_lines();
         assert_eq!(lines.len(), WARNINGS_MAX + 1);

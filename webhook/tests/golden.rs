@@ -2,13 +2,14 @@
 //! against golden files (renewed with `NETTING_UPDATE_GOLDEN=1`), and against what
 //! must hold for any patch.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::Parser as _;
 use json_patch::{Patch, PatchOperation, RemoveOperation, jsonptr::Pointer};
 use k8s_openapi::api::core::v1::Pod;
 use netting_webhook::{
-    Args, Decision, Options, SkipReason, Verdict, decide, names::SidecarMode, review::Review,
+    Args, Decision, Namespace, Options, SkipReason, Verdict, decide, names::SidecarMode,
+    review::Review,
 };
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ impl Recorded {
     fn decide(&self, options: &Options) -> Verdict {
         let body = serde_json::to_vec(&self.review).expect("a value is JSON");
         let review = Review::parse(&body).expect("a real API server sent it");
-        review.decide(options)
+        review.decide(&BTreeMap::new(), options)
     }
 }
 
@@ -173,7 +174,7 @@ fn patched_pods_deserialise_and_lose_nothing_in_doing_so() {
 #[test]
 fn a_second_pass_adds_nothing() {
     for_each_injected(|recorded, mode, _, patched| {
-        let again = decide(patched, "edge", &options(mode)).decision;
+        let again = decide(patched, &Namespace::named("edge"), &options(mode)).decision;
         assert_eq!(
             again,
             Decision::Skip(SkipReason::AlreadyInjected),

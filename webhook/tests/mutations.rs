@@ -1,7 +1,7 @@
 //! Recorded requests, damaged at random from a fixed seed: whatever arrives is
 //! refused as malformed or allowed, and a patch fits the pod that it is for.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::Parser as _;
 use fastrand::Rng;
@@ -36,7 +36,7 @@ fn check(body: &[u8], options: &Options) -> bool {
     let Ok(review) = Review::parse(body) else {
         return false;
     };
-    let verdict = review.decide(options);
+    let verdict = review.decide(&BTreeMap::new(), options);
     if let Decision::Inject(patch) = &verdict.decision {
         let mut pod = review.object().clone();
         json_patch::patch(&mut pod, patch).expect("the patch fits its pod");

@@ -4,7 +4,7 @@
 use clap::Parser as _;
 use json_patch::Patch;
 use netting_iptables_init::{Family, render};
-use netting_webhook::{Args, Decision, decide, names};
+use netting_webhook::{Args, Decision, Namespace, decide, names};
 use serde_json::{Value, json};
 
 /// The container of that name, of a pod with these annotations once it is injected.
@@ -18,7 +18,7 @@ fn injected(annotations: Value, container: &str) -> Value {
         "--catalog=netting-catalog.netting.svc:15010",
     ]);
     let options = args.options().expect("the defaults agree with each other");
-    let verdict = decide(&pod, "shop", &options);
+    let verdict = decide(&pod, &Namespace::named("shop"), &options);
     assert!(verdict.warnings.is_empty(), "{:?}", verdict.warnings);
     let Decision::Inject(Patch(operations)) = verdict.decision else {
         panic!("nothing keeps this pod from being injected");

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     names,
-    options::Options,
+    options::{Given, Options, Source},
     pod::{Container, Pod},
     status,
     warnings::Warnings,
@@ -70,9 +70,10 @@ fn opted_out(pod: &Pod<'_>, warnings: &mut Warnings) -> Result<(), SkipReason> {
     let mut says_no = |value: Option<&str>, place: &str| match value {
         Some("disabled" | "false") => true,
         None | Some("enabled" | "true") => false,
-        Some(other) => {
+        Some(value) => {
+            let (source, key) = (Source::Pod, names::INJECT);
             let why = format!("is not enabled or disabled ({place})");
-            warnings.ignored(names::INJECT, other, &why);
+            warnings.ignored(Given { source, key, value }, &why);
             false
         }
     };

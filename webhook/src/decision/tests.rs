@@ -8,7 +8,7 @@ use super::*;
 fn decide_about(changes: Value) -> Verdict {
     let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "app"}]}});
     json_patch::merge(&mut pod, &changes);
-    decide(&pod, "shop", &crate::test_options())
+    decide(&pod, &Namespace::named("shop"), &crate::test_options())
 }
 
 fn skipped(changes: Value) -> &'static str {
@@ -95,7 +95,7 @@ fn look_alikes_are_no_obstacles() {
 fn system_namespaces_are_left_alone() {
     let pod = json!({"spec": {"containers": [{"name": "app"}]}});
     for namespace in ["kube-system", "netting"] {
-        let decision = decide(&pod, namespace, &crate::test_options()).decision;
+        let decision = decide(&pod, &Namespace::named(namespace), &crate::test_options()).decision;
         assert_eq!(decision, Decision::Skip(SkipReason::SystemNamespace));
     }
 }
@@ -141,11 +141,12 @@ fn an_injected_pod_is_recognised_by_its_status_and_its_containers_together() {
             "spec": {"containers": [{"name": "app"}]},
         });
         let options = crate::test_options();
-        let Decision::Inject(patch) = decide(&pod, "shop", &options).decision else {
+        let Decision::Inject(patch) = decide(&pod, &Namespace::named("shop"), &options).decision
+        else {
             panic!("nothing keeps this pod from being injected");
         };
         json_patch::patch(&mut pod, &patch).expect("the patch fits");
-        let again = decide(&pod, "shop", &options).decision;
+        let again = decide(&pod, &Namespace::named("shop"), &options).decision;
         assert_eq!(again, Decision::Skip(SkipReason::AlreadyInjected), "{mode}");
 
         let mut without_status = pod.clone();
@@ -153,13 +154,13 @@ fn an_injected_pod_is_recognised_by_its_status_and_its_containers_together() {
         annotations
             .expect("the patch has added some")
             .remove("netting.dev/status");
-        let decision = decide(&without_status, "shop", &options).decision;
+        let decision = decide(&without_status, &Namespace::named("shop"), &options).decision;
         assert_eq!(decision.reason(), "name_taken", "{mode}");
 
         let mut without_init = pod;
         let init = without_init["spec"]["initContainers"].as_array_mut();
         init.expect("the patch has added one").remove(0);
-        let decision = decide(&without_init, "shop", &options).decision;
+        let decision = decide(&without_init, &Namespace::named("shop"), &options).decision;
         assert_eq!(decision.reason(), "name_taken", "{mode}");
     }
 }

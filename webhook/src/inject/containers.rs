@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     names::{self, SidecarMode},
-    options::{Options, PodOptions},
+    options::{AccessLog, Exporter, Options, PodOptions},
     pod::Pod,
 };
 
@@ -83,21 +83,22 @@ fn common(options: &Options, name: &str, binary: &str) -> Value {
 }
 
 fn init_args(chosen: &PodOptions) -> Vec<String> {
-    let mut args = Vec::new();
-    let mut list = |flag: &str, items: Vec<String>| {
-        if !items.is_empty() {
-            args.push(format!("--{flag}={}", items.join(",")));
-        }
-    };
-    list("skip-inbound-ports", strings(&chosen.skip_inbound_ports));
-    list("skip-outbound-ports", strings(&chosen.skip_outbound_ports));
-    list("skip-inbound-cidrs", strings(&chosen.skip_inbound_cidrs));
-    list("skip-outbound-cidrs", strings(&chosen.skip_outbound_cidrs));
-    args
+    let lists = [
+        ("skip-inbound-ports", list(&chosen.skip_inbound_ports)),
+        ("skip-outbound-ports", list(&chosen.skip_outbound_ports)),
+        ("skip-inbound-cidrs", list(&chosen.skip_inbound_cidrs)),
+        ("skip-outbound-cidrs", list(&chosen.skip_outbound_cidrs)),
+    ];
+    let given = lists.into_iter().filter(|(_, items)| !items.is_empty());
+    given
+        .map(|(flag, items)| format!("--{flag}={items}"))
+        .collect()
 }
 
-fn strings<T: ToString>(items: &[T]) -> Vec<String> {
-    items.iter().map(ToString::to_string).collect()
+/// As flags and variables take it.
+fn list<T: ToString>(items: &[T]) -> String {
+    let items: Vec<_> = items.iter().map(ToString::to_string).collect();
+    items.join(",")
 }
 
 fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
@@ -106,14 +107,25 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
         .unwrap_or_else(|| drain_within(pod.termination_grace_seconds()));
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let value = |name: &str, value: String| json!({"name": name, "value": value});
-    json!([
+    let mut env = vec![
         field("NETTING_POD_NAME", "metadata.name"),
         field("NETTING_POD_NAMESPACE", "metadata.namespace"),
         field("NETTING_NODE_NAME", "spec.nodeName"),
         value("NETTING_CATALOG", options.catalog.clone()),
         value("NETTING_LOG", chosen.log.to_string()),
         value("NETTING_DRAIN_TIMEOUT", written(drain)),
-    ])
+    ];
+    // What is as the sidecar has it anyway is left out: the pod is read by people.
+    if !chosen.opaque_ports.is_empty() {
+        env.push(value("NETTING_OPAQUE_PORTS", list(&chosen.opaque_ports)));
+    }
+    if chosen.access_log != AccessLog::Off {
+        env.push(value("NETTING_ACCESS_LOG", chosen.access_log.to_string()));
+    }
+    if chosen.telemetry != [Exporter::Prometheus] {
+        env.push(value("NETTING_TELEMETRY", list(&chosen.telemetry)));
+    }
+    Value::Array(env)
 }
 
 /// As long as the kubelet allows, less a margin: whoever still holds a connection

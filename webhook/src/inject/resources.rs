@@ -68,7 +68,7 @@ fn is_guaranteed(container: Container<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::warnings::Warnings;
+    use crate::{options::Namespace, warnings::Warnings};
 
     /// The resources for a pod of one container with these.
     fn resources(application: Value, annotations: Value) -> Value {
@@ -77,8 +77,13 @@ mod tests {
             "spec": {"containers": [{"name": "app", "resources": application}]},
         });
         let pod = Pod::read(&raw).expect("it is a pod");
-        let options = crate::test_options();
-        let chosen = options.pod_defaults.overlay(&pod, &mut Warnings::default());
+        let namespace = Namespace::named("shop");
+        let chosen = PodOptions::choose(
+            &crate::test_options(),
+            &pod,
+            namespace,
+            &mut Warnings::default(),
+        );
         of(&pod, &chosen)
     }
 

@@ -20,6 +20,15 @@ pub enum NotAPort {
     Backwards,
 }
 
+impl From<u16> for PortRange {
+    fn from(port: u16) -> Self {
+        Self {
+            first: port,
+            last: port,
+        }
+    }
+}
+
 impl FromStr for PortRange {
     type Err = NotAPort;
 

@@ -2,22 +2,13 @@
 
 use crate::warnings::Warnings;
 
-use super::Quantity;
+use super::{Given, Quantity};
 
 /// A request, and a limit that is never below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     request: Quantity,
     limit: Option<Quantity>,
-}
-
-/// One value that an annotation gave, still with its name.
-#[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
-    /// The annotation.
-    pub key: &'a str,
-    /// What it says.
-    pub value: &'a str,
 }
 
 impl Budget {
@@ -43,44 +34,41 @@ impl Budget {
         self.limit.as_ref()
     }
 
-    /// This budget with what a pod asks for laid over it. A limit alone takes
+    /// Lays what annotations ask for over this budget. A limit alone takes
     /// the request down with it, as Kubernetes' own default does; a request and a
     /// limit that contradict each other lose the one that was given last.
-    #[must_use]
     pub fn overlay(
-        self,
+        &mut self,
         request: Option<Given<'_>>,
         limit: Option<Given<'_>>,
         warnings: &mut Warnings,
-    ) -> Self {
+    ) {
         let request = request.and_then(|given| Some((given, quantity(given, warnings)?)));
         let limit = limit.and_then(|given| Some((given, quantity(given, warnings)?)));
-        let mut budget = self;
         match (request, limit) {
             (None, None) => {}
             (None, Some((_, limit))) => {
-                budget.request = budget.request.min(limit.clone());
-                budget.limit = Some(limit);
+                self.request = self.request.clone().min(limit.clone());
+                self.limit = Some(limit);
             }
-            (Some((given, request)), None) => match &budget.limit {
+            (Some((given, request)), None) => match &self.limit {
                 Some(limit) if *limit < request => {
                     let why = format!("is more than the limit of {limit}");
-                    warnings.ignored(given.key, given.value, &why);
+                    warnings.ignored(given, &why);
                 }
-                _ => budget.request = request,
+                _ => self.request = request,
             },
             (Some((_, request)), Some((given, limit))) => {
                 if limit < request {
                     let why = format!("is less than the request of {request}");
-                    warnings.ignored(given.key, given.value, &why);
-                    budget.limit = budget.limit.filter(|limit| *limit >= request);
+                    warnings.ignored(given, &why);
+                    self.limit.take_if(|limit| *limit < request);
                 } else {
-                    budget.limit = Some(limit);
+                    self.limit = Some(limit);
                 }
-                budget.request = request;
+                self.request = request;
             }
         }
-        budget
     }
 }
 
@@ -89,7 +77,7 @@ fn quantity(given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
         Ok(quantity) => Some(quantity),
         Err(error) => {
             let error: super::NotAQuantity = error;
-            warnings.ignored(given.key, given.value, &error.to_string());
+            warnings.ignored(given, &error.to_string());
             None
         }
     }
@@ -98,6 +86,7 @@ fn quantity(given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Source;
 
     fn quantity(text: &str) -> Quantity {
         text.parse().expect("it is a quantity")
@@ -106,15 +95,15 @@ mod tests {
     /// Lays annotations over a budget of 10m, limited to `limit`.
     fn laid_over(
         limit: Option<&str>,
-        request: Option<&str>,
-        own: Option<&str>,
+        request: Option<&'static str>,
+        own: Option<&'static str>,
     ) -> (Budget, Vec<String>) {
-        let base = Budget::new(quantity("10m"), limit.map(quantity)).expect("10m is little");
+        let mut budget = Budget::new(quantity("10m"), limit.map(quantity)).expect("10m is little");
         let mut warnings = Warnings::default();
-        let given = |key, value: Option<&'static str>| value.map(|value| Given { key, value });
-        let request = request.map(|value| value.to_owned().leak() as &'static str);
-        let own = own.map(|value| value.to_owned().leak() as &'static str);
-        let budget = base.overlay(
+        let source = Source::Pod;
+        let given =
+            |key, value: Option<&'static str>| value.map(|value| Given { source, key, value });
+        budget.overlay(
             given("request", request),
             given("limit", own),
             &mut warnings,

@@ -1,34 +1,47 @@
 //! Annotations in, options and warnings out.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::*;
+use super::{lists::ITEMS_MAX, *};
+use crate::{names::SidecarMode, pod::Pod, warnings::Warnings};
 
 fn defaults() -> PodOptions {
-    let quantity = |text: &str| text.parse::<Quantity>().expect("it is a quantity");
-    let budget = |text| Budget::new(quantity(text), None).expect("no limit");
-    PodOptions {
-        skip_inbound_ports: Vec::new(),
-        skip_outbound_ports: Vec::new(),
-        skip_inbound_cidrs: Vec::new(),
-        skip_outbound_cidrs: Vec::new(),
-        cpu: budget("10m"),
-        memory: budget("16Mi"),
-        log: "info".parse().expect("it is a filter"),
-        mode: SidecarMode::Native,
-        drain_timeout: None,
-    }
+    crate::test_options().pod_defaults
+}
+
+/// What is chosen for a pod with these annotations in a namespace with those.
+fn choose(options: &Options, namespace: Value, pod: Value) -> (PodOptions, Vec<String>) {
+    let raw = json!({
+        "metadata": {"annotations": pod},
+        "spec": {
+            "initContainers": [
+                {"name": "init", "ports": [{"name": "late", "containerPort": 7000}]},
+            ],
+            "containers": [
+                {"name": "app", "ports": [
+                    {"name": "http", "containerPort": 8080},
+                    {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                ]},
+                {"name": "other", "ports": [{"name": "http", "containerPort": 8081}]},
+            ],
+            "terminationGracePeriodSeconds": 20,
+        },
+    });
+    let pod = Pod::read(&raw).expect("it is a pod");
+    let annotations = serde_json::from_value(namespace).expect("annotations are strings");
+    let namespace = Namespace {
+        name: "shop",
+        annotations: &annotations,
+    };
+    let mut warnings = Warnings::default();
+    let options = PodOptions::choose(options, &pod, namespace, &mut warnings);
+    (options, warnings.into_lines())
 }
 
 fn overlay(annotations: Value) -> (PodOptions, Vec<String>) {
-    let raw = json!({
-        "metadata": {"annotations": annotations},
-        "spec": {"containers": [{"name": "app"}], "terminationGracePeriodSeconds": 20},
-    });
-    let pod = Pod::read(&raw).expect("it is a pod");
-    let mut warnings = Warnings::default();
-    let options = defaults().overlay(&pod, &mut warnings);
-    (options, warnings.into_lines())
+    choose(&crate::test_options(), json!({}), annotations)
 }
 
 fn written<T: ToString>(items: &[T]) -> Vec<String> {
@@ -54,7 +67,7 @@ fn every_wrong_value_is_warned_about_and_leaves_the_default() {
             r#"netting.dev/sidecar-mode: "modern" is not native or classic; ignored"#,
             r#"netting.dev/skip-inbound-cidrs: "10.0.0.0/33" is not a network such as 10.0.0.0/8 or fd00::/8; ignored"#,
             r#"netting.dev/skip-outbound-ports: "99999" is not a port; ignored"#,
-            r#"netting.dev/skip-outbound-ports: "abc" is not a port; ignored"#,
+            r#"netting.dev/skip-outbound-ports: "abc" is not the name of a TCP port of the pod; ignored"#,
             r#"netting.dev/skip-outbound-ports: "80-70" is a range that ends before it begins; ignored"#,
             r#"netting.dev/proxy-cpu-request: "much" is not a quantity such as 100m or 64Mi; ignored"#,
         ]
@@ -109,24 +122,152 @@ fn a_drain_longer_than_the_grace_period_is_refused() {
 }
 
 #[test]
+fn the_default_drain_is_for_pods_that_have_the_time() {
+    let mut options = crate::test_options();
+    for (default, chosen) in [(20, Some(20)), (21, None)] {
+        options.pod_defaults.drain_timeout = Some(Duration::from_secs(default));
+        let (options, warnings) = choose(&options, json!({}), json!({}));
+        assert_eq!(options.drain_timeout, chosen.map(Duration::from_secs));
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+}
+
+#[test]
 fn a_list_is_bounded() {
     let ports: Vec<_> = (1..=100).map(|port| port.to_string()).collect();
     let (options, warnings) = overlay(json!({"netting.dev/skip-inbound-ports": ports.join(",")}));
-    assert_eq!(options.skip_inbound_ports.len(), LIST_ITEMS_MAX);
+    assert_eq!(options.skip_inbound_ports.len(), ITEMS_MAX);
     assert!(!warnings.is_empty());
 }
 
 #[test]
 fn an_empty_list_takes_the_default_away() {
-    let mut options = defaults();
-    options.skip_inbound_ports = vec!["80".parse().expect("it is a port")];
-    let raw = json!({
-        "metadata": {"annotations": {"netting.dev/skip-inbound-ports": ""}},
-        "spec": {"containers": [{"name": "app"}]},
+    let mut options = crate::test_options();
+    options.pod_defaults.skip_inbound_ports = vec!["80".parse().expect("it is a port")];
+    let nothing = json!({"netting.dev/skip-inbound-ports": ""});
+    let (chosen, warnings) = choose(&options, json!({}), nothing);
+    assert!(chosen.skip_inbound_ports.is_empty());
+    assert!(warnings.is_empty());
+}
+
+#[test]
+fn a_namespaces_mistakes_are_named_as_its_own() {
+    let (options, warnings) = choose(
+        &crate::test_options(),
+        json!({
+            "netting.dev/access-log": "some",
+            "netting.dev/proxy-memory-limit": "much",
+            "netting.dev/skip-inbound-ports": "80-70,http",
+            "netting.dev/telemetrie": "x",
+            "example.com/other": "x",
+        }),
+        json!({"netting.dev/access-log": "none"}),
+    );
+    assert_eq!(options.access_log, AccessLog::Off);
+    assert_eq!(written(&options.skip_inbound_ports), ["8080", "8081"]);
+    assert_eq!(
+        warnings,
+        [
+            r#"namespace shop: netting.dev/access-log: "some" is not off, errors or all; ignored"#,
+            r#"namespace shop: netting.dev/skip-inbound-ports: "80-70" is a range that ends before it begins; ignored"#,
+            "namespace shop: netting.dev/telemetrie is not an option of Netting; ignored",
+            r#"namespace shop: netting.dev/proxy-memory-limit: "much" is not a quantity such as 100m or 64Mi; ignored"#,
+            r#"netting.dev/access-log: "none" is not off, errors or all; ignored"#,
+        ]
+    );
+}
+
+#[test]
+fn a_pod_goes_over_its_namespace_and_that_over_the_defaults() {
+    let mut defaults = crate::test_options();
+    defaults.pod_defaults.access_log = AccessLog::All;
+    let namespace = json!({
+        "netting.dev/log-level": "warn",
+        "netting.dev/opaque-ports": "3306",
+        "netting.dev/proxy-memory-limit": "64Mi",
+        "netting.dev/sidecar-mode": "classic",
     });
-    let pod = Pod::read(&raw).expect("it is a pod");
-    let mut warnings = Warnings::default();
-    let overlaid = options.overlay(&pod, &mut warnings);
-    assert!(overlaid.skip_inbound_ports.is_empty());
-    assert!(warnings.into_lines().is_empty());
+    let pod = json!({
+        "netting.dev/opaque-ports": "5432",
+        "netting.dev/proxy-memory-request": "32Mi",
+        "netting.dev/sidecar-mode": "native",
+    });
+    let (options, warnings) = choose(&defaults, namespace, pod);
+    assert_eq!(options.access_log, AccessLog::All);
+    assert_eq!(options.log.to_string(), "warn");
+    assert_eq!(written(&options.opaque_ports), ["5432"]);
+    assert_eq!(options.memory.request().to_string(), "32Mi");
+    assert_eq!(
+        options.memory.limit().map(ToString::to_string).as_deref(),
+        Some("64Mi")
+    );
+    assert_eq!(options.mode, SidecarMode::Native);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn names_of_ports_are_looked_up_in_all_containers() {
+    for list in ["skip-inbound-ports", "skip-outbound-ports", "opaque-ports"] {
+        let key = format!("netting.dev/{list}");
+        let (options, warnings) = overlay(json!({ &key: "late,http,22,dns,nobody,NOBODY" }));
+        let ports = match list {
+            "skip-inbound-ports" => options.skip_inbound_ports,
+            "skip-outbound-ports" => options.skip_outbound_ports,
+            _ => options.opaque_ports,
+        };
+        assert_eq!(written(&ports), ["7000", "8080", "8081", "22"]);
+        assert_eq!(
+            warnings,
+            [
+                format!(r#"{key}: "dns" is not the name of a TCP port of the pod; ignored"#),
+                format!(r#"{key}: "nobody" is not the name of a TCP port of the pod; ignored"#),
+                format!(r#"{key}: "NOBODY" is not a port; ignored"#),
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_namespace_may_name_ports_that_not_all_of_its_pods_have() {
+    let (options, warnings) = choose(
+        &crate::test_options(),
+        json!({"netting.dev/opaque-ports": "mysql,http"}),
+        json!({}),
+    );
+    assert_eq!(written(&options.opaque_ports), ["8080", "8081"]);
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn exporters_that_this_version_lacks_are_left_out() {
+    let (options, warnings) = overlay(json!({"netting.dev/telemetry": "otlp, prometheus"}));
+    assert_eq!(options.telemetry, [Exporter::Prometheus]);
+    assert_eq!(
+        warnings,
+        [
+            r#"netting.dev/telemetry: "otlp" is not an exporter that this version has (prometheus); ignored"#
+        ]
+    );
+    let (options, _) = overlay(json!({"netting.dev/telemetry": ""}));
+    assert_eq!(options.telemetry, []);
+}
+
+#[test]
+fn without_native_sidecars_all_are_classic_and_who_asked_is_told() {
+    let mut options = crate::test_options();
+    options.native_sidecars = false;
+    let (chosen, warnings) = choose(&options, json!({}), json!({}));
+    assert_eq!(chosen.mode, SidecarMode::Classic);
+    assert!(warnings.is_empty(), "{warnings:?}");
+
+    let native = json!({"netting.dev/sidecar-mode": "native"});
+    let (chosen, warnings) = choose(&options, native.clone(), native);
+    assert_eq!(chosen.mode, SidecarMode::Classic);
+    assert_eq!(
+        warnings,
+        [
+            r#"namespace shop: netting.dev/sidecar-mode: "native" needs Kubernetes 1.29 or later; ignored"#,
+            r#"netting.dev/sidecar-mode: "native" needs Kubernetes 1.29 or later; ignored"#,
+        ]
+    );
 }

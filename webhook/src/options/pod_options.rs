@@ -1,0 +1,177 @@
+//! What a pod, or its namespace for it, can choose.
+
+use std::time::Duration;
+
+use crate::{names::SidecarMode, pod::Pod, warnings::Warnings};
+
+use super::{
+    AccessLog, Budget, Cidr, Exporter, Given, LogFilter, Namespace, Options, PortRange,
+    annotations::pod_says, lists,
+};
+
+/// Options of later versions: known, so that the warning doesn't call them typos.
+const RESERVED: [&str; 1] = ["mtls"];
+
+/// What a pod can choose with annotations.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodOptions {
+    /// Connections to these ports of the pod are not redirected.
+    pub skip_inbound_ports: Vec<PortRange>,
+    /// Connections from the pod to these ports are not redirected.
+    pub skip_outbound_ports: Vec<PortRange>,
+    /// Connections from these sources are not redirected.
+    pub skip_inbound_cidrs: Vec<Cidr>,
+    /// Connections to these destinations are not redirected.
+    pub skip_outbound_cidrs: Vec<Cidr>,
+    /// Connections to these ports, here and elsewhere, are passed on without a look
+    /// at what they carry.
+    pub opaque_ports: Vec<PortRange>,
+    /// Cores for the sidecar.
+    pub cpu: Budget,
+    /// Bytes for the sidecar.
+    pub memory: Budget,
+    /// What the sidecar logs about itself.
+    pub log: LogFilter,
+    /// What the sidecar logs about connections.
+    pub access_log: AccessLog,
+    /// Where the sidecar's measurements go.
+    pub telemetry: Vec<Exporter>,
+    /// How the sidecar runs.
+    pub mode: SidecarMode,
+    /// How long the sidecar waits for open connections once it is told to stop;
+    /// `None` follows the pod's termination grace period.
+    pub drain_timeout: Option<Duration>,
+}
+
+impl PodOptions {
+    /// What holds for a pod: its annotations over its namespace's over the
+    /// defaults. All that is wrong with them is warned about, and leaves the value
+    /// (of a list: the other items) as it was.
+    #[must_use]
+    pub fn choose(
+        options: &Options,
+        pod: &Pod<'_>,
+        namespace: Namespace<'_>,
+        warnings: &mut Warnings,
+    ) -> Self {
+        let mut chosen = options.pod_defaults.clone();
+        // The default is for pods that have the time.
+        chosen.drain_timeout.take_if(|drain| *drain > grace(pod));
+        let mut layers = Layers {
+            options,
+            pod,
+            chosen,
+            warnings,
+        };
+        layers.lay_over(namespace.says());
+        layers.lay_over(pod_says(pod));
+        let mut chosen = layers.chosen;
+        if !options.native_sidecars {
+            chosen.mode = SidecarMode::Classic;
+        }
+        chosen
+    }
+}
+
+/// Options in the making, and what their values are judged by.
+struct Layers<'a> {
+    options: &'a Options,
+    pod: &'a Pod<'a>,
+    chosen: PodOptions,
+    warnings: &'a mut Warnings,
+}
+
+impl Layers<'_> {
+    fn lay_over<'g>(&mut self, layer: impl Iterator<Item = Given<'g>>) {
+        let layer: Vec<_> = layer.collect();
+        for given in &layer {
+            self.set(*given);
+        }
+        let given = |option| layer.iter().find(|given| given.option() == option).copied();
+        self.chosen.cpu.overlay(
+            given("proxy-cpu-request"),
+            given("proxy-cpu-limit"),
+            self.warnings,
+        );
+        self.chosen.memory.overlay(
+            given("proxy-memory-request"),
+            given("proxy-memory-limit"),
+            self.warnings,
+        );
+    }
+
+    fn set(&mut self, given: Given<'_>) {
+        let Self {
+            options,
+            pod,
+            chosen,
+            warnings,
+        } = self;
+        match given.option() {
+            "skip-inbound-ports" => {
+                lists::set_ports(&mut chosen.skip_inbound_ports, given, pod, warnings);
+            }
+            "skip-outbound-ports" => {
+                lists::set_ports(&mut chosen.skip_outbound_ports, given, pod, warnings);
+            }
+            "skip-inbound-cidrs" => lists::set(&mut chosen.skip_inbound_cidrs, given, warnings),
+            "skip-outbound-cidrs" => lists::set(&mut chosen.skip_outbound_cidrs, given, warnings),
+            "opaque-ports" => lists::set_ports(&mut chosen.opaque_ports, given, pod, warnings),
+            "log-level" => set(&mut chosen.log, given.value.parse(), given, warnings),
+            "access-log" => set(&mut chosen.access_log, given.value.parse(), given, warnings),
+            "telemetry" => lists::set(&mut chosen.telemetry, given, warnings),
+            "sidecar-mode" => {
+                let mode = sidecar_mode(given.value, options.native_sidecars);
+                set(&mut chosen.mode, mode, given, warnings);
+            }
+            "drain-timeout" => {
+                let timeout = drain_timeout(given.value, pod).map(Some);
+                set(&mut chosen.drain_timeout, timeout, given, warnings);
+            }
+            // Looked at together, since they must agree.
+            "proxy-cpu-request" | "proxy-cpu-limit" => {}
+            "proxy-memory-request" | "proxy-memory-limit" => {}
+            // Not options; the decision looks at them.
+            "inject" | "status" => {}
+            reserved if RESERVED.contains(&reserved) => {
+                warnings.ignored_key(given, "is not supported by this version");
+            }
+            _ => warnings.ignored_key(given, "is not an option of Netting"),
+        }
+    }
+}
+
+fn sidecar_mode(name: &str, native_sidecars: bool) -> Result<SidecarMode, &'static str> {
+    match SidecarMode::from_name(name) {
+        Some(SidecarMode::Native) if !native_sidecars => Err("needs Kubernetes 1.29 or later"),
+        Some(mode) => Ok(mode),
+        None => Err("is not native or classic"),
+    }
+}
+
+/// A drain that outlives the grace period would be cut off by SIGKILL instead.
+fn drain_timeout(value: &str, pod: &Pod<'_>) -> Result<Duration, String> {
+    let timeout = humantime::parse_duration(value)
+        .map_err(|_| "is not a duration such as 30s or 1m30s".to_owned())?;
+    if timeout > grace(pod) {
+        let grace = pod.termination_grace_seconds();
+        return Err(format!("is over terminationGracePeriodSeconds ({grace})"));
+    }
+    Ok(timeout)
+}
+
+fn grace(pod: &Pod<'_>) -> Duration {
+    Duration::from_secs(pod.termination_grace_seconds())
+}
+
+fn set<T, E: ToString>(
+    option: &mut T,
+    parsed: Result<T, E>,
+    given: Given<'_>,
+    warnings: &mut Warnings,
+) {
+    match parsed {
+        Ok(value) => *option = value,
+        Err(error) => warnings.ignored(given, &error.to_string()),
+    }
+}
