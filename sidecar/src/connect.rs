@@ -10,6 +10,7 @@ use tokio::{
 
 use crate::{
     addr::{EndpointAddr, OriginalDst},
+    balance::Unit,
     destination::{Chosen, Destination},
     reason::Reason,
 };
@@ -75,7 +76,8 @@ impl Connector {
             Err(failure) => failure,
         };
         first.failed(Instant::now());
-        let Some(second) = destination.choose(Some(first.addr()), Instant::now()) else {
+        let Some(second) = destination.choose(Unit::Connection, &[first.addr()], Instant::now())
+        else {
             return Err(failure);
         };
         drop(first);
@@ -107,7 +109,7 @@ impl Connector {
 
 impl Upstream {
     fn at(self, chosen: Chosen) -> Self {
-        chosen.connected();
+        chosen.connected(self.took, Instant::now());
         Self {
             chosen: Some(chosen),
             ..self

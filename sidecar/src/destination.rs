@@ -1,30 +1,37 @@
 //! What the catalog said of one address, and the choice among its endpoints.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::addr::EndpointAddr;
+use crate::{
+    addr::EndpointAddr,
+    balance::{Load, Unit},
+    policy::Policy,
+};
 
+mod candidates;
+mod chosen;
+mod closeness;
+mod record;
+mod shared;
 mod update;
 
+use candidates::Candidates;
+use record::Record;
+use shared::Shared;
+
+pub use chosen::{Chosen, InFlight};
+pub use closeness::{Place, Prefer};
+pub use shared::Waiting;
 pub use update::BadUpdate;
 
-/// An endpoint that just failed to be connected is left alone for this long, while
-/// there are others. Without it, a dead endpoint, which has no open connections,
-/// would look like the best choice of all.
-const AVOID_AFTER_FAILURE: Duration = Duration::from_secs(1);
-
 /// One address's state, as of one message of the catalog. Never changed: an update
-/// makes a new one, in which endpoints that stayed keep their load.
-#[derive(Clone, Debug, PartialEq)]
+/// makes a new one, in which endpoints that stayed keep their records.
+#[derive(Clone, Debug)]
 pub struct Destination {
     /// A service, or one workload.
     pub kind: Kind,
@@ -38,12 +45,19 @@ pub struct Destination {
     pub protocol_hint: String,
     /// Only endpoints on the sidecar's own node may be used.
     pub node_local: bool,
+    /// Which endpoints are preferred.
+    pub prefer: Prefer,
+    /// How long this pod is kept at one endpoint after it last went there, if the
+    /// service wants that (`sessionAffinity: ClientIP`). All of the pod's traffic
+    /// has one client IP, its own, so there is one endpoint to remember.
+    pub affinity: Option<Duration>,
     /// All endpoints, ordered by address.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Hash of this state, as the catalog computes it.
     pub hash: Vec<u8>,
-    /// Those of the endpoints that connections may go to now.
-    eligible: Vec<Arc<Endpoint>>,
+    /// Those of the endpoints that may be chosen now.
+    candidates: Arc<Candidates>,
+    shared: Arc<Shared>,
 }
 
 /// What kind of thing has the address.
@@ -72,168 +86,130 @@ pub struct Endpoint {
     pub node: String,
     /// Zone it runs in; empty if not known.
     pub zone: String,
+    /// Nodes whose traffic is meant for it, if its slice says so.
+    pub for_nodes: Vec<String>,
+    /// Zones whose traffic is meant for it, if its slice says so.
+    pub for_zones: Vec<String>,
     /// Pod behind it, as `namespace/name`; empty if not known.
     pub pod: String,
     /// Whether that pod has a Netting sidecar.
     pub meshed: bool,
-    load: Arc<Load>,
-}
-
-/// What this sidecar has done with an endpoint. Outlives updates of the endpoint.
-#[derive(Debug, Default)]
-struct Load {
-    open: AtomicUsize,
-    opened: AtomicU64,
-    failed: AtomicU64,
-    avoid_until: Mutex<Option<Instant>>,
-}
-
-/// A choice, counted as an open connection until it is dropped.
-#[derive(Debug)]
-pub struct Chosen {
-    endpoint: Arc<Endpoint>,
+    record: Arc<Record>,
 }
 
 impl Destination {
-    /// Chooses an endpoint for a connection: of two random ones, the one with fewer
-    /// open connections for its weight. `failed` is one that was tried in vain.
-    /// `None` if there is no (other) endpoint that may be used.
+    /// Chooses an endpoint: of two random ones, the less loaded. Ones that failed
+    /// lately or are ejected are left out while there are others, and `without`,
+    /// which were tried in vain, always. `None` if no (other) endpoint may be used.
     #[must_use]
-    pub fn choose(&self, failed: Option<EndpointAddr>, now: Instant) -> Option<Chosen> {
-        let healthy = |endpoint: &&Arc<Endpoint>| !endpoint.load.is_avoided(now);
-        let other = |endpoint: &&Arc<Endpoint>| Some(endpoint.addr) != failed;
-        let candidates = || self.eligible.iter().filter(other);
-        let endpoint = match candidates().filter(healthy).count() {
-            // All of them failed lately: any may have recovered.
-            0 => two_choices(candidates(), candidates().count())?,
-            count => two_choices(candidates().filter(healthy), count)?,
+    pub fn choose(&self, unit: Unit, without: &[EndpointAddr], now: Instant) -> Option<Chosen> {
+        let among = &self.candidates;
+        let chosen =
+            |endpoint: &Arc<Endpoint>| Chosen::new(Arc::clone(endpoint), Arc::clone(among), unit);
+        let Some(affinity) = self.affinity else {
+            return among.pick(unit, without, now).map(chosen);
         };
-        Some(Chosen::new(Arc::clone(endpoint)))
+        let kept_at = self.shared.kept_at(affinity, now);
+        let kept_at = kept_at.filter(|addr| !without.contains(addr));
+        let usable = |endpoint: &&Arc<Endpoint>| !endpoint.record.is_out(now);
+        let kept = kept_at.and_then(|addr| among.find(addr)).filter(usable);
+        let endpoint = kept.or_else(|| among.pick(unit, without, now))?;
+        self.shared.keep_at(endpoint.addr, now);
+        Some(chosen(endpoint))
     }
 
-    /// Sorts out which endpoints connections may go to: those that are ready; if
-    /// none is, those that serve while they terminate, as kube-proxy does
-    /// (KEP-1669).
-    fn with_eligible(mut self, node: &str) -> Self {
-        let reachable = |endpoint: &&Arc<Endpoint>| {
-            !self.node_local || (!node.is_empty() && endpoint.node == node)
-        };
-        let those = |usable: fn(&Endpoint) -> bool| -> Vec<Arc<Endpoint>> {
-            let endpoints = self.endpoints.iter().filter(reachable);
-            endpoints
-                .filter(|endpoint| usable(endpoint))
-                .cloned()
-                .collect()
-        };
-        let mut eligible = those(|endpoint| endpoint.ready && !endpoint.terminating);
-        if eligible.is_empty() {
-            eligible = those(|endpoint| endpoint.serving && endpoint.terminating);
-        }
-        self.eligible = eligible;
+    /// Whether there is an endpoint that may be used.
+    #[must_use]
+    pub fn has_endpoints(&self) -> bool {
+        !self.candidates.is_empty()
+    }
+
+    /// How the service wants to be treated.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.candidates.policy
+    }
+
+    /// The same, as seen from somewhere else.
+    #[must_use]
+    pub fn seen_from(mut self, own: &Place) -> Self {
+        let policy = self.policy().clone();
+        self.candidates = Arc::new(Candidates::of(&self, policy, own));
         self
     }
-}
 
-/// Power of two choices among `count` candidates.
-fn two_choices<'e>(
-    candidates: impl Iterator<Item = &'e Arc<Endpoint>> + Clone,
-    count: usize,
-) -> Option<&'e Arc<Endpoint>> {
-    if count < 2 {
-        return candidates.into_iter().next();
+    /// This state takes the place of another: endpoints that are gone are marked as
+    /// such, and at least half of those that are left may be chosen.
+    pub fn replace(&self, before: &Destination, now: Instant) {
+        for endpoint in &before.endpoints {
+            if self.endpoint_at(endpoint.addr).is_none() {
+                endpoint.record.remove();
+            }
+        }
+        self.candidates.readmit_surplus(now);
     }
-    let one = fastrand::usize(..count);
-    let other = (one + fastrand::usize(1..count)) % count;
-    let (one, other) = (candidates.clone().nth(one)?, candidates.clone().nth(other)?);
-    Some(if other.pressure_is_less_than(one) {
-        other
-    } else {
-        one
-    })
+
+    /// It is not what the address stands for any more.
+    pub fn retire(&self) {
+        for endpoint in &self.endpoints {
+            endpoint.record.remove();
+        }
+    }
+
+    fn endpoint_at(&self, addr: EndpointAddr) -> Option<&Arc<Endpoint>> {
+        let by_addr = |endpoint: &Arc<Endpoint>| endpoint.addr;
+        let at = self.endpoints.binary_search_by_key(&addr, by_addr);
+        at.ok().map(|at| &self.endpoints[at])
+    }
 }
 
 impl Endpoint {
-    /// Connections from this sidecar that are open now.
+    /// Whether the catalog still names it, ready or not. Nothing new goes to one
+    /// that isn't: drop idle connections to it.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.record.is_gone()
+    }
+
+    /// Connections from this sidecar that are being relayed.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.load.open.load(Ordering::Relaxed)
+        let pending = self.record.pending.load(Relaxed);
+        pending.saturating_sub(self.requests())
+    }
+
+    /// Requests from this sidecar that have not ended.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.record.requests.load(Relaxed)
     }
 
     /// Connections from this sidecar so far.
     #[must_use]
     pub fn opened(&self) -> u64 {
-        self.load.opened.load(Ordering::Relaxed)
+        self.record.opened.load(Relaxed)
     }
 
     /// Connects that failed so far.
     #[must_use]
     pub fn failed(&self) -> u64 {
-        self.load.failed.load(Ordering::Relaxed)
+        self.record.failed.load(Relaxed)
     }
 
-    /// Compares open connections for each unit of weight, counting the one to come.
-    fn pressure_is_less_than(&self, other: &Endpoint) -> bool {
-        let pressure = |endpoint: &Endpoint, weight_of_other: u32| {
-            (endpoint.open() as u64 + 1) * u64::from(weight_of_other)
-        };
-        pressure(self, other.weight) < pressure(other, self.weight)
-    }
-}
-
-impl PartialEq for Endpoint {
-    /// Equal for the catalog: what this sidecar did with them doesn't count.
-    fn eq(&self, other: &Self) -> bool {
-        let key = |e: &Self| {
-            (
-                e.addr,
-                e.ready,
-                e.serving,
-                e.terminating,
-                e.weight,
-                e.meshed,
-            )
-        };
-        key(self) == key(other)
-            && self.node == other.node
-            && self.zone == other.zone
-            && self.pod == other.pod
-    }
-}
-
-impl Load {
-    fn is_avoided(&self, now: Instant) -> bool {
-        self.avoid_until.lock().is_some_and(|until| now < until)
-    }
-}
-
-impl Chosen {
-    fn new(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.load.open.fetch_add(1, Ordering::Relaxed);
-        Self { endpoint }
-    }
-
-    /// Where to connect to.
+    /// How loaded it is, as far as this sidecar knows.
     #[must_use]
-    pub fn addr(&self) -> EndpointAddr {
-        self.endpoint.addr
+    pub fn load(&self, unit: Unit, now: Instant) -> Load {
+        Load {
+            seconds: self.record.seconds(unit, now),
+            pending: self.record.pending.load(Relaxed),
+            weight: self.weight,
+        }
     }
 
-    /// The connect succeeded.
-    pub fn connected(&self) {
-        self.endpoint.load.opened.fetch_add(1, Ordering::Relaxed);
-        *self.endpoint.load.avoid_until.lock() = None;
-    }
-
-    /// The connect failed.
-    pub fn failed(&self, now: Instant) {
-        self.endpoint.load.failed.fetch_add(1, Ordering::Relaxed);
-        *self.endpoint.load.avoid_until.lock() = Some(now + AVOID_AFTER_FAILURE);
-    }
-}
-
-impl Drop for Chosen {
-    fn drop(&mut self) {
-        self.endpoint.load.open.fetch_sub(1, Ordering::Relaxed);
+    /// Until when it is ejected, if it is.
+    #[must_use]
+    pub fn ejected_until(&self, now: Instant) -> Option<Instant> {
+        self.record.ejected_until(now)
     }
 }
 

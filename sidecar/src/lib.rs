@@ -8,6 +8,8 @@
 //! - [`intercept`], [`route`]: where it was going, and what its addresses decide;
 //! - [`view`]: what is known of the addresses in use;
 //! - [`destination`]: one of them, and the choice among its endpoints;
+//! - [`balance`], [`ejection`], [`budget`], [`policy`]: what that choice, and a
+//!   retry, depend on;
 //! - [`connect`], [`relay`]: the upstream, and the bytes both ways;
 //! - [`subscriber`], [`resolve`]: the stream that fills the view;
 //! - [`listener`], [`dump`], [`run`], [`args`]: the shell around these.
@@ -17,11 +19,15 @@
 
 pub mod addr;
 pub mod args;
+pub mod balance;
+pub mod budget;
 pub mod connect;
 pub mod destination;
 pub mod dump;
+pub mod ejection;
 pub mod intercept;
 pub mod listener;
+pub mod policy;
 pub mod ports;
 pub mod proxy;
 pub mod reason;

@@ -14,7 +14,8 @@ use tokio::{
 
 use crate::{
     addr::OriginalDst,
-    destination::{Chosen, Destination},
+    balance::Unit,
+    destination::{Chosen, Destination, Place},
     reason::Reason,
 };
 
@@ -36,7 +37,8 @@ pub struct ViewLimits {
 #[derive(Debug)]
 pub struct View {
     limits: ViewLimits,
-    node: String,
+    /// Where the sidecar is.
+    own: RwLock<Place>,
     slots: RwLock<HashMap<OriginalDst, Arc<Slot>>>,
     /// What the subscriber has to tell the catalog.
     pending: Mutex<Pending>,
@@ -84,6 +86,15 @@ pub enum Answer {
     PassThrough(Reason),
 }
 
+/// What the view knows of an address.
+#[derive(Debug)]
+pub enum Found {
+    /// It has endpoints, to one of which each connection or request goes.
+    Destination(InUse),
+    /// Connections to it go where they were going.
+    PassThrough(Reason),
+}
+
 /// A destination that a connection uses; its address is followed meanwhile.
 #[derive(Debug)]
 pub struct InUse {
@@ -96,6 +107,17 @@ impl InUse {
     #[must_use]
     pub fn destination(&self) -> &Destination {
         &self.destination
+    }
+
+    /// The state now, for the next request on a connection that lasts. `None` if
+    /// the address has become unknown: there is nothing to choose from then, and
+    /// requests go to the original destination.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Destination>> {
+        match &*self.slot.known.borrow() {
+            Known::Destination(destination) => Some(Arc::clone(destination)),
+            Known::Nothing | Known::Unknown => None,
+        }
     }
 }
 
@@ -111,7 +133,10 @@ impl View {
     pub fn new(limits: ViewLimits, node: &str) -> Self {
         Self {
             limits,
-            node: node.to_owned(),
+            own: RwLock::new(Place {
+                node: node.to_owned(),
+                zone: String::new(),
+            }),
             slots: RwLock::default(),
             pending: Mutex::default(),
             asked: Notify::new(),
@@ -119,32 +144,48 @@ impl View {
         }
     }
 
-    /// Where a connection to this address goes. Asks the catalog, once, of an
-    /// address that is new, and waits for the answer only while there is a catalog
-    /// to give it, and for no longer than the discovery timeout.
+    /// Where a connection to this address goes; see [`View::find`].
     pub async fn resolve(&self, dst: OriginalDst) -> Answer {
+        match self.find(dst).await {
+            Found::PassThrough(reason) => Answer::PassThrough(reason),
+            Found::Destination(used) => {
+                match used
+                    .destination
+                    .choose(Unit::Connection, &[], Instant::now())
+                {
+                    Some(first) => Answer::Endpoint(used, first),
+                    None => Answer::PassThrough(Reason::NoEndpoints),
+                }
+            }
+        }
+    }
+
+    /// What is behind an address. Asks the catalog, once, of an address that is new,
+    /// and waits for the answer only while there is a catalog to give it, and for no
+    /// longer than the discovery timeout.
+    pub async fn find(&self, dst: OriginalDst) -> Found {
         let Some(slot) = self.slot(dst) else {
-            return Answer::PassThrough(Reason::TooManyDestinations);
+            return Found::PassThrough(Reason::TooManyDestinations);
         };
         let mut known = slot.known.subscribe();
         if matches!(*known.borrow(), Known::Nothing) {
             let Some(since) = *self.connected.borrow() else {
-                return Answer::PassThrough(Reason::CatalogUnavailable);
+                return Found::PassThrough(Reason::CatalogUnavailable);
             };
             let until = slot.asked.max(since) + self.limits.discovery_timeout;
             let answered = known.wait_for(|known| !matches!(known, Known::Nothing));
             if timeout_at(until, answered).await.is_err() {
-                return Answer::PassThrough(Reason::CatalogSilent);
+                return Found::PassThrough(Reason::CatalogSilent);
             }
         }
         let known = known.borrow().clone();
         match known {
-            Known::Nothing => Answer::PassThrough(Reason::CatalogSilent),
-            Known::Unknown => Answer::PassThrough(Reason::UnknownAddress),
-            Known::Destination(destination) => match destination.choose(None, Instant::now()) {
-                Some(first) => Answer::Endpoint(InUse { slot, destination }, first),
-                None => Answer::PassThrough(Reason::NoEndpoints),
-            },
+            Known::Nothing => Found::PassThrough(Reason::CatalogSilent),
+            Known::Unknown => Found::PassThrough(Reason::UnknownAddress),
+            Known::Destination(destination) if destination.has_endpoints() => {
+                Found::Destination(InUse { slot, destination })
+            }
+            Known::Destination(_) => Found::PassThrough(Reason::NoEndpoints),
         }
     }
 

@@ -20,7 +20,8 @@ fn destination(endpoints: &[SocketAddr]) -> Destination {
         endpoints: endpoints.iter().map(endpoint).collect(),
         ..Default::default()
     };
-    Destination::from_snapshot(snapshot, None, "").expect("a good snapshot")
+    Destination::from_snapshot(snapshot, None, &crate::destination::Place::default())
+        .expect("a good snapshot")
 }
 
 async fn listener() -> (TcpListener, SocketAddr) {
@@ -38,7 +39,7 @@ async fn closed() -> SocketAddr {
 
 async fn connect_first(destination: &Destination) -> Result<Upstream, ConnectError> {
     let first = destination
-        .choose(None, Instant::now())
+        .choose(crate::balance::Unit::Connection, &[], Instant::now())
         .expect("there are endpoints");
     CONNECTOR.endpoint(destination, first).await
 }

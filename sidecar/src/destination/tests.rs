@@ -1,7 +1,7 @@
 use netting_proto::v1;
 use tokio::time::Instant;
 
-use super::*;
+use super::{record::AVOID_AFTER_FAILURE, *};
 
 fn addr(text: &str) -> EndpointAddr {
     EndpointAddr(text.parse().expect("a literal address"))
@@ -45,12 +45,13 @@ fn service(node_local: bool, endpoints: Vec<v1::Endpoint>) -> v1::Snapshot {
 }
 
 fn destination(endpoints: Vec<v1::Endpoint>) -> Destination {
-    Destination::from_snapshot(service(false, endpoints), None, "").expect("a good snapshot")
+    Destination::from_snapshot(service(false, endpoints), None, &Place::default())
+        .expect("a good snapshot")
 }
 
 fn chosen(destination: &Destination) -> Option<EndpointAddr> {
     destination
-        .choose(None, Instant::now())
+        .choose(Unit::Connection, &[], Instant::now())
         .map(|chosen| chosen.addr())
 }
 
@@ -60,8 +61,8 @@ fn refuses_a_snapshot_without_a_destination() {
         destination: None,
         ..service(false, vec![])
     };
-    let refused = Destination::from_snapshot(snapshot, None, "");
-    assert_eq!(refused, Err(BadUpdate::NoDestination));
+    let refused = Destination::from_snapshot(snapshot, None, &Place::default());
+    assert_eq!(refused.err(), Some(BadUpdate::NoDestination));
 }
 
 #[test]
@@ -70,10 +71,8 @@ fn refuses_a_delta_for_another_state() {
         base_hash: b"other".to_vec(),
         ..Default::default()
     };
-    assert_eq!(
-        destination(vec![]).with_delta(delta, ""),
-        Err(BadUpdate::OtherBase)
-    );
+    let refused = destination(vec![]).with_delta(delta, &Place::default());
+    assert_eq!(refused.err(), Some(BadUpdate::OtherBase));
 }
 
 #[test]
@@ -124,7 +123,11 @@ fn node_local_services_stay_on_the_node() {
     ];
     let on = |node: &str| {
         let snapshot = service(true, endpoints.clone());
-        let destination = Destination::from_snapshot(snapshot, None, node);
+        let place = Place {
+            node: node.to_owned(),
+            ..Place::default()
+        };
+        let destination = Destination::from_snapshot(snapshot, None, &place);
         chosen(&destination.expect("a good snapshot"))
     };
     assert_eq!(on("b"), Some(addr("10.0.0.2:80")));
@@ -140,7 +143,7 @@ fn node_local_services_stay_on_the_node() {
 fn prefers_the_one_of_two_with_fewer_connections() {
     let two = destination(vec![endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80")]);
     let held: Vec<_> = (0..100)
-        .filter_map(|_| two.choose(None, Instant::now()))
+        .filter_map(|_| two.choose(Unit::Connection, &[], Instant::now()))
         .collect();
     assert_eq!(held.len(), 100);
     let open: Vec<_> = two
@@ -161,7 +164,7 @@ fn many_equal_endpoints_share_evenly() {
             .collect(),
     );
     let held: Vec<_> = (0..1000)
-        .filter_map(|_| ten.choose(None, Instant::now()))
+        .filter_map(|_| ten.choose(Unit::Connection, &[], Instant::now()))
         .collect();
     assert_eq!(held.len(), 1000);
     for endpoint in &ten.endpoints {
@@ -182,7 +185,7 @@ fn weight_is_a_share_of_connections() {
     };
     let two = destination(vec![heavy, endpoint("10.0.0.2:80")]);
     let held: Vec<_> = (0..100)
-        .filter_map(|_| two.choose(None, Instant::now()))
+        .filter_map(|_| two.choose(Unit::Connection, &[], Instant::now()))
         .collect();
     assert_eq!(held.len(), 100);
     let open: Vec<_> = two
@@ -197,12 +200,12 @@ fn weight_is_a_share_of_connections() {
 fn a_retry_goes_to_another_endpoint() {
     let two = destination(vec![endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80")]);
     for _ in 0..100 {
-        let retry = two.choose(Some(addr("10.0.0.1:80")), Instant::now());
+        let retry = two.choose(Unit::Connection, &[addr("10.0.0.1:80")], Instant::now());
         assert_eq!(retry.map(|chosen| chosen.addr()), Some(addr("10.0.0.2:80")));
     }
     let one = destination(vec![endpoint("10.0.0.1:80")]);
     assert!(
-        one.choose(Some(addr("10.0.0.1:80")), Instant::now())
+        one.choose(Unit::Connection, &[addr("10.0.0.1:80")], Instant::now())
             .is_none()
     );
 }
@@ -211,28 +214,34 @@ fn a_retry_goes_to_another_endpoint() {
 fn an_endpoint_that_failed_is_left_alone_for_a_while() {
     let now = Instant::now();
     let two = destination(vec![endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80")]);
-    let failed = two.choose(None, now).expect("two to choose from");
+    let failed = two
+        .choose(Unit::Connection, &[], now)
+        .expect("two to choose from");
     failed.failed(now);
     for _ in 0..100 {
-        let next = two.choose(None, now).expect("another to choose");
+        let next = two
+            .choose(Unit::Connection, &[], now)
+            .expect("another to choose");
         assert_ne!(next.addr(), failed.addr());
     }
     let other = two
-        .choose(Some(failed.addr()), now)
+        .choose(Unit::Connection, &[failed.addr()], now)
         .expect("another to choose");
     other.failed(now);
     assert!(
-        two.choose(None, now).is_some(),
+        two.choose(Unit::Connection, &[], now).is_some(),
         "all of them failed: any may have recovered"
     );
     let later = now + AVOID_AFTER_FAILURE;
-    assert!((0..100).any(|_| two.choose(None, later).map(|c| c.addr()) == Some(failed.addr())));
+    assert!((0..100).any(
+        |_| two.choose(Unit::Connection, &[], later).map(|c| c.addr()) == Some(failed.addr())
+    ));
 }
 
 #[test]
 fn an_update_keeps_the_load_of_endpoints_that_stay() {
     let before = destination(vec![endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80")]);
-    let held = before.choose(Some(addr("10.0.0.2:80")), Instant::now());
+    let held = before.choose(Unit::Connection, &[addr("10.0.0.2:80")], Instant::now());
     let delta = v1::Delta {
         base_hash: b"one".to_vec(),
         hash: b"two".to_vec(),
@@ -240,7 +249,9 @@ fn an_update_keeps_the_load_of_endpoints_that_stay() {
         removed: vec![addr("10.0.0.2:80").0.into()],
         ..Default::default()
     };
-    let after = before.with_delta(delta, "").expect("a good delta");
+    let after = before
+        .with_delta(delta, &Place::default())
+        .expect("a good delta");
     let addrs: Vec<_> = after
         .endpoints
         .iter()
@@ -255,10 +266,10 @@ fn an_update_keeps_the_load_of_endpoints_that_stay() {
     let again = Destination::from_snapshot(
         service(false, vec![endpoint("10.0.0.1:80")]),
         Some(&after),
-        "",
+        &Place::default(),
     );
     assert!(Arc::ptr_eq(
-        &again.expect("a good snapshot").endpoints[0].load,
-        &after.endpoints[0].load
+        &again.expect("a good snapshot").endpoints[0].record,
+        &after.endpoints[0].record
     ));
 }

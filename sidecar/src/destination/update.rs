@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use netting_proto::{BadAddress, required, v1};
 
-use super::{Destination, Endpoint, Kind, Load};
-use crate::addr::EndpointAddr;
+use super::{Candidates, Destination, Endpoint, Kind, Place, Prefer, Record, Shared};
+use crate::{addr::EndpointAddr, policy::Policy};
 
 /// An update that cannot be applied. The state before it stays.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ type Endpoints = BTreeMap<EndpointAddr, Arc<Endpoint>>;
 
 impl Destination {
     /// The state that a snapshot tells. Endpoints that `before` had too keep their
-    /// load. `node` is the sidecar's own.
+    /// records. `own` is where the sidecar is.
     ///
     /// # Errors
     /// If the snapshot has no destination. An endpoint without a usable address is
@@ -33,19 +33,21 @@ impl Destination {
     pub fn from_snapshot(
         snapshot: v1::Snapshot,
         before: Option<&Destination>,
-        node: &str,
+        own: &Place,
     ) -> Result<Self, BadUpdate> {
         let destination = snapshot.destination.ok_or(BadUpdate::NoDestination)?;
         let mut endpoints = Endpoints::new();
         upsert(&mut endpoints, snapshot.endpoints, before);
-        Ok(assemble(destination, endpoints, snapshot.hash, node))
+        let shared = before.map(|before| Arc::clone(&before.shared));
+        let shared = shared.unwrap_or_else(|| Arc::new(Shared::new()));
+        Ok(assemble(destination, endpoints, snapshot.hash, shared).seen_from(own))
     }
 
     /// The state after a delta.
     ///
     /// # Errors
     /// If the delta is not for this state; subscribe anew then.
-    pub fn with_delta(&self, delta: v1::Delta, node: &str) -> Result<Self, BadUpdate> {
+    pub fn with_delta(&self, delta: v1::Delta, own: &Place) -> Result<Self, BadUpdate> {
         if delta.base_hash != self.hash {
             return Err(BadUpdate::OtherBase);
         }
@@ -59,15 +61,15 @@ impl Destination {
         }
         upsert(&mut endpoints, delta.upserted, Some(self));
         if let Some(destination) = delta.destination {
-            return Ok(assemble(destination, endpoints, delta.hash, node));
+            let shared = Arc::clone(&self.shared);
+            return Ok(assemble(destination, endpoints, delta.hash, shared).seen_from(own));
         }
         let same = Destination {
             endpoints: endpoints.into_values().collect(),
             hash: delta.hash,
-            eligible: Vec::new(),
             ..self.clone()
         };
-        Ok(same.with_eligible(node))
+        Ok(same.seen_from(own))
     }
 }
 
@@ -75,13 +77,13 @@ fn assemble(
     destination: v1::Destination,
     endpoints: Endpoints,
     hash: Vec<u8>,
-    node: &str,
+    shared: Arc<Shared>,
 ) -> Destination {
     let kind = match destination.kind() {
         v1::DestinationKind::Workload => Kind::Workload,
         v1::DestinationKind::Service | v1::DestinationKind::Unspecified => Kind::Service,
     };
-    let destination = Destination {
+    Destination {
         kind,
         namespace: destination.namespace,
         name: destination.name,
@@ -89,10 +91,12 @@ fn assemble(
         protocol_hint: destination.protocol_hint,
         node_local: destination.node_local,
         endpoints: endpoints.into_values().collect(),
+        prefer: Prefer::Any,
+        affinity: None,
         hash,
-        eligible: Vec::new(),
-    };
-    destination.with_eligible(node)
+        candidates: Arc::new(Candidates::none(Policy::default())),
+        shared,
+    }
 }
 
 fn upsert(endpoints: &mut Endpoints, upserted: Vec<v1::Endpoint>, before: Option<&Destination>) {
@@ -104,13 +108,15 @@ fn upsert(endpoints: &mut Endpoints, upserted: Vec<v1::Endpoint>, before: Option
                 continue;
             }
         };
-        let load = before.and_then(|before| before.load_of(addr));
-        let endpoint = parse(addr, endpoint, load.unwrap_or_default());
+        let known = before.and_then(|before| before.endpoint_at(addr));
+        let record = known.map(|endpoint| Arc::clone(&endpoint.record));
+        let record = record.unwrap_or_else(|| Arc::new(Record::new()));
+        let endpoint = parse(addr, endpoint, record);
         endpoints.insert(addr, Arc::new(endpoint));
     }
 }
 
-fn parse(addr: EndpointAddr, endpoint: v1::Endpoint, load: Arc<Load>) -> Endpoint {
+fn parse(addr: EndpointAddr, endpoint: v1::Endpoint, record: Arc<Record>) -> Endpoint {
     let workload = endpoint.workload.unwrap_or_default();
     let pod = match (workload.namespace.as_str(), workload.pod.as_str()) {
         ("", "") => String::new(),
@@ -125,16 +131,9 @@ fn parse(addr: EndpointAddr, endpoint: v1::Endpoint, load: Arc<Load>) -> Endpoin
         node: endpoint.node,
         zone: endpoint.zone,
         pod,
+        for_nodes: Vec::new(),
+        for_zones: Vec::new(),
         meshed: workload.meshed,
-        load,
-    }
-}
-
-impl Destination {
-    fn load_of(&self, addr: EndpointAddr) -> Option<Arc<Load>> {
-        let at = self
-            .endpoints
-            .binary_search_by_key(&addr, |endpoint| endpoint.addr);
-        at.ok().map(|at| Arc::clone(&self.endpoints[at].load))
+        record,
     }
 }

@@ -1,0 +1,146 @@
+//! What is done with a choice, and how it is told what came of it.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Endpoint, candidates::Candidates};
+use crate::{addr::EndpointAddr, balance::Unit, ejection::Outcome};
+
+/// A choice. It counts as pending at its endpoint until it is dropped.
+#[derive(Debug)]
+pub struct Chosen {
+    endpoint: Arc<Endpoint>,
+    among: Arc<Candidates>,
+    unit: Unit,
+}
+
+/// A request that is on its way to its endpoint, or whose response is still coming.
+/// Keep it until the response has ended. Dropped without a word, it was cancelled.
+#[derive(Debug)]
+pub struct InFlight {
+    chosen: Chosen,
+    begun: Instant,
+    recorded: bool,
+}
+
+impl Chosen {
+    pub(super) fn new(endpoint: Arc<Endpoint>, among: Arc<Candidates>, unit: Unit) -> Self {
+        endpoint.record.pending.fetch_add(1, Relaxed);
+        if unit == Unit::Request {
+            endpoint.record.requests.fetch_add(1, Relaxed);
+        }
+        Self {
+            endpoint,
+            among,
+            unit,
+        }
+    }
+
+    /// Where to connect to.
+    #[must_use]
+    pub fn addr(&self) -> EndpointAddr {
+        self.endpoint.addr
+    }
+
+    /// What was chosen. Keep it beside an idle connection, to ask whether it
+    /// [is current](Endpoint::is_current).
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// The connect succeeded.
+    pub fn connected(&self, took: Duration, now: Instant) {
+        let record = &self.endpoint.record;
+        record.opened.fetch_add(1, Relaxed);
+        record.took(Unit::Connection, took, now);
+        if self.unit == Unit::Connection {
+            record.succeeded(now);
+        }
+    }
+
+    /// The connect failed.
+    pub fn failed(&self, now: Instant) {
+        self.endpoint.record.failed.fetch_add(1, Relaxed);
+        self.endpoint.record.avoid(now);
+        self.came_to(Outcome::ConnectFailed, now);
+    }
+
+    /// The request is about to be sent.
+    #[must_use]
+    pub fn begin(self, now: Instant) -> InFlight {
+        InFlight {
+            chosen: self,
+            begun: now,
+            recorded: false,
+        }
+    }
+
+    fn came_to(&self, outcome: Outcome, now: Instant) {
+        let record = &self.endpoint.record;
+        let policy = &self.among.policy;
+        match (outcome.is_failure(), policy.eject_after) {
+            (Some(false), _) => record.succeeded(now),
+            (Some(true), Some(eject_after))
+                if record.failed_too_often(eject_after, now)
+                    && record.ejected_until(now).is_none() =>
+            {
+                let endpoint = self.endpoint.addr;
+                if self.among.may_eject(now) {
+                    let lasts = record.eject(policy.eject_for, now);
+                    tracing::info!(%endpoint, ?outcome, ?lasts, "ejected an endpoint");
+                } else {
+                    tracing::debug!(%endpoint, "not ejected, for half of them must stay");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Chosen {
+    fn drop(&mut self) {
+        self.endpoint.record.pending.fetch_sub(1, Relaxed);
+        if self.unit == Unit::Request {
+            self.endpoint.record.requests.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl InFlight {
+    /// Where it was sent.
+    #[must_use]
+    pub fn addr(&self) -> EndpointAddr {
+        self.chosen.addr()
+    }
+
+    /// What came of it: call it when the response's head is there, or isn't going
+    /// to be. It may be called once more if the response breaks off, or if it
+    /// turns out by its trailers to be a failure.
+    pub fn record(&mut self, outcome: Outcome, now: Instant) {
+        let record = &self.chosen.endpoint.record;
+        let took = now.saturating_duration_since(self.begun);
+        let is_first = !std::mem::replace(&mut self.recorded, true);
+        match outcome {
+            _ if !is_first => {}
+            _ if outcome.is_measure() => record.took(Unit::Request, took, now),
+            Outcome::TimedOut | Outcome::Cancelled => {
+                record.took_at_least(Unit::Request, took, now);
+            }
+            _ => {}
+        }
+        self.chosen.came_to(outcome, now);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if !self.recorded {
+            self.record(Outcome::Cancelled, Instant::now());
+        }
+    }
+}
