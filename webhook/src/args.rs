@@ -1,6 +1,6 @@
 //! The command line, each flag with its `NETTING_*` fallback.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use netting_runtime::logging::LogFormat;
@@ -70,6 +70,10 @@ pub struct Args {
     )]
     pub catalog: String,
 
+    /// The catalog's ClusterIP and port, for pods whose dnsPolicy is None or Default
+    #[arg(long, env = "NETTING_CATALOG_ADDRESS", value_name = "IP:PORT")]
+    pub catalog_address: Option<SocketAddr>,
+
     /// How the sidecar runs where neither a pod nor its namespace chooses. Native
     /// sidecars need Kubernetes 1.29, which auto looks at
     #[arg(
@@ -125,6 +129,7 @@ impl Args {
             image: self.image.clone(),
             image_pull_policy: self.image_pull_policy,
             catalog: self.catalog.clone(),
+            catalog_address: self.catalog_address,
             system_namespace: self.pod_namespace.clone(),
             native_sidecars: true,
             pod_defaults: self.defaults.pod_options(mode)?,

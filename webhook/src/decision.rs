@@ -13,11 +13,13 @@ use crate::{
     warnings::Warnings,
 };
 
+mod asked;
 mod obstacles;
 mod skip_reason;
 #[cfg(test)]
 mod tests;
 
+pub use asked::asked_for;
 pub use skip_reason::SkipReason;
 
 /// What happens to a pod.
@@ -85,11 +87,13 @@ pub fn decide(pod: &Value, namespace: &Namespace<'_>, options: &Options) -> Verd
     let mut warnings = Warnings::default();
     let decision = match judge(pod, namespace, options, &mut warnings) {
         Ok(patch) => Decision::Inject(patch),
-        Err(reason) => {
-            if let Some(line) = reason.warning() {
-                warnings.push(line);
+        Err(Obstacles { first, others }) => {
+            for reason in std::iter::once(&first).chain(&others) {
+                if let Some(line) = reason.warning() {
+                    warnings.push(line);
+                }
             }
-            Decision::Skip(reason)
+            Decision::Skip(first)
         }
     };
     Verdict {
@@ -98,14 +102,35 @@ pub fn decide(pod: &Value, namespace: &Namespace<'_>, options: &Options) -> Verd
     }
 }
 
+/// What keeps a pod from being injected.
+struct Obstacles {
+    first: SkipReason,
+    others: Vec<SkipReason>,
+}
+
 fn judge(
     pod: &Value,
     namespace: &Namespace<'_>,
     options: &Options,
     warnings: &mut Warnings,
-) -> Result<Patch, SkipReason> {
-    let pod = Pod::read(pod).map_err(SkipReason::NotAPod)?;
-    obstacles::check(&pod, namespace.name, options, warnings)?;
+) -> Result<Patch, Obstacles> {
+    let pod = Pod::read(pod).map_err(|error| Obstacles {
+        first: SkipReason::NotAPod(error),
+        others: Vec::new(),
+    })?;
+    let mut obstacles = obstacles::find(&pod, namespace.name, options, warnings).into_iter();
+    if let Some(first) = obstacles.next() {
+        let others = obstacles.collect();
+        return Err(Obstacles { first, others });
+    }
     let chosen = PodOptions::choose(options, &pod, *namespace, warnings);
+    if options.catalog_may_be_out_of_reach(&pod) {
+        let policy = pod.spec("dnsPolicy").and_then(Value::as_str);
+        let policy = policy.unwrap_or_default();
+        warnings.push(format!(
+            "netting: dnsPolicy {policy} may keep the sidecar from finding the catalog; \
+             until it does, connections pass through"
+        ));
+    }
     Ok(inject::patch(&pod, options, &chosen))
 }

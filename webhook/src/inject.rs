@@ -20,8 +20,9 @@ use draft::Draft;
 /// stays as it is, except for stale values of Netting's own label and annotation.
 pub(crate) fn patch(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Patch {
     let resources = resources::of(pod, chosen);
-    let init = containers::init(options, chosen, &resources);
+    let init = containers::init(pod, options, chosen, &resources);
     let sidecar = containers::sidecar(pod, options, chosen, &resources);
+    let mut status = Status::new(chosen.mode);
     let mut draft = Draft::of(pod.raw());
     match chosen.mode {
         // Before the author's init containers, so that they have the mesh's network.
@@ -32,21 +33,25 @@ pub(crate) fn patch(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Pa
         SidecarMode::Classic => {
             let last = pod.init_containers().len();
             draft.insert(&["spec", "initContainers"], last, vec![init]);
+            // First, since the kubelet starts containers in their order.
             draft.insert(&["spec", "containers"], 0, vec![sidecar]);
+            if pod.annotation(names::DEFAULT_CONTAINER).is_none() {
+                // kubectl would take the first container. (It never takes an init
+                // container, so a native sidecar is not in the way.)
+                let application = pod.containers()[0].name();
+                let path = ["metadata", "annotations", names::DEFAULT_CONTAINER];
+                draft.set(&path, json!(application));
+                status.annotations.push(names::DEFAULT_CONTAINER.to_owned());
+            }
         }
     }
-    let mut status = Status::new(chosen.mode);
-    if pod.annotation(names::DEFAULT_CONTAINER).is_none() {
-        // The patched pod has several containers, of which kubectl would take the first.
-        let application = pod.containers()[0].name();
-        annotate(&mut draft, names::DEFAULT_CONTAINER, application);
-        status.annotations.push(names::DEFAULT_CONTAINER.to_owned());
-    }
-    annotate(&mut draft, names::STATUS, &status.to_json());
+    let last = pod.volumes().len();
+    draft.insert(&["spec", "volumes"], last, vec![containers::token_volume()]);
     draft.set(&["metadata", "labels", names::INJECTED], json!("true"));
-    draft.into_patch()
-}
 
-fn annotate(draft: &mut Draft, key: &str, value: &str) {
-    draft.set(&["metadata", "annotations", key], json!(value));
+    let path = ["metadata", "annotations", names::STATUS];
+    draft.remember(&path);
+    status.before = draft.before().clone();
+    draft.set(&path, json!(status.to_json()));
+    draft.into_patch()
 }

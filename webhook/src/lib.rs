@@ -29,7 +29,7 @@ mod status;
 pub mod warnings;
 
 pub use args::Args;
-pub use decision::{Decision, SkipReason, Verdict, decide};
+pub use decision::{Decision, SkipReason, Verdict, asked_for, decide};
 pub use options::{Namespace, Options};
 
 /// The options of a webhook without flags, whatever the environment says.

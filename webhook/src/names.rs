@@ -23,6 +23,13 @@ pub const SIDECAR_CONTAINER: &str = "netting-sidecar";
 /// The uid and gid of the proxy. Its connections are the ones not redirected.
 pub const SIDECAR_UID: i64 = 4150;
 
+/// The volume of the sidecar's own service account token.
+pub const TOKEN_VOLUME: &str = "netting-token";
+/// Where the sidecar finds it, as the file `token`.
+pub const TOKEN_DIR: &str = "/var/run/secrets/netting";
+/// Whom the token is for. The API server itself refuses a token of this audience.
+pub const TOKEN_AUDIENCE: &str = "netting";
+
 /// Where connections from the application are redirected to.
 pub const OUTBOUND_PORT: u16 = 15001;
 /// Where connections to the application are redirected to.

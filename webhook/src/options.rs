@@ -2,6 +2,10 @@
 //! the namespace and of the pod change about it, parsed once into types that can't
 //! be wrong.
 
+use std::{borrow::Cow, net::SocketAddr};
+
+use crate::pod::Pod;
+
 mod annotations;
 mod cidr;
 mod defaults;
@@ -35,6 +39,8 @@ pub struct Options {
     pub image_pull_policy: Option<ImagePullPolicy>,
     /// Where the sidecar finds the catalog, `host:port`.
     pub catalog: String,
+    /// The same by its IP address, for pods that don't ask the cluster's DNS.
+    pub catalog_address: Option<SocketAddr>,
     /// Where Netting's own pods run, which are never injected.
     pub system_namespace: String,
     /// Whether the cluster has native sidecars (Kubernetes 1.29 and later). Without
@@ -42,6 +48,24 @@ pub struct Options {
     pub native_sidecars: bool,
     /// What a pod gets where neither it nor its namespace chooses.
     pub pod_defaults: PodOptions,
+}
+
+impl Options {
+    /// Where a pod's sidecar finds the catalog.
+    #[must_use]
+    pub fn catalog_for(&self, pod: &Pod<'_>) -> Cow<'_, str> {
+        match self.catalog_address {
+            Some(address) if !pod.uses_cluster_dns() => address.to_string().into(),
+            _ => self.catalog.as_str().into(),
+        }
+    }
+
+    /// Whether that may be a name that the pod can't resolve.
+    #[must_use]
+    pub fn catalog_may_be_out_of_reach(&self, pod: &Pod<'_>) -> bool {
+        let by_name = self.catalog.parse::<SocketAddr>().is_err();
+        by_name && self.catalog_address.is_none() && !pod.uses_cluster_dns()
+    }
 }
 
 /// When the kubelet pulls the image.

@@ -27,6 +27,7 @@ pub struct Pod<'a> {
     spec: &'a Object,
     containers: Vec<Container<'a>>,
     init_containers: Vec<Container<'a>>,
+    volumes: &'a [Value],
 }
 
 impl<'a> Pod<'a> {
@@ -60,6 +61,7 @@ impl<'a> Pod<'a> {
             spec,
             containers,
             init_containers: self::containers(spec.get("initContainers"), "spec.initContainers")?,
+            volumes: volumes(spec.get("volumes"))?,
         })
     }
 
@@ -107,6 +109,12 @@ impl<'a> Pod<'a> {
         &self.init_containers
     }
 
+    /// The volumes, as they came.
+    #[must_use]
+    pub fn volumes(&self) -> &'a [Value] {
+        self.volumes
+    }
+
     /// Init containers, then regular ones.
     pub fn all_containers(&self) -> impl Iterator<Item = Container<'a>> + '_ {
         self.init_containers.iter().chain(&self.containers).copied()
@@ -118,6 +126,14 @@ impl<'a> Pod<'a> {
     pub fn run_as_user(&self, container: Container<'a>) -> Option<i64> {
         let user = |security: Option<&Value>| security?.get("runAsUser")?.as_i64();
         user(container.get("securityContext")).or_else(|| user(self.spec("securityContext")))
+    }
+
+    /// Whether the pod asks the cluster's DNS, as is the default.
+    /// <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/#pod-s-dns-policy>
+    #[must_use]
+    pub fn uses_cluster_dns(&self) -> bool {
+        let policy = self.spec("dnsPolicy").and_then(Value::as_str);
+        !matches!(policy, Some("Default" | "None"))
     }
 
     /// How long the kubelet waits between SIGTERM and SIGKILL, in seconds.
@@ -202,6 +218,17 @@ fn containers<'a>(
     }
 }
 
+fn volumes(value: Option<&Value>) -> Result<&[Value], NotAPod> {
+    match value {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(Value::Array(items)) => Ok(items),
+        Some(_) => Err(NotAPod {
+            path: "spec.volumes",
+            expected: "a list",
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -230,6 +257,10 @@ mod tests {
             (
                 json!({"spec": {"containers": [{}], "initContainers": 1}}),
                 "spec.initContainers is not a list of containers",
+            ),
+            (
+                json!({"spec": {"containers": [{}], "volumes": {}}}),
+                "spec.volumes is not a list",
             ),
             (
                 json!({"metadata": {"labels": []}, "spec": {"containers": [{}]}}),

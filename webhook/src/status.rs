@@ -1,7 +1,10 @@
 //! The annotation `netting.dev/status`: what was added to a pod, for people, for
 //! the second pass, and for taking it out again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     names::{self, SidecarMode},
@@ -21,6 +24,10 @@ pub(crate) struct Status {
     pub(crate) volumes: Vec<String>,
     /// Annotations besides Netting's own.
     pub(crate) annotations: Vec<String>,
+    /// What was there before and is not any more, by its JSON pointer: empty lists
+    /// that were added to, stale values of Netting's own label and annotation.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) before: BTreeMap<String, Value>,
 }
 
 impl Status {
@@ -36,8 +43,15 @@ impl Status {
             mode: mode.as_str().to_owned(),
             init_containers,
             containers,
+            volumes: vec![names::TOKEN_VOLUME.to_owned()],
             ..Self::default()
         }
+    }
+
+    /// That of an injected pod, if its annotation can be read.
+    pub(crate) fn of(pod: &Pod<'_>) -> Option<Self> {
+        let text = pod.annotation(names::STATUS)?;
+        serde_json::from_str(text).ok()
     }
 
     /// As compact JSON.
@@ -48,10 +62,7 @@ impl Status {
 
 /// Whether the pod's status annotation lists Netting's containers where they are.
 pub(crate) fn lists_containers_of(pod: &Pod<'_>) -> bool {
-    let status = pod
-        .annotation(names::STATUS)
-        .and_then(|text| serde_json::from_str::<Status>(text).ok());
-    let Some(status) = status else {
+    let Some(status) = Status::of(pod) else {
         return false;
     };
     let in_place = |name: &str| {

@@ -1,7 +1,7 @@
 //! What is injected, parsed by those who will get it: the init container's and the
 //! sidecar's own parsers, so that they and the webhook cannot drift apart.
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use json_patch::Patch;
 use netting_iptables_init::{Family, render};
 use netting_webhook::{Args, Decision, Namespace, decide, names};
@@ -89,7 +89,7 @@ fn the_init_container_takes_every_list() {
 }
 
 #[test]
-fn the_init_container_knows_our_ports_and_uid_without_being_told() {
+fn the_init_container_has_our_ports_and_uid() {
     let rules = render(&iptables_options(json!({})), Family::V4);
     for number in [
         names::OUTBOUND_PORT.to_string(),
@@ -151,4 +151,55 @@ fn the_sidecar_takes_what_annotations_ask_for() {
         assert_eq!(args.drain_timeout, expected);
         assert_eq!(args.log, "warn,netting_sidecar::relay=trace");
     }
+}
+
+/// Kubernetes sets `<NAME>_PORT` and more for each Service of the namespace, in
+/// every container that doesn't say otherwise.
+#[test]
+fn no_service_of_the_namespace_changes_a_flag() {
+    let of_services = |name: &str| {
+        name.ends_with("_PORT") || name.ends_with("_SERVICE_HOST") || name.contains("_PORT_")
+    };
+    for (container, command) in [
+        (
+            names::INIT_CONTAINER,
+            netting_iptables_init::Args::command(),
+        ),
+        (names::SIDECAR_CONTAINER, netting_sidecar::Args::command()),
+    ] {
+        let words = self::command(&injected(json!({}), container));
+        let flags = command.get_arguments().filter(|arg| {
+            let name = arg.get_env().and_then(|name| name.to_str());
+            name.is_some_and(of_services)
+        });
+        let flags: Vec<_> = flags.filter_map(|arg| arg.get_long()).collect();
+        assert_eq!(flags.len(), 3, "{flags:?}");
+        for flag in flags {
+            let flag = format!("--{flag}=");
+            assert!(
+                words.iter().any(|word| word.starts_with(&flag)),
+                "{container} is not told {flag}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
+    let args = sidecar_args(json!({}));
+    assert_eq!(args.access_log, netting_sidecar::args::AccessLog::Off);
+    let exporters = [netting_sidecar::args::Exporter::Prometheus];
+    assert_eq!(args.telemetry, exporters);
+    assert_eq!(args.opaque_ports.to_string(), "");
+
+    let args = sidecar_args(json!({
+        "netting.dev/opaque-ports": "3306, 8000-8010",
+        "netting.dev/access-log": "errors",
+        "netting.dev/telemetry": "prometheus",
+    }));
+    assert_eq!(args.access_log, netting_sidecar::args::AccessLog::Errors);
+    assert_eq!(args.telemetry, exporters);
+    assert_eq!(args.opaque_ports.to_string(), "3306,8000-8010");
+    let args = sidecar_args(json!({"netting.dev/access-log": "all"}));
+    assert_eq!(args.access_log, netting_sidecar::args::AccessLog::All);
 }

@@ -1,7 +1,7 @@
 //! What keeps a pod from being injected, in the order in which it is asked: what
 //! its author said, then what is there already, then what could not work.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     names,
@@ -14,7 +14,7 @@ use crate::{
 use super::SkipReason;
 
 /// The sidecars and init containers of other meshes, and whose they are.
-const OTHER_MESHES: [(&str, &str); 12] = [
+const OTHER_MESHES: [(&str, &str); 11] = [
     ("istio-proxy", "Istio"),
     ("istio-init", "Istio"),
     ("istio-validation", "Istio"),
@@ -23,7 +23,6 @@ const OTHER_MESHES: [(&str, &str); 12] = [
     ("linkerd-network-validator", "Linkerd"),
     ("consul-dataplane", "Consul"),
     ("consul-connect-inject-init", "Consul"),
-    ("envoy-sidecar", "Consul"),
     ("kuma-sidecar", "Kuma"),
     ("kuma-init", "Kuma"),
     ("kuma-validation", "Kuma"),
@@ -32,41 +31,44 @@ const OTHER_MESHES: [(&str, &str); 12] = [
 /// The labels by which a pod chooses its nodes' operating system.
 const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 
-/// # Errors
-/// The first reason not to inject the pod.
-pub(super) fn check(
+/// All that keeps the pod from being injected. The first one is the reason; those
+/// after it are what would keep it from being injected next.
+pub(super) fn find(
     pod: &Pod<'_>,
     namespace: &str,
     options: &Options,
     warnings: &mut Warnings,
-) -> Result<(), SkipReason> {
+) -> Vec<SkipReason> {
     if namespace == names::KUBE_SYSTEM || namespace == options.system_namespace {
-        return Err(SkipReason::SystemNamespace);
+        return vec![SkipReason::SystemNamespace];
     }
     if pod.annotation(names::MIRROR_POD).is_some() {
-        return Err(SkipReason::MirrorPod);
+        return vec![SkipReason::MirrorPod];
     }
-    opted_out(pod, warnings)?;
-    ours_or_named_like_ours(pod)?;
-    if pod.spec("hostNetwork") == Some(&Value::Bool(true)) {
-        return Err(SkipReason::HostNetwork);
+    if let Some(reason) = opted_out(pod, warnings).or_else(|| already_injected(pod)) {
+        return vec![reason];
     }
-    if is_windows(pod) {
-        return Err(SkipReason::Windows);
-    }
-    other_mesh(pod)?;
-    if pod
+    let uid_taken = pod
         .all_containers()
-        .any(|container| pod.run_as_user(container) == Some(names::SIDECAR_UID))
-    {
-        return Err(SkipReason::UidTaken);
-    }
-    port_taken(pod)
+        .any(|container| pod.run_as_user(container) == Some(names::SIDECAR_UID));
+    // `hostUsers: false` is none: the pod's user namespace owns its network
+    // namespace, so netting-init has its capabilities there, and the kernel compares
+    // uids as that namespace numbers them.
+    let host_network = pod.spec("hostNetwork") == Some(&Value::Bool(true));
+    host_network
+        .then_some(SkipReason::HostNetwork)
+        .into_iter()
+        .chain(is_windows(pod).then_some(SkipReason::Windows))
+        .chain(other_mesh(pod))
+        .chain(names_taken(pod))
+        .chain(uid_taken.then_some(SkipReason::UidTaken))
+        .chain(ports_taken(pod))
+        .collect()
 }
 
 /// Either of the two may say no. A value that is neither yes nor no is a mistake
 /// that is warned about, and says nothing.
-fn opted_out(pod: &Pod<'_>, warnings: &mut Warnings) -> Result<(), SkipReason> {
+fn opted_out(pod: &Pod<'_>, warnings: &mut Warnings) -> Option<SkipReason> {
     let mut says_no = |value: Option<&str>, place: &str| match value {
         Some("disabled" | "false") => true,
         None | Some("enabled" | "true") => false,
@@ -80,31 +82,45 @@ fn opted_out(pod: &Pod<'_>, warnings: &mut Warnings) -> Result<(), SkipReason> {
     let by_annotation = says_no(pod.annotation(names::INJECT), "annotation");
     let by_label = says_no(pod.label(names::INJECT), "label");
     if by_annotation {
-        Err(SkipReason::OptedOutByAnnotation)
-    } else if by_label {
-        Err(SkipReason::OptedOutByLabel)
+        Some(SkipReason::OptedOutByAnnotation)
     } else {
-        Ok(())
+        by_label.then_some(SkipReason::OptedOutByLabel)
     }
 }
 
 /// Containers of our names are ours if the status annotation lists them. Without
 /// those containers the annotation says nothing: it came with a copied manifest.
-fn ours_or_named_like_ours(pod: &Pod<'_>) -> Result<(), SkipReason> {
-    let has = |name| {
-        pod.all_containers()
-            .any(|container| container.name() == name)
-    };
-    let taken = [names::INIT_CONTAINER, names::SIDECAR_CONTAINER].map(|name| (name, has(name)));
-    let Some((container, _)) = taken.iter().find(|(_, taken)| *taken) else {
-        return Ok(());
-    };
-    if taken.iter().all(|(_, taken)| *taken) && status::lists_containers_of(pod) {
-        return Err(SkipReason::AlreadyInjected);
-    }
-    Err(SkipReason::NameTaken { container })
+fn already_injected(pod: &Pod<'_>) -> Option<SkipReason> {
+    let containers = [names::INIT_CONTAINER, names::SIDECAR_CONTAINER];
+    let all_there = containers.iter().all(|name| has_container(pod, name));
+    (all_there && status::lists_containers_of(pod)).then_some(SkipReason::AlreadyInjected)
 }
 
+fn names_taken(pod: &Pod<'_>) -> impl Iterator<Item = SkipReason> {
+    let container = [names::INIT_CONTAINER, names::SIDECAR_CONTAINER]
+        .into_iter()
+        .filter(|name| has_container(pod, name))
+        .map(|name| SkipReason::NameTaken {
+            kind: "container",
+            name,
+        });
+    let volume = pod
+        .volumes()
+        .iter()
+        .any(|volume| volume["name"] == names::TOKEN_VOLUME)
+        .then_some(SkipReason::NameTaken {
+            kind: "volume",
+            name: names::TOKEN_VOLUME,
+        });
+    container.chain(volume)
+}
+
+fn has_container(pod: &Pod<'_>, name: &str) -> bool {
+    pod.all_containers()
+        .any(|container| container.name() == name)
+}
+
+/// Whether all of its places to run at are Windows nodes.
 fn is_windows(pod: &Pod<'_>) -> bool {
     let os = pod.spec("os").and_then(|os| os.get("name"));
     let selector = pod.spec("nodeSelector");
@@ -112,27 +128,43 @@ fn is_windows(pod: &Pod<'_>) -> bool {
     os.into_iter()
         .chain(OS_LABELS.iter().filter_map(selected))
         .any(|os| os == "windows")
+        || requires_windows(pod)
 }
 
-fn other_mesh(pod: &Pod<'_>) -> Result<(), SkipReason> {
+/// Of a required affinity's terms any may hold; of a term's expressions all must.
+fn requires_windows(pod: &Pod<'_>) -> bool {
+    const TERMS: &str =
+        "/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
+    let terms = pod
+        .spec("affinity")
+        .and_then(|affinity| affinity.pointer(TERMS)?.as_array());
+    let is_windows = |expression: &Value| {
+        let key = expression["key"].as_str();
+        key.is_some_and(|key| OS_LABELS.contains(&key))
+            && expression["operator"] == "In"
+            && expression["values"] == json!(["windows"])
+    };
+    let asks_for_windows = |term: &Value| {
+        let expressions = term["matchExpressions"].as_array();
+        expressions.is_some_and(|all| all.iter().any(is_windows))
+    };
+    terms.is_some_and(|terms| !terms.is_empty() && terms.iter().all(asks_for_windows))
+}
+
+fn other_mesh(pod: &Pod<'_>) -> Option<SkipReason> {
     let mesh_of = |container: Container<'_>| {
         OTHER_MESHES
             .iter()
             .find(|(name, _)| *name == container.name())
     };
-    match pod.all_containers().find_map(mesh_of) {
-        Some((_, mesh)) => Err(SkipReason::OtherMesh { mesh }),
-        None => Ok(()),
-    }
+    let (_, mesh) = pod.all_containers().find_map(mesh_of)?;
+    Some(SkipReason::OtherMesh { mesh })
 }
 
-fn port_taken(pod: &Pod<'_>) -> Result<(), SkipReason> {
-    let ours = [names::OUTBOUND_PORT, names::INBOUND_PORT, names::ADMIN_PORT];
-    let declared = pod
-        .all_containers()
-        .flat_map(|container| container.tcp_ports());
-    match declared.into_iter().find(|port| ours.contains(port)) {
-        Some(port) => Err(SkipReason::PortTaken { port }),
-        None => Ok(()),
-    }
+fn ports_taken(pod: &Pod<'_>) -> impl Iterator<Item = SkipReason> {
+    let declared: Vec<_> = pod.all_containers().flat_map(|c| c.tcp_ports()).collect();
+    [names::OUTBOUND_PORT, names::INBOUND_PORT, names::ADMIN_PORT]
+        .into_iter()
+        .filter(move |port| declared.contains(port))
+        .map(|port| SkipReason::PortTaken { port })
 }

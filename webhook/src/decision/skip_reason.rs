@@ -6,6 +6,8 @@ use crate::{names, pod::NotAPod};
 /// Why a pod is not injected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SkipReason {
+    /// Neither its namespace nor the pod itself asks for it.
+    NotAskedFor,
     /// The request is not about creating a pod (another kind, version, operation
     /// or subresource), so the webhook configuration is not Netting's own.
     NotAPodCreation,
@@ -22,10 +24,12 @@ pub enum SkipReason {
     /// Both containers are there already, and the pod's status says that Netting
     /// put them there.
     AlreadyInjected,
-    /// A container has one of our names, but is not ours.
+    /// A container or a volume has one of our names, but is not ours.
     NameTaken {
+        /// `container` or `volume`.
+        kind: &'static str,
         /// The name.
-        container: &'static str,
+        name: &'static str,
     },
     /// It shares the node's network: redirection would take the whole node's traffic.
     HostNetwork,
@@ -41,7 +45,7 @@ pub enum SkipReason {
     UidTaken,
     /// A container declares one of the sidecar's ports.
     PortTaken {
-        /// The first such port.
+        /// Which one.
         port: u16,
     },
 }
@@ -51,6 +55,7 @@ impl SkipReason {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::NotAskedFor => "not_asked_for",
             Self::NotAPodCreation => "not_a_pod_creation",
             Self::NotAPod(_) => "not_a_pod",
             Self::SystemNamespace => "system_namespace",
@@ -71,15 +76,16 @@ impl SkipReason {
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let why = match self {
-            Self::NotAPodCreation
+            Self::NotAskedFor
+            | Self::NotAPodCreation
             | Self::SystemNamespace
             | Self::MirrorPod
             | Self::OptedOutByAnnotation
             | Self::OptedOutByLabel
             | Self::AlreadyInjected => return None,
             Self::NotAPod(error) => error.to_string(),
-            Self::NameTaken { container } => {
-                format!("a container of its own is named {container}; rename it")
+            Self::NameTaken { kind, name } => {
+                format!("a {kind} of its own is named {name}; rename it")
             }
             Self::HostNetwork => "it uses the host's network".to_owned(),
             Self::Windows => "it runs on Windows".to_owned(),

@@ -11,6 +11,18 @@ fn decide_about(changes: Value) -> Verdict {
     decide(&pod, &Namespace::named("shop"), &crate::test_options())
 }
 
+/// Node affinity with these lists of expressions, one for each term.
+fn required_nodes(terms: Value) -> Value {
+    let terms = terms.as_array().expect("terms are a list").iter();
+    let terms: Vec<_> = terms.map(|all| json!({"matchExpressions": all})).collect();
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    json!({"spec": {"affinity": {"nodeAffinity": {required: {"nodeSelectorTerms": terms}}}}})
+}
+
+fn os(operator: &str, values: &[&str]) -> Value {
+    json!({"key": "kubernetes.io/os", "operator": operator, "values": values})
+}
+
 fn skipped(changes: Value) -> &'static str {
     match decide_about(changes).decision {
         Decision::Skip(reason) => reason.as_str(),
@@ -51,6 +63,11 @@ fn each_obstacle_has_its_own_name() {
             "name_taken",
         ),
         (
+            json!({"spec": {"volumes": [{"name": "netting-token", "emptyDir": {}}]}}),
+            "name_taken",
+        ),
+        (required_nodes(json!([[os("In", &["windows"])]])), "windows"),
+        (
             json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "hash"}}}),
             "mirror_pod",
         ),
@@ -73,6 +90,64 @@ fn each_obstacle_has_its_own_name() {
 }
 
 #[test]
+fn all_obstacles_are_told_of_at_once_and_the_first_is_the_reason() {
+    let verdict = decide_about(json!({"spec": {
+        "hostNetwork": true,
+        "containers": [
+            {"name": "netting-init", "ports": [{"containerPort": 15020}, {"containerPort": 15001}]},
+            {"name": "app", "securityContext": {"runAsUser": 4150}},
+        ],
+    }}));
+    assert_eq!(verdict.decision, Decision::Skip(SkipReason::HostNetwork));
+    assert_eq!(
+        verdict.warnings,
+        [
+            "netting: pod not injected: it uses the host's network",
+            "netting: pod not injected: a container of its own is named netting-init; rename it",
+            "netting: pod not injected: a container runs as uid 4150, which is the sidecar's; choose another",
+            "netting: pod not injected: a container declares port 15001, which is the sidecar's; choose another",
+            "netting: pod not injected: a container declares port 15020, which is the sidecar's; choose another",
+        ]
+    );
+}
+
+#[test]
+fn a_pod_that_does_not_ask_the_clusters_dns_gets_the_catalogs_address() {
+    let catalog = |policy: &str, options: &Options| {
+        let mut pod = json!({"spec": {"containers": [{"name": "app"}], "dnsPolicy": policy}});
+        let verdict = decide(&pod, &Namespace::named("shop"), options);
+        let Decision::Inject(patch) = verdict.decision else {
+            panic!("nothing keeps this pod from being injected");
+        };
+        json_patch::patch(&mut pod, &patch).expect("the patch fits");
+        let env = pod["spec"]["initContainers"][1]["env"].as_array().cloned();
+        let mut env = env.unwrap_or_default().into_iter();
+        let found = env.find(|variable| variable["name"] == "NETTING_CATALOG");
+        let found = found.expect("the sidecar is told where the catalog is");
+        (found["value"].as_str().map(str::to_owned), verdict.warnings)
+    };
+    let by_name = Some("netting-catalog.netting.svc:15010".to_owned());
+    let mut options = crate::test_options();
+    for policy in ["ClusterFirst", "ClusterFirstWithHostNet"] {
+        assert_eq!(catalog(policy, &options), (by_name.clone(), vec![]));
+    }
+    let (value, warnings) = catalog("None", &options);
+    assert_eq!(value, by_name);
+    assert_eq!(
+        warnings,
+        [
+            "netting: dnsPolicy None may keep the sidecar from finding the catalog; until it does, connections pass through"
+        ]
+    );
+    options.catalog_address = "[fd00::5]:15010".parse().ok();
+    assert_eq!(catalog("ClusterFirst", &options), (by_name, vec![]));
+    for policy in ["Default", "None"] {
+        let by_address = Some("[fd00::5]:15010".to_owned());
+        assert_eq!(catalog(policy, &options), (by_address, vec![]));
+    }
+}
+
+#[test]
 fn look_alikes_are_no_obstacles() {
     for changes in [
         json!({"spec": {"hostNetwork": false, "hostUsers": false}}),
@@ -85,6 +160,12 @@ fn look_alikes_are_no_obstacles() {
             {"name": "app", "ports": [{"containerPort": 15001, "protocol": "UDP"}]},
         ]}}),
         json!({"spec": {"containers": [{"name": "my-istio-proxy"}]}}),
+        json!({"spec": {"containers": [{"name": "app"}, {"name": "envoy-sidecar"}]}}),
+        json!({"spec": {"volumes": [{"name": "netting-token-2", "emptyDir": {}}]}}),
+        required_nodes(json!([[os("NotIn", &["windows"])]])),
+        required_nodes(json!([[os("In", &["windows", "linux"])]])),
+        required_nodes(json!([[os("In", &["windows"])], [os("Exists", &[])]])),
+        required_nodes(json!([])),
         json!({"metadata": {"annotations": {"netting.dev/status": "{}"}}}),
     ] {
         assert_eq!(skipped(changes.clone()), "nothing", "{changes}");

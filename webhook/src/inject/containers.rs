@@ -14,26 +14,19 @@ use crate::{
 const EXIT_MARGIN: Duration = Duration::from_secs(2);
 
 /// The init container: installs the redirection, checks that it works, and ends.
-pub(super) fn init(options: &Options, chosen: &PodOptions, resources: &Value) -> Value {
+pub(super) fn init(
+    pod: &Pod<'_>,
+    options: &Options,
+    chosen: &PodOptions,
+    resources: &Value,
+) -> Value {
     let mut container = common(options, names::INIT_CONTAINER, "netting-iptables-init");
-    let args = init_args(chosen);
-    if !args.is_empty() {
-        container["args"] = json!(args);
-    }
-    container["resources"] = resources.clone();
-    container["securityContext"] = json!({
-        "allowPrivilegeEscalation": false,
-        "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
-        "privileged": false,
-        "readOnlyRootFilesystem": true,
-        // Capabilities are kept across exec by uid 0 only, and the pod may say
-        // that its containers run as somebody else.
-        "runAsGroup": 0,
-        "runAsNonRoot": false,
-        "runAsUser": 0,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    });
-    container
+    container["args"] = json!([ports_args(), init_args(chosen)].concat());
+    // Capabilities are kept across exec by uid 0 only, and the pod may say that its
+    // containers run as somebody else, or not as root.
+    let capabilities = json!({"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]});
+    container["securityContext"] = security_context(pod, 0, &capabilities);
+    sized(container, resources)
 }
 
 /// The proxy. It has no liveness probe: to restart a proxy that is slow to answer
@@ -45,19 +38,14 @@ pub(super) fn sidecar(
     resources: &Value,
 ) -> Value {
     let mut container = common(options, names::SIDECAR_CONTAINER, "netting-sidecar");
+    container["args"] = json!(ports_args());
     container["env"] = sidecar_env(pod, options, chosen);
     container["ports"] = json!([{"name": "netting-admin", "containerPort": names::ADMIN_PORT}]);
-    container["resources"] = resources.clone();
-    container["securityContext"] = json!({
-        "allowPrivilegeEscalation": false,
-        "capabilities": {"drop": ["ALL"]},
-        "privileged": false,
-        "readOnlyRootFilesystem": true,
-        "runAsGroup": names::SIDECAR_UID,
-        "runAsNonRoot": true,
-        "runAsUser": names::SIDECAR_UID,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    });
+    let capabilities = json!({"drop": ["ALL"]});
+    container["securityContext"] = security_context(pod, names::SIDECAR_UID, &capabilities);
+    container["volumeMounts"] = json!([
+        {"name": names::TOKEN_VOLUME, "mountPath": names::TOKEN_DIR, "readOnly": true},
+    ]);
     let ready = json!({"path": "/ready", "port": names::ADMIN_PORT});
     // The application waits for this one, so it is asked as often as can be.
     container["startupProbe"] =
@@ -66,7 +54,15 @@ pub(super) fn sidecar(
     if chosen.mode == SidecarMode::Native {
         container["restartPolicy"] = json!("Always");
     }
-    container
+    sized(container, resources)
+}
+
+/// The pod's identity, for the catalog alone. It is there also where the pod mounts
+/// no token for the API server, and its name is not one that the API server takes
+/// for such a token (`kube-api-access-…`).
+pub(super) fn token_volume() -> Value {
+    let token = json!({"audience": names::TOKEN_AUDIENCE, "path": "token"});
+    json!({"name": names::TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}})
 }
 
 fn common(options: &Options, name: &str, binary: &str) -> Value {
@@ -80,6 +76,49 @@ fn common(options: &Options, name: &str, binary: &str) -> Value {
         container["imagePullPolicy"] = json!(policy.as_str());
     }
     container
+}
+
+/// Nothing but what is added. It goes over what the pod says about its containers,
+/// which was said of the application.
+fn security_context(pod: &Pod<'_>, uid: i64, capabilities: &Value) -> Value {
+    let mut context = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": capabilities,
+        "privileged": false,
+        "readOnlyRootFilesystem": true,
+        "runAsGroup": uid,
+        "runAsNonRoot": uid != 0,
+        "runAsUser": uid,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    let profile = pod.spec("securityContext").and_then(|pod| {
+        let profile = pod.get("appArmorProfile")?;
+        profile.get("type")?.as_str()
+    });
+    if profile == Some("Localhost") {
+        // A profile that knows the application only.
+        context["appArmorProfile"] = json!({"type": "RuntimeDefault"});
+    }
+    context
+}
+
+fn sized(mut container: Value, resources: &Value) -> Value {
+    if resources.as_object().is_some_and(|some| !some.is_empty()) {
+        container["resources"] = resources.clone();
+    }
+    container
+}
+
+/// Told although they are the defaults: a Service named `netting-admin` would have
+/// Kubernetes set `NETTING_ADMIN_PORT` to a URL, in every container of its namespace.
+fn ports_args() -> Vec<String> {
+    [
+        ("outbound", names::OUTBOUND_PORT),
+        ("inbound", names::INBOUND_PORT),
+        ("admin", names::ADMIN_PORT),
+    ]
+    .map(|(name, port)| format!("--{name}-port={port}"))
+    .to_vec()
 }
 
 fn init_args(chosen: &PodOptions) -> Vec<String> {
@@ -111,7 +150,7 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
         field("NETTING_POD_NAME", "metadata.name"),
         field("NETTING_POD_NAMESPACE", "metadata.namespace"),
         field("NETTING_NODE_NAME", "spec.nodeName"),
-        value("NETTING_CATALOG", options.catalog.clone()),
+        value("NETTING_CATALOG", options.catalog_for(pod).into_owned()),
         value("NETTING_LOG", chosen.log.to_string()),
         value("NETTING_DRAIN_TIMEOUT", written(drain)),
     ];

@@ -1,5 +1,7 @@
 //! A JSON patch in the making, beside the document as it will be.
 
+use std::collections::BTreeMap;
+
 use json_patch::{
     AddOperation, Patch, PatchOperation, ReplaceOperation,
     jsonptr::{PointerBuf, Token},
@@ -11,13 +13,19 @@ use serde_json::{Value, json};
 pub(super) struct Draft {
     document: Value,
     operations: Vec<PatchOperation>,
+    before: BTreeMap<String, Value>,
 }
+
+/// What was there before is kept up to this size. More than that is not of
+/// Netting's making, and annotations have a limit of their own.
+const BEFORE_BYTES_MAX: usize = 1024;
 
 impl Draft {
     pub(super) fn of(document: &Value) -> Self {
         Self {
             document: document.clone(),
             operations: Vec::new(),
+            before: BTreeMap::new(),
         }
     }
 
@@ -28,13 +36,14 @@ impl Draft {
     /// Sets a member of an object. Parents that are missing (or `null`) come with
     /// it in the same operation; nothing happens if the value is there already.
     pub(super) fn set(&mut self, path: &[&str], value: Value) {
+        if self.get(path) == Some(&value) {
+            return;
+        }
+        self.remember(path);
         let present = present(&self.document, path);
         if present == path.len() {
-            let member = self.at(path);
-            if *member != value {
-                *member = value.clone();
-                self.operations.push(replace(pointer(path), value));
-            }
+            *self.at(path) = value.clone();
+            self.operations.push(replace(pointer(path), value));
             return;
         }
         let (path, below) = path.split_at(present + 1);
@@ -52,6 +61,7 @@ impl Draft {
             self.set(path, Value::Array(items));
             return;
         }
+        self.remember(path);
         let list = self
             .at(path)
             .as_array_mut()
@@ -63,6 +73,40 @@ impl Draft {
             path.push_back(Token::from(index));
             self.operations.push(add(path, item));
         }
+    }
+
+    /// What was there before, by its JSON pointer, where that was something and yet
+    /// taking out what was added would not bring it back.
+    pub(super) fn before(&self) -> &BTreeMap<String, Value> {
+        &self.before
+    }
+
+    /// Keeps what a change at this path would make an end of: a value that it
+    /// replaces, or a `null` or an empty list or object that it adds to.
+    pub(super) fn remember(&mut self, path: &[&str]) {
+        let mut place = &self.document;
+        for (depth, key) in path.iter().enumerate() {
+            let Some(member) = place.get(*key) else {
+                return;
+            };
+            place = member;
+            let last = depth + 1 == path.len();
+            let kept = match member {
+                Value::Null => true,
+                Value::Object(object) => object.is_empty(),
+                Value::Array(list) => list.is_empty(),
+                value => last && value.to_string().len() <= BEFORE_BYTES_MAX,
+            };
+            if kept {
+                let pointer = pointer(&path[..=depth]).to_string();
+                self.before.entry(pointer).or_insert_with(|| member.clone());
+            }
+        }
+    }
+
+    fn get(&self, path: &[&str]) -> Option<&Value> {
+        path.iter()
+            .try_fold(&self.document, |place, key| place.get(*key))
     }
 
     fn at(&mut self, path: &[&str]) -> &mut Value {
@@ -170,5 +214,28 @@ mod tests {
             patch,
             json!([{"op": "add", "path": "/l", "value": ["x", "y"]}])
         );
+    }
+
+    #[test]
+    fn what_an_addition_makes_an_end_of_is_remembered() {
+        let set = |document: Value, path: &[&str]| {
+            let mut draft = Draft::of(&document);
+            draft.set(path, json!(1));
+            json!(draft.before())
+        };
+        let path = ["a", "b/c"];
+        assert_eq!(set(json!({}), &path), json!({}));
+        assert_eq!(set(json!({"a": {"x": 1}}), &path), json!({}));
+        assert_eq!(set(json!({"a": {"b/c": 1}}), &path), json!({}));
+        assert_eq!(set(json!({"a": null}), &path), json!({"/a": null}));
+        assert_eq!(set(json!({"a": {}}), &path), json!({"/a": {}}));
+        assert_eq!(set(json!({"a": {"b/c": 2}}), &path), json!({"/a/b~1c": 2}));
+        let long = "x".repeat(BEFORE_BYTES_MAX);
+        assert_eq!(set(json!({"a": {"b/c": long}}), &path), json!({}));
+
+        let mut draft = Draft::of(&json!({"l": []}));
+        draft.insert(&["l"], 0, vec![json!(1)]);
+        draft.insert(&["l"], 0, vec![json!(2)]);
+        assert_eq!(json!(draft.before()), json!({"/l": []}));
     }
 }

@@ -19,14 +19,24 @@ const GUARANTEED_MEMORY: &str = "64Mi";
 /// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>), so in such a
 /// pod ours do so too. (An init container of the same size costs the pod nothing
 /// extra: it has ended before the application begins.)
+///
+/// What the pod as a whole has an amount of, its containers share: there ours ask
+/// for nothing of their own. Their requests could exceed the pod's, which the API
+/// server would refuse, and its class depends on the pod's amounts alone
+/// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-level-resources/>).
 pub(super) fn of(pod: &Pod<'_>, chosen: &PodOptions) -> Value {
-    let guaranteed = pod.all_containers().all(is_guaranteed);
+    let shared = ["cpu", "memory"].map(|name| (name, is_shared(pod, name)));
+    let any_shared = shared.iter().any(|(_, shared)| *shared);
+    let guaranteed = !any_shared && pod.all_containers().all(is_guaranteed);
     let mut requests = Map::new();
     let mut limits = Map::new();
     for (name, budget, needed) in [
         ("cpu", &chosen.cpu, GUARANTEED_CPU),
         ("memory", &chosen.memory, GUARANTEED_MEMORY),
     ] {
+        if shared.contains(&(name, true)) {
+            continue;
+        }
         let (request, limit) = if guaranteed {
             let limit = guaranteed_limit(budget, needed);
             (limit.clone(), Some(limit))
@@ -38,11 +48,22 @@ pub(super) fn of(pod: &Pod<'_>, chosen: &PodOptions) -> Value {
             limits.insert(name.to_owned(), json!(limit.to_string()));
         }
     }
-    if limits.is_empty() {
-        json!({ "requests": requests })
-    } else {
-        json!({ "requests": requests, "limits": limits })
+    let mut resources = Map::new();
+    for (kind, amounts) in [("requests", requests), ("limits", limits)] {
+        if !amounts.is_empty() {
+            resources.insert(kind.to_owned(), Value::Object(amounts));
+        }
     }
+    Value::Object(resources)
+}
+
+/// Whether the pod as a whole has an amount of it.
+fn is_shared(pod: &Pod<'_>, name: &str) -> bool {
+    let amount = |kind: &str| pod.spec("resources")?.get(kind)?.get(name);
+    ["requests", "limits"]
+        .into_iter()
+        .filter_map(amount)
+        .any(|amount| !amount.is_null())
 }
 
 fn guaranteed_limit(budget: &Budget, needed: &str) -> Quantity {
@@ -54,7 +75,12 @@ fn guaranteed_limit(budget: &Budget, needed: &str) -> Quantity {
 
 fn is_guaranteed(container: Container<'_>) -> bool {
     let amount = |kind: &str, name: &str| {
-        let text = container.get("resources")?.get(kind)?.get(name)?.as_str()?;
+        // Manifests may have bare numbers, which the API server turns into text.
+        let text = match container.get("resources")?.get(kind)?.get(name)? {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
         text.parse::<Quantity>().ok()
     };
     ["cpu", "memory"].into_iter().all(|name| {
@@ -111,6 +137,29 @@ mod tests {
             let expected = json!({"limits": amounts, "requests": amounts});
             assert_eq!(resources(application, json!({})), expected);
         }
+    }
+
+    #[test]
+    fn what_a_pod_has_as_a_whole_is_shared() {
+        let of_pod = |amounts: Value| {
+            let raw = json!({"spec": {
+                "resources": amounts,
+                "containers": [{"name": "app", "resources": {"limits": {"cpu": 1, "memory": 1024}}}],
+            }});
+            let pod = Pod::read(&raw).expect("it is a pod");
+            of(&pod, &crate::test_options().pod_defaults)
+        };
+        let both = json!({"cpu": "1", "memory": "1Gi"});
+        assert_eq!(of_pod(json!({"limits": both, "requests": both})), json!({}));
+        assert_eq!(
+            of_pod(json!({"limits": {"cpu": "1"}})),
+            json!({"requests": {"memory": "16Mi"}})
+        );
+        let guaranteed = json!({"cpu": "100m", "memory": "64Mi"});
+        assert_eq!(
+            of_pod(json!({"limits": {"cpu": null, "hugepages-2Mi": "2Mi"}})),
+            json!({"limits": guaranteed, "requests": guaranteed})
+        );
     }
 
     #[test]

@@ -9,6 +9,11 @@ use super::{Given, NotAPort, PortRange, Source};
 /// More items in one list than anybody means; bounds the init container's arguments.
 pub(super) const ITEMS_MAX: usize = 64;
 
+/// Whether it is a list of nothing.
+pub(super) fn is_empty(given: Given<'_>) -> bool {
+    given.value.split(',').all(|text| text.trim().is_empty())
+}
+
 /// Lays a list over another one.
 pub(super) fn set<T>(option: &mut Vec<T>, given: Given<'_>, warnings: &mut Warnings)
 where

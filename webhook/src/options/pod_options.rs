@@ -119,6 +119,9 @@ impl Layers<'_> {
             "opaque-ports" => lists::set_ports(&mut chosen.opaque_ports, given, pod, warnings),
             "log-level" => set(&mut chosen.log, given.value.parse(), given, warnings),
             "access-log" => set(&mut chosen.access_log, given.value.parse(), given, warnings),
+            "telemetry" if lists::is_empty(given) => {
+                warnings.ignored(given, "names no exporter");
+            }
             "telemetry" => lists::set(&mut chosen.telemetry, given, warnings),
             "sidecar-mode" => {
                 let mode = sidecar_mode(given.value, options.native_sidecars);

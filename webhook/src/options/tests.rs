@@ -248,8 +248,12 @@ fn exporters_that_this_version_lacks_are_left_out() {
             r#"netting.dev/telemetry: "otlp" is not an exporter that this version has (prometheus); ignored"#
         ]
     );
-    let (options, _) = overlay(json!({"netting.dev/telemetry": ""}));
-    assert_eq!(options.telemetry, []);
+    let (options, warnings) = overlay(json!({"netting.dev/telemetry": ""}));
+    assert_eq!(options.telemetry, [Exporter::Prometheus]);
+    assert_eq!(
+        warnings,
+        [r#"netting.dev/telemetry: "" names no exporter; ignored"#]
+    );
 }
 
 #[test]
