@@ -19,9 +19,13 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{Readiness, logging::LogHandle};
+
+mod accepted;
+
+pub use accepted::{Accepted, Kept};
 
 /// A log filter is a line, not a file.
 const BODY_BYTES_MAX: usize = 4 * 1024;
@@ -29,8 +33,8 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 const CONNECTIONS_MAX: usize = 128;
 /// A client that connects and says nothing gives its place back after this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// No connection takes a place for longer, whatever it sends or does not read. Who
-/// keeps theirs open connects anew.
+/// No connection takes a place for longer, whatever it sends or does not read, unless
+/// its request is kept ([`Accepted::keep`]). Who keeps theirs open connects anew.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
@@ -77,14 +81,25 @@ pub async fn serve(listener: TcpListener, router: Router) {
                 continue;
             }
         };
-        let service = router.clone().layer(Extension(ConnectInfo(peer)));
+        let accepted = match stream.local_addr() {
+            Ok(local) => Accepted::at(local),
+            // The client has gone already.
+            Err(_) => continue,
+        };
+        let service = router
+            .clone()
+            .layer(Extension(accepted.clone()))
+            .layer(Extension(ConnectInfo(peer)));
         tokio::spawn(async move {
             let served = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-            if let Ok(Err(error)) = timeout(CONNECTION_TIME_MAX, served).await {
-                tracing::debug!(%error, %peer, "connection to the admin port ended early");
+            tokio::select! {
+                served = served => if let Err(error) = served {
+                    tracing::debug!(%error, %peer, "connection to the admin port ended early");
+                },
+                () = accepted.over(CONNECTION_TIME_MAX) => {}
             }
             drop(place);
         });

@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(long, env = "NETTING_INBOUND_PORT", default_value_t = 15006)]
     pub inbound_port: u16,
 
-    /// Port of the admin server: /ready /live /metrics /config /log.
+    /// Port of the admin server: /ready /live /metrics /config /log /probe.
     #[arg(long, env = "NETTING_ADMIN_PORT", default_value_t = 15020)]
     pub admin_port: u16,
 
@@ -98,6 +98,11 @@ pub struct Args {
     /// ends. Until then new ones are accepted.
     #[arg(long, env = "NETTING_DRAIN_QUIET", default_value = "500ms", value_parser = humantime::parse_duration)]
     pub drain_quiet: Duration,
+
+    /// The application's probes and hooks that are asked at the admin port, as JSON.
+    /// The webhook writes it.
+    #[arg(long, env = "NETTING_PROBES", default_value = "{}")]
+    pub probes: String,
 
     /// Worker threads. 0 means one for each CPU that the container may use, at most 4.
     #[arg(long, env = "NETTING_WORKER_THREADS", default_value_t = 0)]

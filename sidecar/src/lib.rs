@@ -12,6 +12,7 @@
 //!   retry, depend on;
 //! - [`connect`], [`relay`]: the upstream, and the bytes both ways;
 //! - [`subscriber`], [`resolve`]: the stream that fills the view;
+//! - [`probe`]: the application's probes, asked for the kubelet;
 //! - [`listener`], [`dump`], [`run`], [`args`]: the shell around these.
 //!
 //! [`addr`] has the roles of an address, [`ports`] sets of ports, [`reason`] the
@@ -29,6 +30,7 @@ pub mod intercept;
 pub mod listener;
 pub mod policy;
 pub mod ports;
+pub mod probe;
 pub mod proxy;
 pub mod reason;
 pub mod relay;

@@ -17,7 +17,9 @@ pub struct OwnPorts {
 }
 
 impl OwnPorts {
-    fn contains(&self, port: u16) -> bool {
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn contains(&self, port: u16) -> bool {
         [self.outbound, self.inbound, self.admin].contains(&port)
     }
 }

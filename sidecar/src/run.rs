@@ -15,6 +15,7 @@ use netting_telemetry::{
     Metrics,
     connections::{ConnectionMetrics, Direction},
     discovery::DiscoveryMetrics,
+    probes::ProbeMetrics,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -27,6 +28,7 @@ use crate::{
     connect::Connector,
     dump,
     listener::Listeners,
+    probe::{self, Probes},
     proxy::{Inbound, Outbound},
     route::OwnPorts,
     subscriber::Subscriber,
@@ -52,6 +54,8 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
+    // Not clap's to parse: what is wrong with it would be printed with its headers.
+    let probes: Probes = args.probes.parse().context("NETTING_PROBES is wrong")?;
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
     let drain = Drain::new();
@@ -70,7 +74,9 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let application_ended = Arc::new(Notify::new());
     subscribe(&args, &metrics, &view, &welcomed, &application_ended);
     let admin = listen(args.admin_port).await?;
-    let mut own = dump::router(args.clone(), view);
+    let probe_metrics = metrics.register(ProbeMetrics::register);
+    let probes = probe::router(probes, own_ports(&args), probe_metrics, drain.clone());
+    let mut own = dump::router(args.clone(), view).merge(probes);
     if args.telemetry.contains(&Exporter::Prometheus) {
         own = own.merge(metrics.router());
     }
@@ -88,11 +94,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
 
 /// Binds both ports and serves them.
 fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> anyhow::Result<()> {
-    let own = OwnPorts {
-        outbound: args.outbound_port,
-        inbound: args.inbound_port,
-        admin: args.admin_port,
-    };
+    let own = own_ports(args);
     let connector = Connector {
         timeout: args.connect_timeout,
         pass_through_timeout: args.pass_through_connect_timeout,
@@ -117,6 +119,14 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
     tokio::spawn(outbound_proxy.serve(outbound, Arc::clone(&places), drain.clone()));
     tokio::spawn(inbound_proxy.serve(inbound, places, drain.clone()));
     Ok(())
+}
+
+fn own_ports(args: &Args) -> OwnPorts {
+    OwnPorts {
+        outbound: args.outbound_port,
+        inbound: args.inbound_port,
+        admin: args.admin_port,
+    }
 }
 
 fn subscribe(

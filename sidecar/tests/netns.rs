@@ -7,6 +7,8 @@
 mod catalog;
 #[path = "netns/pod.rs"]
 mod pod;
+#[path = "netns/probes.rs"]
+mod probes;
 
 use std::{
     io::{self, Read as _, Write as _},

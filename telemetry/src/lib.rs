@@ -8,6 +8,7 @@
 //! - [`process`]: what the process itself uses;
 //! - [`connections`]: TCP connections through the sidecar;
 //! - [`discovery`]: the sidecar's side of the catalog stream;
+//! - [`probes`]: the application's probes, where the sidecar asks them;
 //! - the control plane's own: [`admission`], what the webhook answers;
 //!   [`catalog`], what the catalog watches, holds and streams.
 
@@ -16,6 +17,7 @@ pub mod catalog;
 pub mod connections;
 pub mod discovery;
 pub mod metrics;
+pub mod probes;
 pub mod process;
 
 pub use metrics::Metrics;

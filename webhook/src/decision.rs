@@ -132,5 +132,5 @@ fn judge(
              until it does, connections pass through"
         ));
     }
-    Ok(inject::patch(&pod, options, &chosen))
+    Ok(inject::patch(&pod, options, &chosen, warnings))
 }

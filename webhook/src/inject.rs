@@ -8,22 +8,38 @@ use crate::{
     options::{Options, PodOptions},
     pod::Pod,
     status::Status,
+    warnings::Warnings,
 };
 
 mod containers;
 mod draft;
+mod probes;
 mod resources;
 
 use draft::Draft;
 
-/// The patch that injects a pod. Everything in it adds; what its author wrote
-/// stays as it is, except for stale values of Netting's own label and annotation.
-pub(crate) fn patch(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Patch {
+pub use probes::restore as restore_probes;
+
+/// The patch that injects a pod. What its author wrote stays as it is, except for
+/// probes that the sidecar asks for the kubelet, and stale values of Netting's own
+/// label and annotation.
+pub(crate) fn patch(
+    pod: &Pod<'_>,
+    options: &Options,
+    chosen: &PodOptions,
+    warnings: &mut Warnings,
+) -> Patch {
     let resources = resources::of(pod, chosen);
     let init = containers::init(pod, options, chosen, &resources);
-    let sidecar = containers::sidecar(pod, options, chosen, &resources);
+    let mut sidecar = containers::sidecar(pod, options, chosen, &resources);
     let mut status = Status::new(chosen.mode);
     let mut draft = Draft::of(pod.raw());
+    if let (Some(variable), Some(env)) = (
+        probes::rewrite(&mut draft, pod, chosen, warnings),
+        sidecar["env"].as_array_mut(),
+    ) {
+        env.push(variable);
+    }
     match chosen.mode {
         // Before the author's init containers, so that they have the mesh's network.
         SidecarMode::Native => {

@@ -30,6 +30,7 @@ pub mod warnings;
 
 pub use args::Args;
 pub use decision::{Decision, SkipReason, Verdict, asked_for, decide};
+pub use inject::restore_probes;
 pub use options::{Namespace, Options};
 
 /// The options of a webhook without flags, whatever the environment says.

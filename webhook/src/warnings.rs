@@ -44,6 +44,14 @@ impl Warnings {
         self.push(format!("{source}{key} {why}; ignored"));
     }
 
+    /// `container web: livenessProbe is left as it is: its port is the sidecar's`.
+    pub fn left(&mut self, container: &str, probe: &str, why: &str) {
+        let container = clip(container, VALUE_CHARS_MAX);
+        self.push(format!(
+            "netting: container {container:?}: {probe} is left as it is: {why}"
+        ));
+    }
+
     /// The lines, the last of which says how many there were besides.
     #[must_use]
     pub fn into_lines(mut self) -> Vec<String> {

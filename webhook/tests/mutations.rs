@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::Parser as _;
 use fastrand::Rng;
-use netting_webhook::{Args, Decision, Options, review::Review};
+use netting_sidecar::probe::Probes;
+use netting_webhook::{Args, Decision, Options, names, review::Review};
 use serde_json::{Value, json};
 
 const SEED: u64 = 4150;
@@ -27,7 +28,11 @@ fn bodies() -> Vec<Value> {
 }
 
 fn options() -> Options {
-    let args = Args::parse_from(["netting-webhook", "--pod-namespace=netting"]);
+    let args = Args::parse_from([
+        "netting-webhook",
+        "--pod-namespace=netting",
+        "--rewrite-http-probes",
+    ]);
     args.options().expect("the defaults agree with each other")
 }
 
@@ -40,6 +45,10 @@ fn check(body: &[u8], options: &Options) -> bool {
     if let Decision::Inject(patch) = &verdict.decision {
         let mut pod = review.object().clone();
         json_patch::patch(&mut pod, patch).expect("the patch fits its pod");
+        if let Some(probes) = told_to_the_sidecar(&pod) {
+            let taken = probes.parse::<Probes>();
+            taken.expect("the sidecar takes what the webhook tells it");
+        }
     }
     for warning in &verdict.warnings {
         assert!(warning.chars().count() <= 200, "{warning}");
@@ -48,6 +57,15 @@ fn check(body: &[u8], options: &Options) -> bool {
     let answer = serde_json::to_value(review.answer(verdict)).expect("an answer is JSON");
     assert_eq!(answer["response"]["allowed"], true);
     true
+}
+
+/// What the injected sidecar is told of the pod's probes.
+fn told_to_the_sidecar(pod: &Value) -> Option<&str> {
+    let lists = ["initContainers", "containers"].map(|list| &pod["spec"][list]);
+    let mut containers = lists.into_iter().filter_map(Value::as_array).flatten();
+    let sidecar = containers.find(|c| c["name"] == names::SIDECAR_CONTAINER)?;
+    let mut variables = sidecar["env"].as_array()?.iter();
+    variables.find(|variable| variable["name"] == "NETTING_PROBES")?["value"].as_str()
 }
 
 #[test]
@@ -119,7 +137,7 @@ fn damage(place: &mut Value, random: &mut Rng) {
 }
 
 fn anything(random: &mut Rng) -> Value {
-    match random.u8(..16) {
+    match random.u8(..19) {
         0 => json!(null),
         1 => json!({}),
         2 => json!([]),
@@ -141,6 +159,9 @@ fn anything(random: &mut Rng) -> Value {
         }
         13 => json!({"runAsUser": u64::MAX, "limits": {"cpu": "0"}, "requests": {"cpu": 1}}),
         14 => json!("ü~/".repeat(random.usize(..200))),
+        15 => json!({"tcpSocket": {"port": "http"}, "timeoutSeconds": random.i64(-1..3)}),
+        16 => json!({"path": "/$%zz#?//", "port": random.u16(..), "scheme": "HTTPS"}),
+        17 => json!([{"name": "X", "value": "a\r\nb"}, {"name": "Host", "value": "ü"}]),
         _ => json!({"name": null, "ports": [{"containerPort": 15001}]}),
     }
 }

@@ -4,6 +4,7 @@
 use clap::{CommandFactory as _, Parser as _};
 use json_patch::Patch;
 use netting_iptables_init::{Family, render};
+use netting_sidecar::probe::Probes;
 use netting_webhook::{Args, Decision, Namespace, decide, names};
 use serde_json::{Value, json};
 
@@ -202,4 +203,39 @@ fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
     assert_eq!(args.opaque_ports.to_string(), "3306,8000-8010");
     let args = sidecar_args(json!({"netting.dev/access-log": "all"}));
     assert_eq!(args.access_log, netting_sidecar::args::AccessLog::All);
+}
+
+#[test]
+fn the_sidecar_takes_every_kind_of_probe() {
+    let mut pod = json!({"spec": {"containers": [{
+        "name": "app",
+        "ports": [{"name": "http", "containerPort": 8080}],
+        "livenessProbe": {"tcpSocket": {"port": "http"}, "timeoutSeconds": 3},
+        "readinessProbe": {"grpc": {"port": 50051, "service": "shop.v1"}},
+        "startupProbe": {"httpGet": {
+            "path": "/a?b=$(c)", "port": "http", "scheme": "HTTPS",
+            "httpHeaders": [{"name": "Host", "value": "app.example"}],
+        }},
+        "lifecycle": {"preStop": {"httpGet": {"port": 8080}}},
+    }]}});
+    let args = Args::parse_from(["netting-webhook", "--rewrite-http-probes"]);
+    let options = args.options().expect("the defaults agree with each other");
+    let verdict = decide(&pod, &Namespace::named("shop"), &options);
+    assert!(verdict.warnings.is_empty(), "{:?}", verdict.warnings);
+    let Decision::Inject(Patch(operations)) = verdict.decision else {
+        panic!("nothing keeps this pod from being injected");
+    };
+    json_patch::patch(&mut pod, &operations).expect("the patch fits");
+    let container = &pod["spec"]["initContainers"][1];
+    let words = [command(container), environment_as_flags(container)].concat();
+    let args = netting_sidecar::Args::try_parse_from(words);
+    let args = args.expect("the sidecar takes its environment");
+    assert!(
+        args.probes.contains("/probe/app/prestop"),
+        "{}",
+        args.probes
+    );
+    args.probes
+        .parse::<Probes>()
+        .expect("the sidecar takes its probes");
 }

@@ -89,19 +89,25 @@ impl Pod {
         let listener = peer.run(|| TcpListener::bind("10.0.0.1:15010").expect("a free port"));
         let known = Known(services.iter().copied().collect());
         thread::spawn(move || catalog::serve(listener, known));
-        let pod = Self::with_sidecar(namespace, peer);
+        let pod = Self::with_sidecar(namespace, peer, "{}");
         pod.wait_for("/metrics", "\nnetting_discovery_connected 1\n");
         pod
     }
 
+    /// With the probes that the webhook would have told the sidecar, and no catalog.
+    pub(crate) fn start_with_probes(probes: &str) -> Self {
+        let (namespace, peer) = joined();
+        Self::with_sidecar(namespace, peer, probes)
+    }
+
     pub(crate) fn start_without_catalog() -> Self {
         let (namespace, peer) = joined();
-        let pod = Self::with_sidecar(namespace, peer);
+        let pod = Self::with_sidecar(namespace, peer, "{}");
         pod.wait_for("/ready", "\r\n\r\nready");
         pod
     }
 
-    fn with_sidecar(namespace: Namespace, peer: Namespace) -> Self {
+    fn with_sidecar(namespace: Namespace, peer: Namespace, probes: &str) -> Self {
         namespace.run(|| {
             let args = netting_iptables_init::Args::parse_from(["netting-iptables-init"]);
             netting_iptables_init::run(&args);
@@ -121,6 +127,7 @@ impl Pod {
                 "--drain-timeout=8s",
                 "--log=info",
             ])
+            .env("NETTING_PROBES", probes)
             .stdin(Stdio::null())
             .spawn()
             .expect("iproute2 and util-linux are installed");

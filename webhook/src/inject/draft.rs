@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use json_patch::{
-    AddOperation, Patch, PatchOperation, ReplaceOperation,
+    AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
     jsonptr::{PointerBuf, Token},
 };
 use serde_json::{Value, json};
@@ -109,6 +109,26 @@ impl Draft {
             .try_fold(&self.document, |place, key| place.get(*key))
     }
 
+    /// Puts a member into an object that is there, be the member new or not.
+    pub(super) fn put(&mut self, path: PointerBuf, value: Value) {
+        match self.document.pointer(path.as_str()) {
+            Some(present) if *present == value => {}
+            Some(_) => self.apply(replace(path, value)),
+            None => self.apply(add(path, value)),
+        }
+    }
+
+    /// Takes out a member that is there.
+    pub(super) fn remove(&mut self, path: PointerBuf) {
+        self.apply(PatchOperation::Remove(RemoveOperation { path }));
+    }
+
+    fn apply(&mut self, operation: PatchOperation) {
+        json_patch::patch(&mut self.document, std::slice::from_ref(&operation))
+            .expect("the caller read the document that the operation is for");
+        self.operations.push(operation);
+    }
+
     fn at(&mut self, path: &[&str]) -> &mut Value {
         path.iter()
             .fold(&mut self.document, |place, key| &mut place[*key])
@@ -194,6 +214,26 @@ mod tests {
                 patch
             );
         }
+    }
+
+    #[test]
+    fn members_are_put_and_removed_where_they_are() {
+        let at = |path: &str| PointerBuf::parse(path).expect("it is a pointer");
+        let document = json!({"l": [{"a": 1, "b": 2, "c": 3}]});
+        let patch = drafted(document, |draft| {
+            draft.remove(at("/l/0/a"));
+            draft.put(at("/l/0/b"), json!(2));
+            draft.put(at("/l/0/c"), json!(4));
+            draft.put(at("/l/0/d"), json!(5));
+        });
+        assert_eq!(
+            patch,
+            json!([
+                {"op": "remove", "path": "/l/0/a"},
+                {"op": "replace", "path": "/l/0/c", "value": 4},
+                {"op": "add", "path": "/l/0/d", "value": 5},
+            ])
+        );
     }
 
     #[test]

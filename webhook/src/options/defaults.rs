@@ -88,6 +88,11 @@ pub struct Defaults {
     #[arg(long, env = "NETTING_PROXY_DRAIN_TIMEOUT", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub proxy_drain_timeout: Option<Duration>,
 
+    /// Have the sidecar ask httpGet probes and hooks too, where a pod doesn't choose. It
+    /// always asks tcpSocket and grpc probes
+    #[arg(long, env = "NETTING_REWRITE_HTTP_PROBES")]
+    pub rewrite_http_probes: bool,
+
     /// CPU (cores) that the sidecar requests
     #[arg(
         long,
@@ -148,6 +153,7 @@ impl Defaults {
             telemetry: self.proxy_telemetry.clone(),
             mode,
             drain_timeout: self.proxy_drain_timeout,
+            rewrite_http_probes: self.rewrite_http_probes,
         })
     }
 }

@@ -41,6 +41,9 @@ pub struct PodOptions {
     /// How long the sidecar waits for open connections once it is told to stop;
     /// `None` follows the pod's termination grace period.
     pub drain_timeout: Option<Duration>,
+    /// Whether `httpGet` probes and hooks are asked by the sidecar too. (Those that
+    /// would otherwise be the sidecar's to answer always are.)
+    pub rewrite_http_probes: bool,
 }
 
 impl PodOptions {
@@ -130,6 +133,10 @@ impl Layers<'_> {
             "drain-timeout" => {
                 let timeout = drain_timeout(given.value, pod).map(Some);
                 set(&mut chosen.drain_timeout, timeout, given, warnings);
+            }
+            "rewrite-http-probes" => {
+                let rewrite = given.value.parse().map_err(|_| "is not true or false");
+                set(&mut chosen.rewrite_http_probes, rewrite, given, warnings);
             }
             // Looked at together, since they must agree.
             "proxy-cpu-request" | "proxy-cpu-limit" => {}

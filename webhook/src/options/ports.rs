@@ -29,6 +29,14 @@ impl From<u16> for PortRange {
     }
 }
 
+impl PortRange {
+    /// Whether a port is in it.
+    #[must_use]
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
 impl FromStr for PortRange {
     type Err = NotAPort;
 

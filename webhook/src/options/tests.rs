@@ -133,6 +133,15 @@ fn the_default_drain_is_for_pods_that_have_the_time() {
 }
 
 #[test]
+fn whether_http_probes_are_rewritten_is_said_in_full() {
+    for (value, rewrite, warned) in [("true", true, 0), ("false", false, 0), ("yes", false, 1)] {
+        let (options, warnings) = overlay(json!({"netting.dev/rewrite-http-probes": value}));
+        assert_eq!(options.rewrite_http_probes, rewrite, "{value}");
+        assert_eq!(warnings.len(), warned, "{warnings:?}");
+    }
+}
+
+#[test]
 fn a_list_is_bounded() {
     let ports: Vec<_> = (1..=100).map(|port| port.to_string()).collect();
     let (options, warnings) = overlay(json!({"netting.dev/skip-inbound-ports": ports.join(",")}));
