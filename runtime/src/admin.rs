@@ -25,11 +25,15 @@ use crate::{Readiness, logging::LogHandle};
 
 mod accepted;
 
+use accepted::Open;
+
 pub use accepted::{Accepted, Kept};
 
 /// A log filter is a line, not a file.
 const BODY_BYTES_MAX: usize = 4 * 1024;
-/// Probes, a scraper and a few people: more than that is a mistake or an attack.
+/// Probes, a scraper and a few people: more than that is a mistake or an attack. For
+/// one more, the oldest that is not at work for its client is closed: who holds idle
+/// connections must not keep the kubelet out, which would take the pod for dead.
 const CONNECTIONS_MAX: usize = 128;
 /// A client that connects and says nothing gives its place back after this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,10 +73,8 @@ impl Admin {
 /// watched. A connection's error ends that connection only.
 pub async fn serve(listener: TcpListener, router: Router) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut open = Open::default();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -86,6 +88,13 @@ pub async fn serve(listener: TcpListener, router: Router) {
             // The client has gone already.
             Err(_) => continue,
         };
+        if places.available_permits() == 0 {
+            open.close_oldest_idle();
+        }
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        open.add(&accepted);
         let service = router
             .clone()
             .layer(Extension(accepted.clone()))

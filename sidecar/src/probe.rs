@@ -194,15 +194,19 @@ async fn answer(
     let asked = asked.unwrap_or(Err(Failure::Timeout(probe.timeout)));
     let outcome = asked.as_ref().map_or_else(Failure::as_str, Answer::as_str);
     endpoint.metrics.asked(probe.occasion.as_str(), outcome);
-    tracing::debug!(probe = uri.path(), outcome, "asked the application");
+    let error = asked.as_ref().err().map(tracing::field::display);
+    tracing::debug!(probe = uri.path(), outcome, error, "asked the application");
+    if !probe.occasion.is_hook() {
+        return asked.map_or_else(IntoResponse::into_response, IntoResponse::into_response);
+    }
     match asked {
-        Ok(answer) => answer.into_response(),
-        Err(failure) if probe.occasion.is_hook() => {
-            tracing::info!(hook = uri.path(), error = %failure, "the application did not take a hook");
+        // Not reused: on a connection of its own, the next hook is not tried twice.
+        Ok(answer) => ([(header::CONNECTION, "close")], answer).into_response(),
+        Err(error) => {
+            tracing::info!(hook = uri.path(), %error, "the application did not take a hook");
             accepted.hang_up();
             std::future::pending().await
         }
-        Err(failure) => failure.into_response(),
     }
 }
 

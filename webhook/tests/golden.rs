@@ -11,7 +11,7 @@ use json_patch::{
 use k8s_openapi::api::core::v1::Pod;
 use netting_webhook::{
     Args, Decision, Namespace, Options, SkipReason, Verdict, decide, names::SidecarMode,
-    review::Review,
+    restore_probes, review::Review,
 };
 use serde_json::{Value, json};
 
@@ -235,6 +235,46 @@ fn taking_back_what_was_done_restores_the_original() {
         json_patch::patch(&mut restored, &back).expect("it was done");
         assert_eq!(&restored, recorded.object(), "{}", recorded.name);
     });
+}
+
+#[test]
+fn every_handler_can_be_put_back() {
+    let handlers = |pod: &Value| -> Vec<Value> {
+        let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
+        let containers = lists.into_iter().flatten().flatten();
+        let of_authors = |c: &&Value| {
+            !["netting-init", "netting-sidecar"]
+                .map(Value::from)
+                .contains(&c["name"])
+        };
+        let fields = [
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+            "lifecycle",
+        ];
+        containers
+            .filter(of_authors)
+            .flat_map(|container| fields.map(|field| container[field].clone()))
+            .collect()
+    };
+    let mut changed = 0;
+    for mode in [SidecarMode::Native, SidecarMode::Classic] {
+        let mut options = options(mode);
+        options.pod_defaults.rewrite_http_probes = true;
+        for recorded in recorded() {
+            let Decision::Inject(patch) = recorded.decide(&options).decision else {
+                continue;
+            };
+            let mut pod = recorded.object().clone();
+            json_patch::patch(&mut pod, &patch).expect("the patch fits its pod");
+            let before = handlers(recorded.object());
+            changed += usize::from(handlers(&pod) != before);
+            restore_probes(&mut pod);
+            assert_eq!(handlers(&pod), before, "{}", recorded.name);
+        }
+    }
+    assert!(changed >= 10, "recorded pods have probes: {changed}");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! more with it than answer.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -18,13 +19,23 @@ use tokio_util::sync::CancellationToken;
 pub struct Accepted {
     /// The address that the client connected to, one of this process's own.
     pub local: SocketAddr,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     hung_up: CancellationToken,
-    kept: Arc<AtomicUsize>,
+    /// How many handlers keep it.
+    kept: AtomicUsize,
 }
 
 /// Keeps a connection open until it is dropped.
 #[derive(Debug)]
-pub struct Kept(Arc<AtomicUsize>);
+pub struct Kept(Arc<State>);
+
+/// The connections that are open, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Open(VecDeque<Weak<State>>);
 
 impl Accepted {
     /// A connection to this address. An IPv4 address comes as such, also where the
@@ -33,23 +44,22 @@ impl Accepted {
     pub fn at(local: SocketAddr) -> Self {
         Self {
             local: SocketAddr::new(local.ip().to_canonical(), local.port()),
-            hung_up: CancellationToken::new(),
-            kept: Arc::default(),
+            state: Arc::default(),
         }
     }
 
     /// Closes the connection without an answer, where any answer would be taken for
     /// a good one. The handler that calls this is dropped at its next await.
     pub fn hang_up(&self) {
-        self.hung_up.cancel();
+        self.state.hung_up.cancel();
     }
 
     /// Keeps the connection open longer than the server allows otherwise, for a
     /// handler that takes long and bounds its time itself.
     #[must_use]
     pub fn keep(&self) -> Kept {
-        self.kept.fetch_add(1, Ordering::Relaxed);
-        Kept(Arc::clone(&self.kept))
+        self.state.kept.fetch_add(1, Ordering::Relaxed);
+        Kept(Arc::clone(&self.state))
     }
 
     /// Resolves once somebody hung up, or `time_max` is over and nobody keeps it.
@@ -57,21 +67,43 @@ impl Accepted {
         let outstayed = async {
             loop {
                 sleep(time_max).await;
-                if self.kept.load(Ordering::Relaxed) == 0 {
+                if self.state.is_idle() {
                     return;
                 }
             }
         };
         tokio::select! {
             () = outstayed => {}
-            () = self.hung_up.cancelled() => {}
+            () = self.state.hung_up.cancelled() => {}
         }
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) == 0
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.kept.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Open {
+    pub(super) fn add(&mut self, accepted: &Accepted) {
+        self.0.retain(|state| state.strong_count() > 0);
+        self.0.push_back(Arc::downgrade(&accepted.state));
+    }
+
+    /// Hangs up on the oldest connection that nobody keeps.
+    pub(super) fn close_oldest_idle(&self) {
+        let open = self.0.iter().filter_map(Weak::upgrade);
+        let mut idle = open.filter(|state| state.is_idle() && !state.hung_up.is_cancelled());
+        if let Some(oldest) = idle.next() {
+            oldest.hung_up.cancel();
+        }
     }
 }
 
@@ -109,6 +141,25 @@ mod tests {
         let _kept = accepted.keep();
         accepted.hang_up();
         accepted.over(TIME_MAX).await;
+    }
+
+    #[test]
+    fn the_oldest_that_nobody_keeps_is_closed_first() {
+        let connections: [Accepted; 4] = std::array::from_fn(|_| accepted());
+        let mut open = Open::default();
+        for connection in &connections {
+            open.add(connection);
+        }
+        let [gone, kept, second, third] = connections;
+        drop(gone);
+        let _kept = kept.keep();
+        let closed = || [&kept, &second, &third].map(|it| it.state.hung_up.is_cancelled());
+        open.close_oldest_idle();
+        assert_eq!(closed(), [false, true, false]);
+        open.close_oldest_idle();
+        assert_eq!(closed(), [false, true, true]);
+        open.close_oldest_idle();
+        assert_eq!(closed(), [false, true, true]);
     }
 
     #[test]

@@ -119,3 +119,18 @@ async fn a_client_that_talks_nonsense_disturbs_nobody() {
     assert!(ask(addr, "GET", "/live", "").await.ends_with("live\n"));
     silent.shutdown().await.expect("it is still open");
 }
+
+#[tokio::test]
+async fn who_holds_every_connection_keeps_nobody_out() {
+    let (addr, _) = started().await;
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        held.push(TcpStream::connect(addr).await.expect("the server listens"));
+    }
+    assert!(ask(addr, "GET", "/live", "").await.ends_with("live\n"));
+    let oldest = held[0].read(&mut [0]).await;
+    assert!(matches!(oldest, Ok(0)), "it is closed: {oldest:?}");
+    let newest = held.last().expect("there are some").try_read(&mut [0]);
+    let waiting = newest.expect_err("it is open, and there is nothing to read");
+    assert_eq!(waiting.kind(), std::io::ErrorKind::WouldBlock);
+}
