@@ -274,7 +274,7 @@ fn every_handler_can_be_put_back() {
             assert_eq!(handlers(&pod), before, "{}", recorded.name);
         }
     }
-    assert!(changed >= 10, "recorded pods have probes: {changed}");
+    assert!(changed > 0, "a recorded pod has probes of every kind");
 }
 
 #[test]
