@@ -15,6 +15,9 @@ cd "$(dirname "$0")/.."
 [[ $(uname -s) == Linux ]] || fail 'it needs Linux: network namespaces and iptables'
 ((EUID == 0)) || fail 'it makes network namespaces, which needs root: run it by sudo --preserve-env=PATH,HOME'
 command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs)'
+case " $* " in
+  *' -h '* | *' --help '*) exec cargo run --quiet --locked --release --package netting-bench -- --help ;;
+esac
 # A profile by perf needs symbols, which a release has not.
 symbols=
 packages=(iptables iproute2 util-linux curl wrk nghttp2-client nginx python3-venv)

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::{
     args::Plan,
-    figures::{Figures, Memory, Round},
+    figures::{Figures, Memory, Round, median},
     inside,
     load::{paced, saturating},
     report::Measured,
@@ -22,6 +22,12 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const COOL_DOWN: Duration = Duration::from_secs(2);
 /// The fixed rate, as a part of what goes without a proxy.
 const PACED_PART: f64 = 0.2;
+/// It is less where that is more than this part of what goes through the slowest proxies: latencies
+/// tell nothing when requests pile up.
+const PACED_PART_OF_SLOWEST: f64 = 0.5;
+
+/// What a client saw, and the proxies' CPU time for it.
+type Counted<Seen> = (Seen, Duration);
 
 /// Measures `scenario` with fresh proxies.
 pub(crate) fn scenario(
@@ -36,20 +42,20 @@ pub(crate) fn scenario(
     }
     testbed.check_meshed()?;
 
-    let mut rounds = [const { Vec::new() }; 3];
-    let mut paced_rate = None;
+    let mut saturated = Vec::new();
     for _ in 0..plan.rounds {
-        let saturated = each(&subjects, |subject| {
+        saturated.push(each(&subjects, |subject| {
             saturate(subject, scenario, plan.duration)
-        })?;
-        let [(direct, _), ..] = saturated;
-        let rate = *paced_rate.get_or_insert(direct.requests_per_second * PACED_PART);
+        })?);
+    }
+    let paced_rate = paced_rate(&saturated);
+    let mut rounds = [const { Vec::new() }; 3];
+    for saturated in saturated {
         let paced = each(&subjects, |subject| {
-            pace(subject, scenario, rate, plan.duration)
+            pace(subject, scenario, paced_rate, plan.duration)
         })?;
-        for (rounds, (saturated, paced)) in rounds.iter_mut().zip(saturated.into_iter().zip(paced))
-        {
-            rounds.push(round(saturated, paced));
+        for (rounds, seen) in rounds.iter_mut().zip(saturated.into_iter().zip(paced)) {
+            rounds.push(round(seen));
         }
     }
     let loaded = memories(&subjects, |memory| memory.peak)?;
@@ -65,7 +71,7 @@ pub(crate) fn scenario(
     };
     Ok(Measured {
         scenario: scenario.to_string(),
-        paced_rate: paced_rate.context("there is at least one round")?,
+        paced_rate,
         netting: Figures::of_proxies(&netting, &direct, memory(1)),
         envoy: Figures::of_proxies(&envoy, &direct, memory(2)),
         direct: Figures::of_direct(&direct),
@@ -91,15 +97,24 @@ fn memories(
     each(subjects, |subject| subject.memory(which))
 }
 
-/// What went through, and the proxies' CPU time for it.
 fn saturate(
     subject: &Subject<'_>,
     scenario: Scenario,
     duration: Duration,
-) -> anyhow::Result<(saturating::Saturated, Duration)> {
+) -> anyhow::Result<Counted<saturating::Saturated>> {
     let before = subject.cpu_time()?;
     let saturated = saturating::run(subject.client, subject.target, scenario, duration)?;
     Ok((saturated, subject.cpu_time()? - before))
+}
+
+/// The same for all, so that what they add can be compared.
+fn paced_rate(saturated: &[[Counted<saturating::Saturated>; 3]]) -> f64 {
+    let rates = |subject: usize| {
+        let rounds = saturated.iter();
+        median(rounds.map(|round| round[subject].0.requests_per_second))
+    };
+    let slowest = rates(1).min(rates(2));
+    (rates(0) * PACED_PART).min(slowest * PACED_PART_OF_SLOWEST)
 }
 
 fn pace(
@@ -107,15 +122,17 @@ fn pace(
     scenario: Scenario,
     rate: f64,
     duration: Duration,
-) -> anyhow::Result<(paced::Latencies, Duration)> {
+) -> anyhow::Result<Counted<paced::Latencies>> {
     let before = subject.cpu_time()?;
     let latencies = paced::run(subject.client, subject.target, scenario, rate, duration)?;
     Ok((latencies, subject.cpu_time()? - before))
 }
 
 fn round(
-    (saturated, saturated_cpu): (saturating::Saturated, Duration),
-    (paced, paced_cpu): (paced::Latencies, Duration),
+    ((saturated, saturated_cpu), (paced, paced_cpu)): (
+        Counted<saturating::Saturated>,
+        Counted<paced::Latencies>,
+    ),
 ) -> Round {
     Round {
         requests_per_second: saturated.requests_per_second,
