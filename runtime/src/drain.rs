@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tracing::Instrument as _;
 
 /// The view that servers and their tasks have of a drain. Cheap to clone.
@@ -24,6 +27,12 @@ pub struct Drain {
     aborted: CancellationToken,
     tasks: TaskTracker,
     spawned: Arc<AtomicU64>,
+}
+
+/// Counts as a task of its drain until it is dropped.
+#[derive(Debug)]
+pub struct Task {
+    _token: TaskTrackerToken,
 }
 
 /// How a drain ended.
@@ -61,6 +70,21 @@ impl Drain {
             }
         };
         self.tasks.spawn(bounded.in_current_span());
+    }
+
+    /// Counts as a task that runs elsewhere, such as on a thread of its own. Whoever
+    /// holds it sees to it that it is dropped soon after [`Drain::aborted`] resolves.
+    #[must_use]
+    pub fn task(&self) -> Task {
+        self.spawned.fetch_add(1, Ordering::Relaxed);
+        Task {
+            _token: self.tasks.token(),
+        }
+    }
+
+    /// Resolves when what is left is not to be waited for any longer.
+    pub async fn aborted(&self) {
+        self.aborted.cancelled().await;
     }
 
     /// Resolves once the drain has started: accept nothing more, close what is idle.
@@ -139,6 +163,19 @@ mod tests {
         let drained = drain.run(TIMEOUT, pending()).await;
         assert_eq!(drained, Drained::Aborted { tasks: 1 });
         assert_eq!(begun.elapsed(), TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_for_tasks_that_run_elsewhere() {
+        let drain = Drain::new();
+        let (task, seen) = (drain.task(), drain.clone());
+        let elsewhere = tokio::spawn(async move {
+            seen.aborted().await;
+            drop(task);
+        });
+        let drained = drain.run(TIMEOUT, pending()).await;
+        assert_eq!(drained, Drained::Aborted { tasks: 1 });
+        elsewhere.await.expect("it does not panic");
     }
 
     #[tokio::test(start_paused = true)]

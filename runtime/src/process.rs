@@ -21,7 +21,8 @@ pub struct Process {
     pub log: String,
     /// How its log lines look.
     pub log_format: LogFormat,
-    /// Worker threads; `None` is one for each CPU that the container may use.
+    /// Worker threads; `None` is one for each CPU that the container may use. With
+    /// one, everything runs on the calling thread.
     pub worker_threads: Option<usize>,
 }
 
@@ -40,7 +41,10 @@ impl Process {
                 return ExitCode::from(2);
             }
         };
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let mut builder = match self.worker_threads {
+            Some(1) => tokio::runtime::Builder::new_current_thread(),
+            _ => tokio::runtime::Builder::new_multi_thread(),
+        };
         if let Some(threads) = self.worker_threads {
             builder.worker_threads(threads);
         }

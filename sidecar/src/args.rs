@@ -85,6 +85,32 @@ pub struct Args {
     )]
     pub opaque_ports: PortSet,
 
+    /// How long a client is given to speak first before its upstream is connected
+    /// anyway, and to go on with what looks like the beginning of a protocol.
+    #[arg(long, env = "NETTING_DETECT_WAIT", default_value = "10ms", value_parser = humantime::parse_duration)]
+    pub detect_wait: Duration,
+
+    /// How many bytes the head of an HTTP request or response may have.
+    #[arg(long, env = "NETTING_HTTP_HEAD_BYTES_MAX", default_value_t = 65536)]
+    pub http_head_bytes_max: usize,
+
+    /// How long the head of an HTTP request may take to come.
+    #[arg(long, env = "NETTING_HTTP_HEAD_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub http_head_timeout: Duration,
+
+    /// How long an HTTP connection may wait for its next request.
+    #[arg(long, env = "NETTING_HTTP_IDLE_TIMEOUT", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub http_idle_timeout: Duration,
+
+    /// How many upstream connections each worker thread keeps for further HTTP
+    /// requests.
+    #[arg(long, env = "NETTING_HTTP_POOL_MAX", default_value_t = 1024)]
+    pub http_pool_max: usize,
+
+    /// How long an upstream connection is kept for further HTTP requests.
+    #[arg(long, env = "NETTING_HTTP_POOL_IDLE_TIMEOUT", default_value = "90s", value_parser = humantime::parse_duration)]
+    pub http_pool_idle_timeout: Duration,
+
     /// How many connections are open at most, both ways together. Others are
     /// reset. 0 means as many as the process may have files open for.
     #[arg(long, env = "NETTING_CONNECTIONS_MAX", default_value_t = 0)]

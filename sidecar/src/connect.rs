@@ -61,14 +61,15 @@ pub struct Upstream {
 }
 
 impl Connector {
-    /// Connects to the endpoint that was chosen first; if that fails, to another
-    /// one of the destination.
+    /// Connects to the endpoint that was chosen first for a connection or a request;
+    /// if that fails, to another one of the destination.
     ///
     /// # Errors
     /// The last failure, if both failed or there is no other.
     pub async fn endpoint(
         &self,
         destination: &Destination,
+        unit: Unit,
         first: Chosen,
     ) -> Result<Upstream, ConnectError> {
         let failure = match self.chosen(&first).await {
@@ -76,8 +77,7 @@ impl Connector {
             Err(failure) => failure,
         };
         first.failed(Instant::now());
-        let Some(second) = destination.choose(Unit::Connection, &[first.addr()], Instant::now())
-        else {
+        let Some(second) = destination.choose(unit, &[first.addr()], Instant::now()) else {
             return Err(failure);
         };
         drop(first);

@@ -6,39 +6,49 @@
 //!
 //! - [`proxy`]: the life of a connection, both ways;
 //! - [`intercept`], [`route`]: where it was going, and what its addresses decide;
+//! - [`protocol`], [`detect`]: what it carries;
 //! - [`view`]: what is known of the addresses in use;
 //! - [`destination`]: one of them, and the choice among its endpoints;
 //! - [`balance`], [`ejection`], [`budget`], [`policy`]: what that choice, and a
 //!   retry, depend on;
+//! - `http1`, `http`: requests, each for itself;
 //! - [`connect`], [`relay`]: the upstream, and the bytes both ways;
 //! - [`subscriber`], [`resolve`]: the stream that fills the view;
 //! - [`probe`]: the application's probes, asked for the kubelet;
-//! - [`listener`], [`dump`], [`run`], [`args`]: the shell around these.
+//! - [`worker`], [`listener`]: the threads, and what they accept;
+//! - [`access_log`], [`dump`], [`run`], [`args`]: the shell around these.
 //!
-//! [`addr`] has the roles of an address, [`ports`] sets of ports, [`reason`] the
-//! names of all decisions.
+//! [`stream`] has what all of them do to a socket, [`addr`] the roles of an
+//! address, [`ports`] sets of ports, [`reason`] the names of all decisions.
 
+pub mod access_log;
 pub mod addr;
 pub mod args;
 pub mod balance;
 pub mod budget;
 pub mod connect;
 pub mod destination;
+pub mod detect;
 pub mod dump;
 pub mod ejection;
+mod http;
+mod http1;
 pub mod intercept;
 pub mod listener;
 pub mod policy;
 pub mod ports;
 pub mod probe;
+pub mod protocol;
 pub mod proxy;
 pub mod reason;
 pub mod relay;
 pub mod resolve;
 pub mod route;
 pub mod run;
+pub mod stream;
 pub mod subscriber;
 pub mod view;
+pub mod worker;
 
 pub use args::Args;
 pub use run::main;

@@ -1,215 +1,186 @@
 //! The life of a connection, both ways.
 
-use std::sync::Arc;
+use std::{cell::Cell, net::SocketAddr, rc::Rc};
 
-use netting_runtime::Drain;
-use netting_telemetry::connections::DirectionMetrics;
-use tokio::net::TcpStream;
+use netting_telemetry::connections::{Direction, DirectionMetrics};
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
+    access_log,
     addr::{ClientAddr, OriginalDst},
+    args::AccessLog,
     connect::{self, ConnectError, Connector, Upstream},
-    destination::Chosen,
-    intercept,
-    listener::{self, Listeners, Places},
+    detect::Protocol,
+    http1::session::{Http1, Session, Target},
+    protocol::Finder,
     reason::Reason,
     relay::{Count, relay},
-    route::{self, OwnPorts},
-    view::{Answer, InUse, View},
+    route::OwnPorts,
+    stream::Unfinished,
 };
 
-/// Proxies connections of the local application.
+mod inbound;
+mod outbound;
+
+pub use inbound::Inbound;
+pub use outbound::Outbound;
+
+/// What the connections of one direction have in common, on one thread.
 #[derive(Clone, Debug)]
-pub struct Outbound {
+pub struct Proxy {
+    /// Which way they go.
+    pub direction: Direction,
     /// The ports that must not be proxied to.
     pub own: OwnPorts,
     /// How upstreams are connected.
     pub connector: Connector,
-    /// What is known of destinations.
-    pub view: Arc<View>,
+    /// How protocols are found out.
+    pub finder: Rc<Finder>,
+    /// What is written to the log at their end.
+    pub access_log: AccessLog,
     /// The direction's instruments.
     pub metrics: DirectionMetrics,
+    /// What HTTP/1 connections share.
+    pub(crate) http1: Http1,
 }
 
-/// Proxies connections to the local application.
-#[derive(Clone, Debug)]
-pub struct Inbound {
-    /// The ports that must not be proxied to.
-    pub own: OwnPorts,
-    /// How the application is connected.
-    pub connector: Connector,
-    /// The direction's instruments.
-    pub metrics: DirectionMetrics,
-}
-
-/// Where an outbound connection goes.
+/// A connection that was accepted, and where it was going.
 #[derive(Debug)]
-enum Route {
-    /// To an endpoint; this one first.
-    Endpoint(InUse, Chosen),
-    /// To where it was going.
-    PassThrough(OriginalDst, Reason),
-    /// Nowhere.
-    Refuse(Reason),
+struct Accepted {
+    downstream: TcpStream,
+    client: ClientAddr,
+    dst: OriginalDst,
+    since: Instant,
 }
 
-/// Why a connection came to nothing.
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    /// It was refused.
-    #[error("refused")]
-    Refused(Reason),
-    /// Its upstream could not be connected.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-}
-
-impl Outbound {
-    /// Serves until the process ends.
-    pub async fn serve(self, listeners: Listeners, places: Places, drain: Drain) {
-        let metrics = self.metrics.clone();
-        let proxy = Arc::new(self);
-        listener::accept(listeners, places, metrics, drain, |downstream, client| {
-            let proxy = Arc::clone(&proxy);
-            async move { proxy.connection(downstream, client).await }
-        })
-        .await;
+impl Proxy {
+    /// Relays until the end of the connection, and knows nothing of what it carries.
+    /// If one side breaks off, the other side sees a reset too.
+    async fn opaque(&self, accepted: Accepted, upstream: Upstream, protocol: &Protocol) {
+        let addr = upstream.addr;
+        self.connected(&upstream);
+        connect::tune(&accepted.downstream);
+        connect::tune(&upstream.stream);
+        let downstream = Unfinished::new(accepted.downstream);
+        let upstream_stream = Unfinished::new(upstream.stream);
+        let counted = Counted::new(&self.metrics);
+        let reason = relay(&downstream, &upstream_stream, &counted).await;
+        match reason {
+            Reason::DownstreamReset => downstream.finish(),
+            Reason::UpstreamReset => upstream_stream.finish(),
+            _ => {
+                downstream.finish();
+                upstream_stream.finish();
+            }
+        }
+        self.metrics.closed(reason.as_str());
+        let client = accepted.client;
+        tracing::debug!(%client, upstream = %addr, %reason, "connection ended");
+        self.access_log.connection(&access_log::Connection {
+            direction: self.direction.as_str(),
+            client,
+            dst: accepted.dst.0,
+            upstream: addr,
+            protocol: protocol.as_str(),
+            sni: match protocol {
+                Protocol::Tls(name) => name.as_deref(),
+                _ => None,
+            },
+            sent: counted.sent.get(),
+            received: counted.received.get(),
+            lasted: accepted.since.elapsed(),
+            reason,
+        });
     }
 
-    async fn connection(&self, downstream: TcpStream, client: ClientAddr) {
-        let dst = intercept::original_dst(&downstream).unwrap_or_default();
-        self.connection_to(dst, downstream, client).await;
+    /// Serves request after request until the connection ends.
+    async fn http1(&self, accepted: Accepted, target: Target<'_>, upstream: Option<Upstream>) {
+        let Accepted {
+            downstream,
+            client,
+            dst,
+            ..
+        } = accepted;
+        let session = Session::new(self, target, (downstream, client, dst), upstream);
+        let reason = session.serve().await;
+        self.metrics.closed(reason.as_str());
+        tracing::debug!(%client, %dst, %reason, "connection ended");
     }
 
-    /// One connection, from its original destination to its end.
-    pub(crate) async fn connection_to(
+    /// Notes what it took to connect an upstream.
+    pub(crate) fn connected(&self, upstream: &Upstream) {
+        self.metrics.connected(upstream.took);
+        if let Some(reason) = upstream.retried {
+            self.metrics.retried(reason.as_str());
+        }
+    }
+
+    /// Notes what a connection carries.
+    fn carries(&self, accepted: &Accepted, protocol: &Protocol) {
+        self.metrics.carries(protocol.as_str());
+        let (client, dst) = (accepted.client, accepted.dst);
+        let sni = match protocol {
+            Protocol::Tls(name) => name.as_deref(),
+            _ => None,
+        };
+        let protocol = protocol.as_str();
+        tracing::debug!(%client, %dst, protocol, sni, "found the protocol");
+    }
+
+    /// Ends a connection that goes nowhere with a reset, which is what the client
+    /// would have seen without the sidecar.
+    fn refuse(
         &self,
-        dst: Option<OriginalDst>,
         downstream: TcpStream,
         client: ClientAddr,
+        dst: Option<OriginalDst>,
+        reason: Reason,
     ) {
-        let (used, upstream) = match self.route(dst, client).await {
-            Route::Endpoint(used, first) => {
-                let upstream = self.connector.endpoint(used.destination(), first).await;
-                (Some(used), upstream.map_err(Failed::from))
-            }
-            Route::PassThrough(dst, reason) => {
-                self.metrics.passed_through(reason.as_str());
-                tracing::debug!(%client, %dst, %reason, "passing a connection through");
-                (
-                    None,
-                    self.connector.original(dst).await.map_err(Failed::from),
-                )
-            }
-            Route::Refuse(reason) => (None, Err(Failed::Refused(reason))),
-        };
-        match upstream {
-            Ok(upstream) => exchange(downstream, upstream, client, &self.metrics).await,
-            Err(failed) => give_up(downstream, &failed, client, dst, &self.metrics),
-        }
-        // The address counts as used until its connection has ended.
-        drop(used);
+        let dst: Option<SocketAddr> = dst.map(|dst| dst.0);
+        self.metrics.refused(reason.as_str());
+        tracing::info!(%client, ?dst, %reason, "refused a connection");
+        connect::reset(downstream);
     }
 
-    async fn route(&self, dst: Option<OriginalDst>, client: ClientAddr) -> Route {
-        match route::outbound(dst, client, &self.own) {
-            route::Outbound::Refuse(reason) => Route::Refuse(reason),
-            route::Outbound::PassThrough(dst, reason) => Route::PassThrough(dst, reason),
-            route::Outbound::Discover(dst) => match self.view.resolve(dst).await {
-                Answer::Endpoint(used, first) => Route::Endpoint(used, first),
-                Answer::PassThrough(reason) => Route::PassThrough(dst, reason),
-            },
+    /// The same for one whose upstream cannot be connected.
+    fn give_up(&self, accepted: Accepted, error: &ConnectError) {
+        let (client, dst, cause) = (accepted.client, accepted.dst, &error.source);
+        self.metrics.closed(error.reason.as_str());
+        tracing::info!(%client, %dst, %error, %cause, reason = %error.reason, "no upstream");
+        connect::reset(accepted.downstream);
+    }
+}
+
+/// Counts bytes in the instruments, and for one connection.
+pub(crate) struct Counted<'m> {
+    metrics: &'m DirectionMetrics,
+    sent: Cell<u64>,
+    received: Cell<u64>,
+}
+
+impl<'m> Counted<'m> {
+    pub(crate) fn new(metrics: &'m DirectionMetrics) -> Self {
+        Self {
+            metrics,
+            sent: Cell::new(0),
+            received: Cell::new(0),
         }
     }
 }
 
-impl Inbound {
-    /// Serves until the process ends.
-    pub async fn serve(self, listeners: Listeners, places: Places, drain: Drain) {
-        let metrics = self.metrics.clone();
-        let proxy = Arc::new(self);
-        listener::accept(listeners, places, metrics, drain, |downstream, client| {
-            let proxy = Arc::clone(&proxy);
-            async move { proxy.connection(downstream, client).await }
-        })
-        .await;
-    }
-
-    async fn connection(&self, downstream: TcpStream, client: ClientAddr) {
-        let dst = intercept::original_dst(&downstream).unwrap_or_default();
-        let upstream = match route::inbound(dst, &self.own) {
-            route::Inbound::Deliver(dst) if !intercept::is_own(&downstream, dst) => {
-                Err(Failed::Refused(Reason::ForeignDestination))
-            }
-            route::Inbound::Deliver(dst) => {
-                self.connector.original(dst).await.map_err(Failed::from)
-            }
-            route::Inbound::Refuse(reason) => Err(Failed::Refused(reason)),
-        };
-        match upstream {
-            Ok(upstream) => exchange(downstream, upstream, client, &self.metrics).await,
-            Err(failed) => give_up(downstream, &failed, client, dst, &self.metrics),
-        }
-    }
-}
-
-/// Relays until the end of the connection. If one side breaks off, the other side
-/// sees a reset too.
-async fn exchange(
-    mut downstream: TcpStream,
-    mut upstream: Upstream,
-    client: ClientAddr,
-    metrics: &DirectionMetrics,
-) {
-    metrics.connected(upstream.took);
-    if let Some(reason) = upstream.retried {
-        metrics.retried(reason.as_str());
-    }
-    connect::tune(&downstream);
-    connect::tune(&upstream.stream);
-    let reason = relay(&mut downstream, &mut upstream.stream, metrics).await;
-    metrics.closed(reason.as_str());
-    tracing::debug!(%client, upstream = %upstream.addr, %reason, "connection ended");
-    match reason {
-        Reason::DownstreamReset => connect::reset(upstream.stream),
-        Reason::UpstreamReset => connect::reset(downstream),
-        _ => {}
-    }
-}
-
-/// Ends a connection that has no upstream: with a reset, which is what the client
-/// would have seen without the sidecar.
-fn give_up(
-    downstream: TcpStream,
-    failed: &Failed,
-    client: ClientAddr,
-    dst: Option<OriginalDst>,
-    metrics: &DirectionMetrics,
-) {
-    let dst = dst.map(|dst| dst.0);
-    match failed {
-        Failed::Refused(reason) => {
-            metrics.refused(reason.as_str());
-            tracing::info!(%client, ?dst, %reason, "refused a connection");
-        }
-        Failed::Connect(error) => {
-            let cause = &error.source;
-            metrics.closed(error.reason.as_str());
-            tracing::info!(%client, ?dst, %error, %cause, reason = %error.reason, "no upstream");
-        }
-    }
-    connect::reset(downstream);
-}
-
-impl Count for DirectionMetrics {
+impl Count for Counted<'_> {
     fn sent(&self, bytes: u64) {
-        self.sent.inc_by(bytes);
+        self.metrics.sent.inc_by(bytes);
+        self.sent.set(self.sent.get() + bytes);
     }
 
     fn received(&self, bytes: u64) {
-        self.received.inc_by(bytes);
+        self.metrics.received.inc_by(bytes);
+        self.received.set(self.received.get() + bytes);
     }
 }
 
+#[cfg(test)]
+pub(crate) mod chain;
 #[cfg(test)]
 mod tests;

@@ -43,7 +43,27 @@ pub enum Reason {
     /// Something else went wrong with the connect.
     ConnectFailed,
 
+    // A request was answered by the sidecar itself, or broken off.
+    /// The request breaks the rules of its protocol.
+    RequestMalformed,
+    /// The request's head is larger than it may be.
+    RequestHeadTooLarge,
+    /// The request's head did not come to its end in time.
+    RequestHeadTimeout,
+    /// The upstream closed the connection instead of answering.
+    UpstreamClosed,
+    /// The response breaks the rules of its protocol.
+    ResponseMalformed,
+    /// The response's head is larger than it may be.
+    ResponseHeadTooLarge,
+    /// The upstream refused the stream before it looked at the request.
+    StreamRefused,
+
     // How an established connection ended.
+    /// It was not used for as long as it may be.
+    IdleTimeout,
+    /// It was not in use when the sidecar was told to end.
+    Draining,
     /// Both sides said that they are finished.
     Finished,
     /// The downstream broke the connection off.
@@ -72,6 +92,15 @@ impl Reason {
             Reason::ConnectTimeout => "connect_timeout",
             Reason::ConnectUnreachable => "connect_unreachable",
             Reason::ConnectFailed => "connect_failed",
+            Reason::RequestMalformed => "request_malformed",
+            Reason::RequestHeadTooLarge => "request_head_too_large",
+            Reason::RequestHeadTimeout => "request_head_timeout",
+            Reason::UpstreamClosed => "upstream_closed",
+            Reason::ResponseMalformed => "response_malformed",
+            Reason::ResponseHeadTooLarge => "response_head_too_large",
+            Reason::StreamRefused => "stream_refused",
+            Reason::IdleTimeout => "idle_timeout",
+            Reason::Draining => "draining",
             Reason::Finished => "finished",
             Reason::DownstreamReset => "downstream_reset",
             Reason::UpstreamReset => "upstream_reset",

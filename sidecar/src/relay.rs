@@ -6,17 +6,20 @@
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::Shutdown,
-    pin::Pin,
+    pin::pin,
     task::{Context, Poll, ready},
 };
 
 use socket2::SockRef;
-use tokio::{io::AsyncWrite as _, net::TcpStream};
+use tokio::{io::Interest, net::TcpStream};
 
-use crate::reason::Reason;
+use crate::{
+    reason::Reason,
+    stream::{poll_read, poll_write},
+};
 
 /// Size of a worker's scratch buffer, and so of what one direction of a connection
 /// can hold. Larger reads save system calls on bulk transfers; beyond 64 KiB the
@@ -66,13 +69,11 @@ enum Passed {
 ///
 /// Both connections are still open when this returns, for the caller to close or
 /// to reset.
-pub async fn relay(
-    downstream: &mut TcpStream,
-    upstream: &mut TcpStream,
-    count: &impl Count,
-) -> Reason {
+pub async fn relay(downstream: &TcpStream, upstream: &TcpStream, count: &impl Count) -> Reason {
     let mut to_upstream = Flow::default();
     let mut to_downstream = Flow::default();
+    let mut downstream_gone = pin!(gone(downstream));
+    let mut upstream_gone = pin!(gone(upstream));
     poll_fn(|cx| {
         let sent = to_upstream.poll(cx, downstream, upstream, |bytes| count.sent(bytes));
         let received = to_downstream.poll(cx, upstream, downstream, |bytes| count.received(bytes));
@@ -88,10 +89,24 @@ pub async fn relay(
                 Poll::Ready(Reason::DownstreamReset)
             }
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Reason::Finished),
+            // Nobody reads any longer from a side that has said all: that it broke off
+            // afterwards shows by this alone.
+            (Poll::Ready(Ok(())), _) if downstream_gone.as_mut().poll(cx).is_ready() => {
+                Poll::Ready(Reason::DownstreamReset)
+            }
+            (_, Poll::Ready(Ok(()))) if upstream_gone.as_mut().poll(cx).is_ready() => {
+                Poll::Ready(Reason::UpstreamReset)
+            }
             _ => Poll::Pending,
         }
     })
     .await
+}
+
+/// Resolves when the kernel says that a connection is broken.
+async fn gone(stream: &TcpStream) {
+    // The error itself is of no interest, nor is a failure to wait for it.
+    let _ = stream.ready(Interest::ERROR).await;
 }
 
 impl Flow {
@@ -101,7 +116,7 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         source: &TcpStream,
-        sink: &mut TcpStream,
+        sink: &TcpStream,
         count: impl Fn(u64),
     ) -> Poll<Result<(), BrokenOff>> {
         if self.finished {
@@ -113,15 +128,13 @@ impl Flow {
             }
             if self.read_all {
                 // A sink that is gone already needs no telling.
-                let _ = SockRef::from(&*sink).shutdown(Shutdown::Write);
+                let _ = SockRef::from(sink).shutdown(Shutdown::Write);
                 self.finished = true;
                 return Poll::Ready(Ok(()));
             }
-            ready!(source.poll_read_ready(cx)).map_err(|_| BrokenOff)?;
-            match self.pass_on(source, sink, &count) {
+            match ready!(self.pass_on(cx, source, sink, &count)) {
                 Ok(Passed::On) => {}
                 Ok(Passed::Nowhere) => return self.cut_off(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Poll::Ready(Err(BrokenOff)),
             }
         }
@@ -139,11 +152,11 @@ impl Flow {
     fn poll_rest(
         &mut self,
         cx: &mut Context<'_>,
-        sink: &mut TcpStream,
+        sink: &TcpStream,
         count: &impl Fn(u64),
     ) -> Poll<io::Result<()>> {
         while self.written < self.rest.len() {
-            let wrote = ready!(Pin::new(&mut *sink).poll_write(cx, &self.rest[self.written..]))?;
+            let wrote = ready!(poll_write(sink, cx, &self.rest[self.written..]))?;
             self.written += wrote;
             count(wrote as u64);
         }
@@ -159,25 +172,26 @@ impl Flow {
     /// source's.
     fn pass_on(
         &mut self,
+        cx: &mut Context<'_>,
         source: &TcpStream,
         sink: &TcpStream,
         count: &impl Fn(u64),
-    ) -> io::Result<Passed> {
+    ) -> Poll<io::Result<Passed>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let read = source.try_read(scratch)?;
+            let read = ready!(poll_read(source, cx, scratch))?;
             if read == 0 {
                 self.read_all = true;
-                return Ok(Passed::On);
+                return Poll::Ready(Ok(Passed::On));
             }
             let read = &scratch[..read];
             let wrote = match sink.try_write(read) {
                 Ok(wrote) => wrote,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(_) => return Ok(Passed::Nowhere),
+                Err(_) => return Poll::Ready(Ok(Passed::Nowhere)),
             };
             count(wrote as u64);
             self.rest.extend_from_slice(&read[wrote..]);
-            Ok(Passed::On)
+            Poll::Ready(Ok(Passed::On))
         })
     }
 }

@@ -12,10 +12,8 @@ use netting_runtime::{
     readiness::Condition,
 };
 use netting_telemetry::{
-    Metrics,
-    connections::{ConnectionMetrics, Direction},
-    discovery::DiscoveryMetrics,
-    probes::ProbeMetrics,
+    Metrics, connections::ConnectionMetrics, discovery::DiscoveryMetrics, probes::ProbeMetrics,
+    requests::RequestMetrics,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -29,10 +27,10 @@ use crate::{
     dump,
     listener::Listeners,
     probe::{self, Probes},
-    proxy::{Inbound, Outbound},
     route::OwnPorts,
     subscriber::Subscriber,
     view::{View, ViewLimits},
+    worker::{self, Doors, HttpLimits, Shared},
 };
 
 /// Threads beyond this cost memory and gain little for one pod's traffic.
@@ -48,7 +46,8 @@ pub fn main(args: Args) -> ExitCode {
         name: "netting-sidecar",
         log: args.log.clone(),
         log_format: args.log_format,
-        worker_threads: Some(worker_threads(args.worker_threads)),
+        // The proxies have threads of their own.
+        worker_threads: Some(1),
     };
     process.run(|log| run(args, log))
 }
@@ -95,29 +94,39 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
 /// Binds both ports and serves them.
 fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> anyhow::Result<()> {
     let own = own_ports(args);
-    let connector = Connector {
-        timeout: args.connect_timeout,
-        pass_through_timeout: args.pass_through_connect_timeout,
-    };
+    let workers = worker_threads(args.worker_threads);
     let bind = |port: u16| {
-        Listeners::bind(port).with_context(|| format!("could not listen on port {port}"))
+        Listeners::bind_each(port, workers)
+            .with_context(|| format!("could not listen on port {port}"))
     };
     let (outbound, inbound) = (bind(own.outbound)?, bind(own.inbound)?);
-    let places = Arc::new(Semaphore::new(connections_max(args.connections_max)));
-    let connections = metrics.register(ConnectionMetrics::register);
-    let outbound_proxy = Outbound {
+    let shared = Shared {
         own,
-        connector,
+        connector: Connector {
+            timeout: args.connect_timeout,
+            pass_through_timeout: args.pass_through_connect_timeout,
+        },
+        opaque_ports: args.opaque_ports.clone(),
+        detect_wait: args.detect_wait,
+        access_log: args.access_log,
         view: Arc::clone(view),
-        metrics: connections.of(Direction::Outbound),
+        places: Arc::new(Semaphore::new(connections_max(args.connections_max))),
+        http: HttpLimits {
+            head_bytes_max: args.http_head_bytes_max,
+            head_timeout: args.http_head_timeout,
+            idle_timeout: args.http_idle_timeout,
+            drain_quiet: args.drain_quiet,
+            pool_max: args.http_pool_max,
+            pool_idle_timeout: args.http_pool_idle_timeout,
+        },
+        metrics: metrics.register(ConnectionMetrics::register),
+        requests: metrics.register(RequestMetrics::register),
+        drain: drain.clone(),
     };
-    let inbound_proxy = Inbound {
-        own,
-        connector,
-        metrics: connections.of(Direction::Inbound),
-    };
-    tokio::spawn(outbound_proxy.serve(outbound, Arc::clone(&places), drain.clone()));
-    tokio::spawn(inbound_proxy.serve(inbound, places, drain.clone()));
+    for (outbound, inbound) in outbound.into_iter().zip(inbound) {
+        let doors = Doors { outbound, inbound };
+        worker::start(shared.clone(), doors).context("could not start a worker")?;
+    }
     Ok(())
 }
 

@@ -4,9 +4,11 @@ use std::{sync::atomic::AtomicU64, time::Duration};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
+
+pub use prometheus_client::metrics::gauge::Gauge;
 
 /// Upper bounds of the connect time's buckets: from a neighbour on the same node
 /// to a timeout.
@@ -43,12 +45,19 @@ struct WayAndReason {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WayAndProtocol {
+    direction: &'static str,
+    protocol: &'static str,
+}
+
 /// The connection instruments of a process, as they are registered.
 #[derive(Clone, Debug)]
 pub struct ConnectionMetrics {
     opened: Family<Way, Counter>,
     active: Family<Way, Gauge>,
     closed: Family<WayAndReason, Counter>,
+    carried: Family<WayAndProtocol, Counter>,
     passed_through: Family<WayAndReason, Counter>,
     refused: Family<WayAndReason, Counter>,
     retried: Family<WayAndReason, Counter>,
@@ -65,6 +74,7 @@ impl ConnectionMetrics {
             opened: Family::default(),
             active: Family::default(),
             closed: Family::default(),
+            carried: Family::default(),
             passed_through: Family::default(),
             refused: Family::default(),
             retried: Family::default(),
@@ -87,6 +97,11 @@ impl ConnectionMetrics {
             "connections_closed",
             "Connections ended, by how",
             metrics.closed.clone(),
+        );
+        tcp.register(
+            "connections_carried",
+            "Connections by the protocol that was found on them",
+            metrics.carried.clone(),
         );
         tcp.register(
             "connections_passed_through",
@@ -138,6 +153,7 @@ impl ConnectionMetrics {
             received: self.received.get_or_create_owned(&way),
             connect: self.connect.get_or_create_owned(&way),
             closed: self.closed.clone(),
+            carried: self.carried.clone(),
             passed_through: self.passed_through.clone(),
             refused: self.refused.clone(),
             retried: self.retried.clone(),
@@ -159,6 +175,7 @@ pub struct DirectionMetrics {
     pub received: Counter<u64, AtomicU64>,
     connect: Histogram,
     closed: Family<WayAndReason, Counter>,
+    carried: Family<WayAndProtocol, Counter>,
     passed_through: Family<WayAndReason, Counter>,
     refused: Family<WayAndReason, Counter>,
     retried: Family<WayAndReason, Counter>,
@@ -168,6 +185,15 @@ impl DirectionMetrics {
     /// A connection ended.
     pub fn closed(&self, reason: &'static str) {
         self.closed.get_or_create(&self.labels(reason)).inc();
+    }
+
+    /// A connection carries this protocol.
+    pub fn carries(&self, protocol: &'static str) {
+        let labels = WayAndProtocol {
+            direction: self.direction,
+            protocol,
+        };
+        self.carried.get_or_create(&labels).inc();
     }
 
     /// A connection is sent on to where it was going.

@@ -7,6 +7,7 @@
 //! - [`metrics`]: the registry of a process, and its exposition for Prometheus;
 //! - [`process`]: what the process itself uses;
 //! - [`connections`]: TCP connections through the sidecar;
+//! - [`requests`]: HTTP requests through the sidecar;
 //! - [`discovery`]: the sidecar's side of the catalog stream;
 //! - [`probes`]: the application's probes, where the sidecar asks them;
 //! - the control plane's own: [`admission`], what the webhook answers;
@@ -19,5 +20,6 @@ pub mod discovery;
 pub mod metrics;
 pub mod probes;
 pub mod process;
+pub mod requests;
 
 pub use metrics::Metrics;

@@ -39,9 +39,11 @@ async fn closed() -> SocketAddr {
 
 async fn connect_first(destination: &Destination) -> Result<Upstream, ConnectError> {
     let first = destination
-        .choose(crate::balance::Unit::Connection, &[], Instant::now())
+        .choose(Unit::Connection, &[], Instant::now())
         .expect("there are endpoints");
-    CONNECTOR.endpoint(destination, first).await
+    CONNECTOR
+        .endpoint(destination, Unit::Connection, first)
+        .await
 }
 
 #[tokio::test]

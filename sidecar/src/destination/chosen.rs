@@ -118,6 +118,12 @@ impl InFlight {
         self.chosen.addr()
     }
 
+    /// What it was sent to, as of [`Chosen::endpoint`].
+    #[must_use]
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        self.chosen.endpoint()
+    }
+
     /// What came of it: call it when the response's head is there, or isn't going
     /// to be. It may be called once more if the response breaks off, or if it
     /// turns out by its trailers to be a failure.

@@ -1,22 +1,15 @@
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
-use netting_proto::v1;
-use netting_telemetry::{
-    Metrics,
-    connections::{ConnectionMetrics, Direction},
-};
+use netting_telemetry::Metrics;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    task::spawn_local,
 };
 
-use super::*;
-use crate::view::ViewLimits;
-
-const OWN: OwnPorts = OwnPorts {
-    outbound: 15001,
-    inbound: 15006,
-    admin: 15020,
+use super::{
+    chain::{OWN, know, proxy, view},
+    *,
 };
 
 struct Fixture {
@@ -26,20 +19,9 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let metrics = Metrics::new("test", "0");
-    let connections = metrics.register(ConnectionMetrics::register);
-    let limits = ViewLimits {
-        destinations_max: 8,
-        discovery_timeout: Duration::from_secs(5),
-        idle: Duration::from_secs(300),
-    };
     let outbound = Outbound {
-        own: OWN,
-        connector: Connector {
-            timeout: Duration::from_secs(1),
-            pass_through_timeout: Duration::from_secs(1),
-        },
-        view: Arc::new(View::new(limits, "")),
-        metrics: connections.of(Direction::Outbound),
+        proxy: proxy(Direction::Outbound, &metrics),
+        view: view(),
     };
     Fixture { outbound, metrics }
 }
@@ -54,11 +36,9 @@ impl Fixture {
         let client = TcpStream::connect(addr).await.expect("it listens");
         let (downstream, peer) = listener.accept().await.expect("one connects");
         let outbound = self.outbound.clone();
-        tokio::spawn(async move {
+        spawn_local(async move {
             let dst = dst.map(OriginalDst);
-            outbound
-                .connection_to(dst, downstream, ClientAddr(peer))
-                .await;
+            outbound.connection(dst, downstream, ClientAddr(peer)).await;
         });
         client
     }
@@ -66,24 +46,6 @@ impl Fixture {
     fn has(&self, series: &str) -> bool {
         let exposition = self.metrics.expose().expect("it can be written");
         exposition.lines().any(|line| line == series)
-    }
-
-    fn knows(&self, dst: SocketAddr, endpoint: SocketAddr) {
-        let endpoint = v1::Endpoint {
-            address: Some(endpoint.into()),
-            ready: true,
-            ..Default::default()
-        };
-        let snapshot = v1::Snapshot {
-            address: Some(dst.into()),
-            destination: Some(v1::Destination::default()),
-            endpoints: vec![endpoint],
-            ..Default::default()
-        };
-        self.outbound
-            .view
-            .snapshot(snapshot)
-            .expect("a good snapshot");
     }
 }
 
@@ -112,7 +74,7 @@ async fn is_reset(client: TcpStream) -> bool {
     error.kind() == std::io::ErrorKind::ConnectionReset
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn resets_what_was_not_redirected() {
     let fixture = fixture();
     assert!(is_reset(fixture.connection(None).await).await);
@@ -121,7 +83,7 @@ async fn resets_what_was_not_redirected() {
     assert!(fixture.has(refused));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn resets_what_would_come_back_to_itself() {
     let fixture = fixture();
     // The client of these tests comes from 127.0.0.1: that is the pod's own address.
@@ -132,7 +94,7 @@ async fn resets_what_would_come_back_to_itself() {
     assert!(fixture.has(refused));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn resets_a_connection_whose_upstream_refuses() {
     let fixture = fixture();
     let gone = TcpListener::bind("127.0.0.2:0").await.expect("a free port");
@@ -144,7 +106,7 @@ async fn resets_a_connection_whose_upstream_refuses() {
     assert!(fixture.has(closed));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn passes_through_without_a_catalog() {
     let fixture = fixture();
     let server = named("127.0.0.2", "original").await;
@@ -154,7 +116,7 @@ async fn passes_through_without_a_catalog() {
     assert!(fixture.has(passed));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn goes_to_an_endpoint_of_what_the_catalog_knows() {
     let fixture = fixture();
     let endpoint = named("127.0.0.3", "endpoint").await;
@@ -164,11 +126,11 @@ async fn goes_to_an_endpoint_of_what_the_catalog_knows() {
     while fixture.outbound.view.is_empty() {
         tokio::task::yield_now().await;
     }
-    fixture.knows(service, endpoint);
+    know(&fixture.outbound.view, service, &[endpoint]);
     assert_eq!(answer(client).await.expect("it answers"), "endpoint");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "local")]
 async fn a_reset_of_the_upstream_reaches_the_client_as_one() {
     let fixture = fixture();
     let listener = TcpListener::bind("127.0.0.2:0").await.expect("a free port");

@@ -37,12 +37,12 @@ async fn pair() -> (TcpStream, TcpStream) {
 
 /// A client and a server with a relay between them, whose outcome is awaited last.
 async fn relayed<R>(talk: impl AsyncFnOnce(TcpStream, TcpStream) -> R) -> (R, Reason, Counted) {
-    let (client, mut downstream) = pair().await;
-    let (mut upstream, server) = pair().await;
+    let (client, downstream) = pair().await;
+    let (upstream, server) = pair().await;
     let counted = Counted::default();
     let (talked, reason) = tokio::join!(
         talk(client, server),
-        relay(&mut downstream, &mut upstream, &counted)
+        relay(&downstream, &upstream, &counted)
     );
     (talked, reason, counted)
 }
@@ -141,7 +141,7 @@ async fn a_slow_reader_loses_nothing_and_is_waited_for() {
 #[tokio::test]
 async fn holds_no_more_than_one_buffer_for_a_reader_that_does_not_read() {
     let (mut client, downstream) = pair().await;
-    let (mut upstream, _server) = pair().await;
+    let (upstream, _server) = pair().await;
     let flood = tokio::spawn(async move {
         let chunk = vec![7; BUFFER_BYTES];
         while client.write_all(&chunk).await.is_ok() {}
@@ -150,7 +150,7 @@ async fn holds_no_more_than_one_buffer_for_a_reader_that_does_not_read() {
     // Until the server's receive buffer and the upstream's send buffer are full.
     let stuck = tokio::time::timeout(
         Duration::from_millis(500),
-        poll_fn(|cx| flow.poll(cx, &downstream, &mut upstream, |_| {})),
+        poll_fn(|cx| flow.poll(cx, &downstream, &upstream, |_| {})),
     );
     assert!(stuck.await.is_err(), "nobody reads: it cannot be finished");
     assert!(!flow.rest.is_empty() && flow.rest.len() <= BUFFER_BYTES);

@@ -1,0 +1,4 @@
+//! What HTTP connections of all versions have in common.
+
+pub(crate) mod fault;
+pub(crate) mod idle;

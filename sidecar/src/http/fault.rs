@@ -1,0 +1,117 @@
+//! Answers that the sidecar makes itself.
+//!
+//! They say so in `proxy-status` (RFC 9209), so that nobody looks for the cause in
+//! the application.
+
+use std::io::Write as _;
+
+use crate::reason::Reason;
+
+/// An answer in place of the application's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The kind of error, of those in RFC 9209 section 2.3.
+    error: &'static str,
+}
+
+impl Fault {
+    /// The answer to a request that failed for this reason. The statuses are those
+    /// that RFC 9209 recommends for the kinds of error.
+    pub(crate) fn of(reason: Reason) -> Self {
+        let (status, error) = match reason {
+            Reason::RequestMalformed => (400, "http_request_error"),
+            Reason::RequestHeadTimeout => (408, "http_request_error"),
+            Reason::RequestHeadTooLarge => (431, "http_request_error"),
+            Reason::ConnectRefused => (502, "connection_refused"),
+            Reason::ConnectTimeout => (504, "connection_timeout"),
+            Reason::ConnectUnreachable => (502, "destination_ip_unroutable"),
+            Reason::UpstreamClosed | Reason::UpstreamReset => (502, "connection_terminated"),
+            Reason::ResponseMalformed => (502, "http_protocol_error"),
+            Reason::ResponseHeadTooLarge => (502, "http_response_header_section_size"),
+            _ => (503, "destination_unavailable"),
+        };
+        Self {
+            reason,
+            status,
+            error,
+        }
+    }
+
+    /// The value of `proxy-status`.
+    pub(crate) fn proxy_status(self) -> String {
+        format!("netting; error={}; details=\"{}\"", self.error, self.reason)
+    }
+
+    /// What people see of it.
+    pub(crate) fn text(self) -> String {
+        format!("netting: {}\n", self.reason)
+    }
+
+    /// The whole answer as HTTP/1.1 writes it.
+    pub(crate) fn write_http1(self, is_head: bool, stays: bool, out: &mut Vec<u8>) {
+        let text = self.text();
+        let reason_phrase = match self.status {
+            400 => "Bad Request",
+            408 => "Request Timeout",
+            431 => "Request Header Fields Too Large",
+            502 => "Bad Gateway",
+            504 => "Gateway Timeout",
+            _ => "Service Unavailable",
+        };
+        let connection = if stays { "" } else { "connection: close\r\n" };
+        let body = if is_head { "" } else { &text };
+        let written = write!(
+            out,
+            "HTTP/1.1 {} {reason_phrase}\r\n\
+             content-type: text/plain\r\n\
+             content-length: {}\r\n\
+             proxy-status: {}\r\n\
+             {connection}\r\n{body}",
+            self.status,
+            text.len(),
+            self.proxy_status(),
+        );
+        written.expect("memory can always be written to");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_that_it_is_not_the_applications() {
+        let mut out = Vec::new();
+        Fault::of(Reason::ConnectRefused).write_http1(false, true, &mut out);
+        let expected = "HTTP/1.1 502 Bad Gateway\r\n\
+             content-type: text/plain\r\n\
+             content-length: 25\r\n\
+             proxy-status: netting; error=connection_refused; details=\"connect_refused\"\r\n\
+             \r\nnetting: connect_refused\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    #[test]
+    fn has_no_body_for_head_and_tells_when_it_closes() {
+        let mut out = Vec::new();
+        Fault::of(Reason::ConnectTimeout).write_http1(true, false, &mut out);
+        let out = String::from_utf8_lossy(&out);
+        assert!(out.starts_with("HTTP/1.1 504 "), "{out}");
+        assert!(out.ends_with("connection: close\r\n\r\n"), "{out}");
+    }
+
+    #[test]
+    fn is_never_not_found() {
+        for reason in [
+            Reason::NoEndpoints,
+            Reason::UnknownAddress,
+            Reason::Finished,
+        ] {
+            assert_eq!(Fault::of(reason).status, 503);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Ends connections that nobody has used for long.
+//!
+//! A timer for each wait would cost as much as a request. Instead a connection notes
+//! when it began to wait, and one task on its thread looks at all of them now and
+//! then.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::reason::Reason;
+
+/// Between two looks at them. Waits end up to so much later than they should.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long connections may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For the next request.
+    pub(crate) idle: Duration,
+    /// For the end of a request's head.
+    pub(crate) head: Duration,
+    /// For the next request, once the sidecar drains.
+    pub(crate) draining: Duration,
+}
+
+/// The connections of one thread that may be waiting.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    patience: Patience,
+    draining: Cell<bool>,
+    told: Cell<bool>,
+    now: Cell<Instant>,
+    next: Cell<u64>,
+    all: RefCell<HashMap<u64, Rc<Waiting>>>,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    /// Nothing that it could wait too long for.
+    Nothing,
+    /// The first byte of a request.
+    Request,
+    /// The end of a request's head.
+    Head,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    what: Cell<WaitsFor>,
+    since: Cell<Instant>,
+    over: Cell<Option<Reason>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// One connection among the waiters, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    waiters: Rc<Waiters>,
+    id: u64,
+    waiting: Rc<Waiting>,
+}
+
+impl Waiters {
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            draining: Cell::new(false),
+            told: Cell::new(false),
+            now: Cell::new(Instant::now()),
+            next: Cell::new(0),
+            all: RefCell::default(),
+        }
+    }
+
+    /// From now on connections are to end when they can.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+    }
+
+    /// Whether connections are to end when they can.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Takes a connection in.
+    pub(crate) fn join(self: &Rc<Self>) -> Waiter {
+        let id = self.next.get();
+        self.next.set(id + 1);
+        let waiting = Rc::new(Waiting {
+            what: Cell::new(WaitsFor::Nothing),
+            since: Cell::new(self.now.get()),
+            over: Cell::new(None),
+            waker: RefCell::default(),
+        });
+        self.all.borrow_mut().insert(id, Rc::clone(&waiting));
+        Waiter {
+            waiters: Rc::clone(self),
+            id,
+            waiting,
+        }
+    }
+
+    /// Looks at all of them.
+    pub(crate) fn look(&self) {
+        let now = Instant::now();
+        self.now.set(now);
+        // Those with something to tell their peer are told of the drain once.
+        let all_are_told = self.draining.get() && !self.told.replace(self.draining.get());
+        for waiting in self.all.borrow().values() {
+            let since = waiting.since.get();
+            let over = self.is_over(waiting.what.get(), now.duration_since(since));
+            if over.is_none() && !all_are_told {
+                continue;
+            }
+            waiting.over.set(over);
+            if let Some(waker) = waiting.waker.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn is_over(&self, what: WaitsFor, waited: Duration) -> Option<Reason> {
+        let patience = &self.patience;
+        match what {
+            WaitsFor::Nothing => None,
+            WaitsFor::Head => (waited >= patience.head).then_some(Reason::RequestHeadTimeout),
+            WaitsFor::Request if self.is_draining() && waited >= patience.draining => {
+                Some(Reason::Draining)
+            }
+            WaitsFor::Request => (waited >= patience.idle).then_some(Reason::IdleTimeout),
+        }
+    }
+}
+
+impl Waiter {
+    /// What the connection waits for from now on.
+    pub(crate) fn waits_for(&self, what: WaitsFor) {
+        self.waiting.what.set(what);
+        self.waiting.since.set(self.waiters.now.get());
+        // The wait before may have been over just when it ended.
+        self.waiting.over.set(None);
+    }
+
+    /// Ready when it has waited too long, and why that is so.
+    pub(crate) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<Reason> {
+        if let Some(reason) = self.waiting.over.take() {
+            return Poll::Ready(reason);
+        }
+        let mut waker = self.waiting.waker.borrow_mut();
+        match &mut *waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            waker => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.waiters.all.borrow_mut().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        idle: Duration::from_secs(60),
+        head: Duration::from_secs(10),
+        draining: Duration::from_secs(1),
+    };
+
+    /// How long a waiter waits, and why no longer.
+    async fn wait(waiters: &Rc<Waiters>, what: WaitsFor) -> (Reason, Duration) {
+        let waiter = waiters.join();
+        waiter.waits_for(what);
+        let begun = Instant::now();
+        let over = poll_fn(|cx| waiter.poll_over(cx));
+        let watch = async {
+            loop {
+                sleep(LOOK_EVERY).await;
+                waiters.look();
+            }
+        };
+        let reason = tokio::select! {
+            reason = over => reason,
+            () = watch => unreachable!("it looks forever"),
+        };
+        (reason, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_wait_has_its_own_end() {
+        let waiters = Rc::new(Waiters::new(PATIENCE));
+        let (reason, waited) = wait(&waiters, WaitsFor::Head).await;
+        assert_eq!(reason, Reason::RequestHeadTimeout);
+        assert!(
+            waited.abs_diff(PATIENCE.head) <= LOOK_EVERY * 2,
+            "{waited:?}"
+        );
+        let (reason, waited) = wait(&waiters, WaitsFor::Request).await;
+        assert_eq!(reason, Reason::IdleTimeout);
+        assert!(
+            waited.abs_diff(PATIENCE.idle) <= LOOK_EVERY * 2,
+            "{waited:?}"
+        );
+        waiters.drain();
+        let (reason, waited) = wait(&waiters, WaitsFor::Request).await;
+        assert_eq!(reason, Reason::Draining);
+        assert!(waited.abs_diff(PATIENCE.draining) <= LOOK_EVERY * 2);
+        assert!(waiters.all.borrow().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_busy_is_left_alone() {
+        let waiters = Rc::new(Waiters::new(PATIENCE));
+        let waiter = waiters.join();
+        waiter.waits_for(WaitsFor::Request);
+        waiter.waits_for(WaitsFor::Nothing);
+        sleep(PATIENCE.idle * 2).await;
+        waiters.look();
+        assert_eq!(waiter.waiting.over.get(), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! One request and its response, between two connections.
+//!
+//! Both are passed on while they come: a response can begin before its request has
+//! ended, and interim responses go through as any other. A client that goes away is
+//! noticed by the upstream as it would be without a proxy between them.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll, ready},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    body::Body,
+    buffer::{lend_out, take_back},
+    request::Request,
+    response::{self, Kind, Response, Stay},
+    session::Http1,
+    side::{Message, Side, Stuck},
+};
+use crate::{destination::InFlight, ejection, http::idle::Waiters, reason::Reason};
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Both messages were passed on; either connection can be used again, or not.
+    Done {
+        downstream_stays: bool,
+        upstream_stays: bool,
+    },
+    /// The response made a tunnel of it.
+    Tunnel,
+    /// Nothing came back, and the request can be sent again as it was: no byte of it
+    /// was taken, or all of it may be done twice.
+    Unanswered,
+    /// There is no response, and the client can be told so.
+    Failed(Reason),
+    /// The response broke off.
+    BrokenOff(Reason),
+    /// The client broke off.
+    Abandoned,
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+pub(crate) struct Exchange<'e> {
+    pub(crate) request: Request,
+    pub(crate) upload: &'e mut Message,
+    pub(crate) downstream: &'e mut Side,
+    pub(crate) upstream: &'e mut Side,
+    /// Says whether the downstream connection may stay.
+    pub(crate) waiters: &'e Waiters,
+    /// The downstream connection ends with the upstream one.
+    pub(crate) together: bool,
+    pub(crate) head_bytes_max: usize,
+    /// Is told what comes of the request.
+    pub(crate) in_flight: Option<&'e mut InFlight>,
+    /// The final response, once it has begun.
+    pub(crate) response: Option<Response>,
+    download: Message,
+    /// Nothing more of the request is passed on: it is at its end, or cut.
+    upload_over: bool,
+    /// The client has not sent all, or the upstream not taken it.
+    upload_cut: bool,
+    /// Something came back.
+    answered: bool,
+}
+
+impl<'e> Exchange<'e> {
+    pub(crate) fn new(
+        http: &'e Http1,
+        request: Request,
+        upload: &'e mut Message,
+        (downstream, upstream): (&'e mut Side, &'e mut Side),
+        together: bool,
+    ) -> Self {
+        Self {
+            request,
+            upload,
+            downstream,
+            upstream,
+            waiters: &http.waiters,
+            together,
+            head_bytes_max: http.head_bytes_max,
+            in_flight: None,
+            response: None,
+            download: Message::new(lend_out(), Body::NONE),
+            upload_over: false,
+            upload_cut: false,
+            answered: false,
+        }
+    }
+
+    /// Passes both messages on, to their end.
+    pub(crate) async fn run(&mut self) -> Outcome {
+        let outcome = poll_fn(|cx| self.poll(cx)).await;
+        match outcome {
+            Outcome::Done { .. } | Outcome::Tunnel | Outcome::Abandoned => {}
+            Outcome::Failed(Reason::RequestMalformed) => {}
+            // One that was closed before it was used says nothing of its endpoint.
+            Outcome::Unanswered => {}
+            Outcome::Failed(_) | Outcome::BrokenOff(_) => self.record(ejection::Outcome::Reset),
+        }
+        outcome
+    }
+
+    fn record(&mut self, outcome: ejection::Outcome) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.record(outcome, Instant::now());
+        }
+    }
+
+    /// How many bytes went to the client.
+    pub(crate) fn received(&self) -> u64 {
+        self.download.passed
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        if let Err(outcome) = self.poll_upload(cx) {
+            return Poll::Ready(outcome);
+        }
+        match ready!(self.poll_download(cx)) {
+            Err(outcome) => return Poll::Ready(outcome),
+            Ok(Kind::Tunnel) => return Poll::Ready(Outcome::Tunnel),
+            Ok(_) => {}
+        }
+        let stays = |response: &Response| (response.downstream_stays, response.upstream_stays);
+        let (downstream_stays, upstream_stays) =
+            self.response.as_ref().map_or((false, false), stays);
+        // The upstream may go on reading the request after its answer, or hang up.
+        if !self.upload_over && ready!(self.upstream.poll_fill(cx)).is_ok_and(|read| read > 0) {
+            tracing::debug!("the upstream sent more than its response");
+        }
+        let whole = self.upload_over && !self.upload_cut && !self.downstream.ended;
+        Poll::Ready(Outcome::Done {
+            downstream_stays: downstream_stays && whole,
+            upstream_stays: upstream_stays && whole && self.upstream.buffer.is_empty(),
+        })
+    }
+
+    fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Outcome> {
+        if !self.upload_over {
+            let upload = self.upload.poll(cx, self.downstream, &self.upstream.stream);
+            match upload {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(())) => self.upload_over = true,
+                Poll::Ready(Err(Stuck::SourceBroke)) => return Err(Outcome::Abandoned),
+                Poll::Ready(Err(Stuck::Malformed)) => {
+                    return Err(self.no_good(Reason::RequestMalformed));
+                }
+                Poll::Ready(Err(Stuck::SourceEnded)) => {
+                    self.upstream.end();
+                    (self.upload_over, self.upload_cut) = (true, true);
+                }
+                // It may have answered before it stopped reading.
+                Poll::Ready(Err(Stuck::SinkBroke)) => {
+                    (self.upload_over, self.upload_cut) = (true, true);
+                }
+            }
+        }
+        self.watch_downstream(cx)
+    }
+
+    /// Notices a client that goes away while it waits. What else it sends is the next
+    /// request's, and stays in the buffer.
+    fn watch_downstream(&mut self, cx: &mut Context<'_>) -> Result<(), Outcome> {
+        if self.downstream.ended || !self.downstream.buffer.is_empty() {
+            return Ok(());
+        }
+        match self.downstream.poll_fill(cx) {
+            Poll::Ready(Err(_)) => return Err(Outcome::Abandoned),
+            Poll::Ready(Ok(0)) => self.upstream.end(),
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    fn poll_download(&mut self, cx: &mut Context<'_>) -> Poll<Result<Kind, Outcome>> {
+        loop {
+            let Some(response) = self.response else {
+                // Interim responses are not held up by what comes after them.
+                let flushed = ready!(self.download.poll_head(cx, &self.downstream.stream));
+                flushed.map_err(|_| Outcome::Abandoned)?;
+                ready!(self.poll_response(cx))?;
+                continue;
+            };
+            let download = &mut self.download;
+            let passed = ready!(download.poll(cx, self.upstream, &self.downstream.stream));
+            return Poll::Ready(match passed {
+                Ok(()) => Ok(response.kind),
+                Err(Stuck::SinkBroke) => Err(Outcome::Abandoned),
+                Err(Stuck::Malformed) => Err(Outcome::BrokenOff(Reason::ResponseMalformed)),
+                Err(Stuck::SourceBroke | Stuck::SourceEnded) => {
+                    Err(Outcome::BrokenOff(Reason::UpstreamReset))
+                }
+            });
+        }
+    }
+
+    /// Reads the head of the next response.
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Outcome>> {
+        if self.upstream.buffer.is_empty() {
+            ready!(self.poll_answer(cx))?;
+        }
+        loop {
+            let stay = Stay {
+                downstream: !self.waiters.is_draining(),
+                // Who answers before the request's end, and hangs up, is not sent the rest.
+                together: self.together || !self.upload_over,
+            };
+            let bytes = self.upstream.buffer.bytes();
+            let out = &mut self.download.head;
+            match response::parse(bytes, &self.request, stay, out) {
+                Ok(Some(response)) if response.length <= self.head_bytes_max => {
+                    return Poll::Ready(self.begin(response));
+                }
+                Ok(None) if bytes.len() < self.head_bytes_max => {}
+                Ok(_) => return Poll::Ready(Err(self.no_good(Reason::ResponseHeadTooLarge))),
+                Err(reason) => return Poll::Ready(Err(self.no_good(reason))),
+            }
+            ready!(self.poll_answer(cx))?;
+        }
+    }
+
+    fn begin(&mut self, response: Response) -> Result<(), Outcome> {
+        self.upstream.buffer.consume(response.length);
+        if response.kind == Kind::Interim {
+            return Ok(());
+        }
+        self.response = Some(response);
+        self.record(ejection::Outcome::of_status(response.status));
+        self.download.body = response.body;
+        let along = self.download.take_along(self.upstream);
+        along.map_err(|_| Outcome::BrokenOff(Reason::ResponseMalformed))
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Outcome>> {
+        match ready!(self.upstream.poll_fill(cx)) {
+            Ok(read) if read > 0 => {
+                self.answered = true;
+                Poll::Ready(Ok(()))
+            }
+            _ => Poll::Ready(Err(self.unanswered())),
+        }
+    }
+
+    /// The upstream has gone without a response.
+    fn unanswered(&self) -> Outcome {
+        let untouched = self.upload.passed == 0;
+        let may_be_repeated = untouched || self.request.is_idempotent;
+        if !self.answered && may_be_repeated && self.upload.can_be_repeated() {
+            Outcome::Unanswered
+        } else {
+            self.no_good(Reason::UpstreamClosed)
+        }
+    }
+
+    /// What a failure is to the client: an answer, unless another one has begun.
+    fn no_good(&self, reason: Reason) -> Outcome {
+        if self.download.passed == 0 {
+            Outcome::Failed(reason)
+        } else {
+            Outcome::BrokenOff(reason)
+        }
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        take_back(std::mem::take(&mut self.download.head));
+    }
+}

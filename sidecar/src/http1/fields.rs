@@ -1,0 +1,175 @@
+//! The header fields that concern a connection rather than its message
+//! (RFC 9110 section 7.6.1), and those that say where a body ends.
+
+use httparse::Header;
+
+/// What a head's fields say of connection and framing.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'h> {
+    /// `Connection: close`.
+    pub(super) close: bool,
+    /// `Connection: keep-alive`.
+    pub(super) keep_alive: bool,
+    /// `Connection: upgrade`.
+    pub(super) upgrade: bool,
+    /// `Upgrade`'s value.
+    pub(super) upgrade_to: Option<&'h [u8]>,
+    /// `Content-Length`.
+    pub(super) length: Option<u64>,
+    /// There is a `Transfer-Encoding`.
+    pub(super) coded: bool,
+    /// Its last coding is `chunked`.
+    pub(super) chunked: bool,
+    /// How many `Host` fields there are.
+    pub(super) hosts: usize,
+    /// Other names that `Connection` lists.
+    listed: Vec<&'h [u8]>,
+}
+
+/// Fields that contradict themselves or each other.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Contradiction;
+
+/// How a field is to be treated when its head is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Connection,
+    Upgrade,
+    /// For the next hop alone, and of no interest there.
+    Hop,
+    Te,
+    Length,
+    Coding,
+    Host,
+    Http2Settings,
+    /// For the other end.
+    End,
+}
+
+impl Role {
+    fn of(name: &str) -> Self {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        // Most names differ from all of these in length.
+        match name.len() {
+            2 if is("te") => Role::Te,
+            4 if is("host") => Role::Host,
+            7 if is("upgrade") => Role::Upgrade,
+            10 if is("connection") => Role::Connection,
+            10 if is("keep-alive") => Role::Hop,
+            14 if is("content-length") => Role::Length,
+            14 if is("http2-settings") => Role::Http2Settings,
+            16 if is("proxy-connection") => Role::Hop,
+            17 if is("transfer-encoding") => Role::Coding,
+            _ => Role::End,
+        }
+    }
+}
+
+impl<'h> Fields<'h> {
+    /// Reads the fields of a head.
+    ///
+    /// # Errors
+    /// If there are several lengths or transfer codings, or one that is none.
+    pub(super) fn of(headers: &[Header<'h>]) -> Result<Self, Contradiction> {
+        let mut fields = Fields::default();
+        for header in headers {
+            match Role::of(header.name) {
+                Role::Connection => fields.connection(header.value),
+                Role::Upgrade => fields.upgrade_to = Some(header.value),
+                Role::Length => fields.length(header.value)?,
+                Role::Coding => fields.coding(header.value)?,
+                Role::Host => fields.hosts += 1,
+                Role::Hop | Role::Te | Role::Http2Settings | Role::End => {}
+            }
+        }
+        Ok(fields)
+    }
+
+    fn connection(&mut self, value: &'h [u8]) {
+        for token in list(value) {
+            let is = |known: &str| token.eq_ignore_ascii_case(known.as_bytes());
+            match () {
+                () if is("close") => self.close = true,
+                () if is("keep-alive") => self.keep_alive = true,
+                () if is("upgrade") => self.upgrade = true,
+                () => self.listed.push(token),
+            }
+        }
+    }
+
+    /// Digits, and once: a list of equal lengths is allowed by RFC 9110 section 8.6
+    /// to be refused, and has no honest sender.
+    fn length(&mut self, value: &[u8]) -> Result<(), Contradiction> {
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let text = str::from_utf8(value).ok().filter(|_| digits);
+        let length = text.and_then(|text| text.parse().ok());
+        if self.length.is_some() || length.is_none() {
+            return Err(Contradiction);
+        }
+        self.length = length;
+        Ok(())
+    }
+
+    fn coding(&mut self, value: &[u8]) -> Result<(), Contradiction> {
+        if self.coded {
+            return Err(Contradiction);
+        }
+        self.coded = true;
+        let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+        let count = list(value).filter(|coding| is_chunked(coding)).count();
+        self.chunked = list(value).last().is_some_and(is_chunked);
+        // Once, and the last one; what merely resembles it is not to be guessed at.
+        let resembles = |coding: &[u8]| {
+            let lower = coding.to_ascii_lowercase();
+            !is_chunked(coding) && lower.windows(7).any(|part| part == b"chunked")
+        };
+        if count > usize::from(self.chunked) || list(value).any(resembles) {
+            return Err(Contradiction);
+        }
+        Ok(())
+    }
+
+    /// Whether the other protocol that is asked for is HTTP/2 (RFC 7540 section
+    /// 3.2, which RFC 9113 has taken back). It stays HTTP/1.1 then.
+    pub(super) fn asks_for_h2c(&self) -> bool {
+        let asked = self.upgrade_to.unwrap_or_default();
+        list(asked).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"))
+    }
+
+    /// Writes the fields that are meant for the other end, as they came.
+    pub(super) fn write(&self, headers: &[Header<'h>], upgrade: bool, out: &mut Vec<u8>) {
+        for header in headers {
+            let keep = match Role::of(header.name) {
+                Role::Connection | Role::Hop => false,
+                Role::Upgrade => upgrade,
+                // A length beside a coding is void (RFC 9112 section 6.3).
+                Role::Length => !self.coded,
+                Role::Coding | Role::Host => true,
+                // Trailers can be had: they are passed on. Other codings cannot.
+                Role::Te => header.value.eq_ignore_ascii_case(b"trailers"),
+                Role::Http2Settings => !self.asks_for_h2c(),
+                Role::End => !self.lists(header.name),
+            };
+            if keep {
+                line(header.name, header.value, out);
+            }
+        }
+    }
+
+    fn lists(&self, name: &str) -> bool {
+        let is = |listed: &&[u8]| listed.eq_ignore_ascii_case(name.as_bytes());
+        self.listed.iter().any(is)
+    }
+}
+
+pub(super) fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let items = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    items.filter(|item| !item.is_empty())
+}

@@ -1,0 +1,129 @@
+//! Upstream connections that wait for another request.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::side::Side;
+use crate::{addr::EndpointAddr, destination::Endpoint};
+
+/// Bounds of a pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PoolLimits {
+    /// How many connections wait at most.
+    pub(crate) connections_max: usize,
+    /// And for how long.
+    pub(crate) idle: Duration,
+}
+
+/// The waiting connections of one thread, by where they go.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    limits: PoolLimits,
+    waiting: RefCell<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    by_endpoint: HashMap<EndpointAddr, Vec<Idle>>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Idle {
+    endpoint: Arc<Endpoint>,
+    side: Side,
+    since: Instant,
+}
+
+impl Idle {
+    /// An upstream that says something now has hung up, or breaks the rules.
+    fn is_silent(&self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.side.stream.poll_read_ready(&mut nobody).is_pending()
+    }
+
+    fn close(self) {
+        self.side.stream.finish();
+    }
+}
+
+impl Pool {
+    pub(crate) fn new(limits: PoolLimits) -> Self {
+        Self {
+            limits,
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// Takes the connection that was used last, so that those there are too many of
+    /// grow old. Whether it still works shows in use.
+    pub(crate) fn take(&self, endpoint: EndpointAddr) -> Option<Side> {
+        let mut waiting = self.waiting.borrow_mut();
+        loop {
+            let idle = waiting.by_endpoint.get_mut(&endpoint)?.pop()?;
+            waiting.count -= 1;
+            if idle.is_silent() {
+                return Some(idle.side);
+            }
+            idle.close();
+        }
+    }
+
+    /// Keeps a connection for another request, if there is room.
+    pub(crate) fn put(&self, endpoint: &Arc<Endpoint>, side: Side) {
+        let mut waiting = self.waiting.borrow_mut();
+        let addr = endpoint.addr;
+        let idle = Idle {
+            endpoint: Arc::clone(endpoint),
+            side,
+            since: Instant::now(),
+        };
+        if waiting.count >= self.limits.connections_max {
+            return idle.close();
+        }
+        waiting.count += 1;
+        waiting.by_endpoint.entry(addr).or_default().push(idle);
+    }
+
+    /// Closes what has waited for too long, what its upstream has closed, and what
+    /// goes to an endpoint that is gone.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        let mut waiting = self.waiting.borrow_mut();
+        let mut count = 0;
+        waiting.by_endpoint.retain(|_, idle| {
+            let stays = |idle: &mut Idle| {
+                now.duration_since(idle.since) < self.limits.idle
+                    && idle.endpoint.is_current()
+                    && idle.is_silent()
+            };
+            for over in idle.extract_if(.., |idle| !stays(idle)) {
+                over.close();
+            }
+            count += idle.len();
+            !idle.is_empty()
+        });
+        waiting.count = count;
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let waiting = self.waiting.take();
+        waiting
+            .by_endpoint
+            .into_values()
+            .flatten()
+            .for_each(Idle::close);
+    }
+}
+
+#[cfg(test)]
+mod tests;

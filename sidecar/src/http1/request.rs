@@ -1,0 +1,102 @@
+//! A request's head: what it means for the connection, and how it is passed on.
+
+use httparse::Status;
+
+use super::{
+    HEADERS_MAX,
+    body::Body,
+    fields::{Fields, line},
+};
+use crate::reason::Reason;
+
+/// A request whose head has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// How many bytes the head has.
+    pub(crate) length: usize,
+    /// What follows it.
+    pub(crate) body: Body,
+    /// HTTP/1.1, not 1.0.
+    pub(crate) is_11: bool,
+    /// The client would send another one on the same connection.
+    pub(crate) keeps_alive: bool,
+    /// The answer has no body, whatever its head says.
+    pub(crate) is_head: bool,
+    /// The answer may turn the connection into a tunnel.
+    pub(crate) is_connect: bool,
+    /// Done twice, it does the same as done once (RFC 9110 section 9.2.2).
+    pub(crate) is_idempotent: bool,
+    /// It asks for another protocol.
+    pub(crate) upgrades: bool,
+}
+
+/// Reads the request whose bytes begin here, and appends to `out` the head that is
+/// sent on. Nothing, if the head is not all there. `tells_close` says that the
+/// upstream is to know if this is the last request.
+///
+/// # Errors
+/// Why the request is refused.
+pub(crate) fn parse(
+    bytes: &[u8],
+    tells_close: bool,
+    out: &mut Vec<u8>,
+) -> Result<Option<Request>, Reason> {
+    let mut headers = [const { std::mem::MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    let length = match parsed.parse_with_uninit_headers(bytes, &mut headers) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Reason::RequestHeadTooLarge),
+        Err(_) => return Err(Reason::RequestMalformed),
+    };
+    let fields = Fields::of(parsed.headers).map_err(|_| Reason::RequestMalformed)?;
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(Reason::RequestMalformed);
+    };
+    let is_11 = minor == 1;
+    let body = framing(&fields, is_11).ok_or(Reason::RequestMalformed)?;
+    let request = Request {
+        length,
+        body,
+        is_11,
+        keeps_alive: !fields.close && (is_11 || fields.keep_alive),
+        is_head: method == "HEAD",
+        is_connect: method == "CONNECT",
+        is_idempotent: ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&method),
+        upgrades: is_11 && fields.upgrade && fields.upgrade_to.is_some() && !fields.asks_for_h2c(),
+    };
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(if is_11 {
+        b" HTTP/1.1\r\n"
+    } else {
+        b" HTTP/1.0\r\n"
+    });
+    fields.write(parsed.headers, request.upgrades, out);
+    if request.upgrades {
+        line("Connection", b"Upgrade", out);
+    } else if !is_11 && request.keeps_alive {
+        line("Connection", b"keep-alive", out);
+    } else if tells_close && is_11 && !request.keeps_alive {
+        line("Connection", b"close", out);
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(Some(request))
+}
+
+/// Where the body ends (RFC 9112 section 6.3); nothing, if there is doubt.
+fn framing(fields: &Fields<'_>, is_11: bool) -> Option<Body> {
+    if fields.hosts > 1 {
+        return None;
+    }
+    match (fields.coded, fields.length) {
+        (false, length) => Some(Body::Length(length.unwrap_or(0))),
+        (true, None) if is_11 && fields.chunked => Some(Body::CHUNKED),
+        (true, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

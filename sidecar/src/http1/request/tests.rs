@@ -1,0 +1,186 @@
+use super::*;
+
+fn parse(head: &str) -> Result<Option<(Request, String)>, Reason> {
+    let mut out = Vec::new();
+    let parsed = super::parse(head.as_bytes(), false, &mut out)?;
+    let out = String::from_utf8(out).expect("the tests' heads are text");
+    Ok(parsed.map(|request| (request, out)))
+}
+
+fn passed_on(head: &str) -> String {
+    let parsed = parse(head).expect("a good head");
+    parsed.expect("a whole head").1
+}
+
+#[test]
+fn refuses_what_leaves_doubt_about_its_end() {
+    for fields in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: 5, 5",
+        "Content-Length: +5",
+        "Content-Length: -5",
+        "Content-Length: 0x5",
+        "Content-Length: 5 5",
+        "Content-Length:",
+        "Content-Length: 99999999999999999999",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked;q=1",
+        "Transfer-Encoding: \"chunked\"",
+        "Transfer-Encoding: gzip, xchunked",
+        "Transfer-Encoding:",
+        "Transfer-Encoding : chunked",
+        "Content-Length : 5",
+        " Content-Length: 5",
+        "A: b\r\n Transfer-Encoding: chunked",
+        "A: b\r\n\tfolded",
+        "A: b\rContent-Length: 5",
+        "A: b\0",
+        ": empty",
+        "A b: c",
+        "Host: a\r\nHost: b",
+    ] {
+        let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
+        assert_eq!(parse(&head), Err(Reason::RequestMalformed), "{fields:?}");
+    }
+}
+
+#[test]
+fn refuses_what_is_no_request_line() {
+    for line in [
+        "GET  / HTTP/1.1",
+        "GET / HTTP/1.2",
+        "GET / HTTP/1.1 ",
+        "GET /\x01 HTTP/1.1",
+        "GET HTTP/1.1",
+        " GET / HTTP/1.1",
+        "G@T / HTTP/1.1",
+    ] {
+        let head = format!("{line}\r\n\r\n");
+        assert_eq!(parse(&head), Err(Reason::RequestMalformed), "{line:?}");
+    }
+    let coded = "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(parse(coded), Err(Reason::RequestMalformed));
+}
+
+#[test]
+fn refuses_more_fields_than_it_can_hold() {
+    let head = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(300));
+    assert_eq!(parse(&head), Err(Reason::RequestHeadTooLarge));
+}
+
+#[test]
+fn passes_on_what_is_for_the_other_end_as_it_came() {
+    let head = "REPORT /a?b#c HTTP/1.1\r\nhOST: x\r\nX-Forwarded-For: 1.2.3.4\r\nb: 2\r\n\
+                B: 1\r\ntraceparent: 00-0-0-00\r\nx-b3-traceid: 1\r\nTE: trailers\r\n\
+                Proxy-Authorization: Basic eDp5\r\nExpect: 100-continue\r\n\
+                Content-Length: 3\r\n\r\n";
+    assert_eq!(passed_on(head), head);
+}
+
+#[test]
+fn writes_lines_as_the_rules_say() {
+    let head = "\r\nGET / HTTP/1.1\nHost:  a \nEmpty:\n\n";
+    let expected = "GET / HTTP/1.1\r\nHost: a\r\nEmpty: \r\n\r\n";
+    assert_eq!(passed_on(head), expected);
+}
+
+#[test]
+fn keeps_what_is_for_one_hop_to_itself() {
+    let head = "GET / HTTP/1.1\r\nConnection: close, X-Mine, te\r\nKeep-Alive: 5\r\n\
+                Proxy-Connection: close\r\nx-mine: 1\r\nTE: gzip\r\nHost: a\r\n\r\n";
+    assert_eq!(passed_on(head), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+#[test]
+fn connection_cannot_remove_what_says_where_the_body_ends() {
+    let head = "POST / HTTP/1.1\r\nConnection: content-length, host\r\n\
+                Content-Length: 3\r\nHost: a\r\n\r\n";
+    let expected = "POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: a\r\n\r\n";
+    assert_eq!(passed_on(head), expected);
+}
+
+#[test]
+fn asks_for_another_protocol_but_not_for_http2() {
+    let websocket = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let (request, out) = parse(websocket).expect("good").expect("whole");
+    assert!(request.upgrades);
+    assert_eq!(out, websocket);
+    let h2c = "GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+               Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    let (request, out) = parse(h2c).expect("good").expect("whole");
+    assert!(!request.upgrades);
+    assert_eq!(out, "GET / HTTP/1.1\r\n\r\n");
+}
+
+#[test]
+fn knows_whether_another_request_follows() {
+    for (head, keeps_alive) in [
+        ("GET / HTTP/1.1\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n", false),
+        (
+            "GET / HTTP/1.1\r\nConnection: close, keep-alive\r\n\r\n",
+            false,
+        ),
+        ("GET / HTTP/1.0\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true),
+    ] {
+        let (request, _) = parse(head).expect("good").expect("whole");
+        assert_eq!(request.keeps_alive, keeps_alive, "{head:?}");
+    }
+    // To a 1.0 upstream that has to be said.
+    let persistent = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    assert_eq!(passed_on(persistent), persistent);
+}
+
+#[test]
+fn tells_the_applications_own_connection_of_its_end() {
+    let mut out = Vec::new();
+    let head = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
+    super::parse(head, true, &mut out).expect("a good head");
+    assert_eq!(out, b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+}
+
+#[test]
+fn needs_the_whole_head() {
+    let head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    for length in 0..head.len() {
+        assert_eq!(parse(&head[..length]), Ok(None), "{length}");
+    }
+    let (request, _) = parse(&format!("{head}rest")).expect("good").expect("whole");
+    assert_eq!(request.length, head.len());
+}
+
+#[test]
+fn any_bytes_are_refused_or_mean_one_thing() {
+    let mut random = fastrand::Rng::with_seed(9112);
+    let seed = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\
+                 Transfer-Encoding: chunked\r\nConnection: close, x\r\nX: y\r\n\r\n";
+    for _ in 0..50_000 {
+        let mut bytes = seed.to_vec();
+        for _ in 0..random.usize(1..5) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..3) {
+                0 => bytes[at] = random.u8(..),
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, *random.choice(b"\r\n: ,;\t0").expect("some")),
+            }
+        }
+        let mut out = Vec::new();
+        if let Ok(Some(request)) = super::parse(&bytes, false, &mut out) {
+            // What was understood is what the next one understands.
+            let mut again = Vec::new();
+            let second = super::parse(&out, false, &mut again);
+            let second = second.expect("it is good").expect("it is whole");
+            assert_eq!(second.body, request.body, "{bytes:?}");
+            assert_eq!(again, out, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A response's head: what it means for both connections, and how it is passed on.
+
+use httparse::Status;
+
+use super::{
+    HEADERS_MAX,
+    body::Body,
+    fields::{Fields, line},
+    request::Request,
+};
+use crate::reason::Reason;
+
+/// A response whose head has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Response {
+    /// How many bytes the head has.
+    pub(crate) length: usize,
+    /// Its status.
+    pub(crate) status: u16,
+    /// What it is to the request.
+    pub(crate) kind: Kind,
+    /// What follows it.
+    pub(crate) body: Body,
+    /// The upstream takes another request on the same connection.
+    pub(crate) upstream_stays: bool,
+    /// The downstream may send another one.
+    pub(crate) downstream_stays: bool,
+}
+
+/// What a response is to its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Another one follows (1xx).
+    Interim,
+    /// The answer.
+    Final,
+    /// The answer, after which the connection is a tunnel.
+    Tunnel,
+}
+
+/// What decides, beside the response itself, on the connections after it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stay {
+    /// The downstream connection may stay.
+    pub(crate) downstream: bool,
+    /// The downstream connection ends with the upstream one.
+    pub(crate) together: bool,
+}
+
+/// Reads the response whose bytes begin here, and appends to `out` the head that is
+/// sent on: none, for an interim one that the client would not understand. Nothing,
+/// if the head is not all there.
+///
+/// # Errors
+/// If there is doubt about it.
+pub(crate) fn parse(
+    bytes: &[u8],
+    request: &Request,
+    stay: Stay,
+    out: &mut Vec<u8>,
+) -> Result<Option<Response>, Reason> {
+    let mut headers = [const { std::mem::MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let status = config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut headers);
+    let length = match status {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Reason::ResponseHeadTooLarge),
+        Err(_) => return Err(Reason::ResponseMalformed),
+    };
+    let fields = Fields::of(parsed.headers).map_err(|_| Reason::ResponseMalformed)?;
+    let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
+        return Err(Reason::ResponseMalformed);
+    };
+    let kind = kind(status, request);
+    let body = framing(status, kind, request, &fields, minor == 1)?;
+    let keeps_alive = !fields.close && (minor == 1 || fields.keep_alive) && request.keeps_alive;
+    let upstream_stays = kind != Kind::Tunnel && keeps_alive && body != Body::UntilClose;
+    let response = Response {
+        length,
+        status,
+        kind,
+        body,
+        upstream_stays,
+        downstream_stays: stay.downstream
+            && request.keeps_alive
+            && kind != Kind::Tunnel
+            && body != Body::UntilClose
+            && (upstream_stays || !stay.together),
+    };
+    if kind == Kind::Interim && !request.is_11 {
+        return Ok(Some(response));
+    }
+    // The status line as it came, without its end: reasons are free text.
+    let first = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    let line_at = &bytes[first.unwrap_or(0)..];
+    let end = line_at
+        .iter()
+        .position(|byte| matches!(byte, b'\r' | b'\n'));
+    out.extend_from_slice(&line_at[..end.unwrap_or(0)]);
+    out.extend_from_slice(b"\r\n");
+    let offers = fields.upgrade && fields.upgrade_to.is_some() && !fields.asks_for_h2c();
+    let upgrades = status == 101 || offers;
+    fields.write(parsed.headers, upgrades, out);
+    connection(&response, request, upgrades, out);
+    out.extend_from_slice(b"\r\n");
+    Ok(Some(response))
+}
+
+fn connection(response: &Response, request: &Request, upgrades: bool, out: &mut Vec<u8>) {
+    match response.kind {
+        Kind::Interim => {}
+        Kind::Tunnel if upgrades => line("Connection", b"Upgrade", out),
+        Kind::Tunnel => {}
+        Kind::Final if !response.downstream_stays => line("Connection", b"close", out),
+        Kind::Final if !request.is_11 => line("Connection", b"keep-alive", out),
+        // 426 and others name what could be had.
+        Kind::Final if upgrades => line("Connection", b"Upgrade", out),
+        Kind::Final => {}
+    }
+}
+
+fn kind(status: u16, request: &Request) -> Kind {
+    match status {
+        101 if request.upgrades => Kind::Tunnel,
+        100..=199 => Kind::Interim,
+        200..=299 if request.is_connect => Kind::Tunnel,
+        _ => Kind::Final,
+    }
+}
+
+/// Where the body ends (RFC 9112 section 6.3).
+fn framing(
+    status: u16,
+    kind: Kind,
+    request: &Request,
+    fields: &Fields<'_>,
+    is_11: bool,
+) -> Result<Body, Reason> {
+    if status == 101 && kind != Kind::Tunnel {
+        // Nobody asked for another protocol.
+        return Err(Reason::ResponseMalformed);
+    }
+    if request.is_head || kind != Kind::Final || matches!(status, 204 | 304) {
+        return Ok(Body::NONE);
+    }
+    match (fields.coded, fields.length) {
+        (true, _) if !is_11 => Err(Reason::ResponseMalformed),
+        (true, _) if fields.chunked => Ok(Body::CHUNKED),
+        (true, _) => Ok(Body::UntilClose),
+        (false, Some(length)) => Ok(Body::Length(length)),
+        (false, None) => Ok(Body::UntilClose),
+    }
+}
+
+#[cfg(test)]
+mod tests;

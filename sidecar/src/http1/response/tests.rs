@@ -1,0 +1,143 @@
+use super::*;
+
+const STAY: Stay = Stay {
+    downstream: true,
+    together: false,
+};
+
+fn request(head: &str) -> Request {
+    let parsed = super::super::request::parse(head.as_bytes(), false, &mut Vec::new());
+    parsed.expect("a good head").expect("a whole head")
+}
+
+fn get() -> Request {
+    request("GET / HTTP/1.1\r\n\r\n")
+}
+
+fn parse(head: &str, request: &Request, stay: Stay) -> Result<(Response, String), Reason> {
+    let mut out = Vec::new();
+    let parsed = super::parse(head.as_bytes(), request, stay, &mut out)?;
+    let out = String::from_utf8(out).expect("the tests' heads are text");
+    Ok((parsed.expect("a whole head"), out))
+}
+
+#[test]
+fn refuses_what_leaves_doubt_about_its_end() {
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5,5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 20 OK\r\n\r\n",
+        "HTTP/2 200 OK\r\n\r\n",
+        "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+    ] {
+        let refused = parse(head, &get(), STAY);
+        assert_eq!(refused.err(), Some(Reason::ResponseMalformed), "{head:?}");
+    }
+}
+
+#[test]
+fn passes_the_head_on_as_it_came() {
+    let head = "HTTP/1.1 299 Very  fine\r\nsErVer: x\r\nVia: 1.1 y\r\nSet-Cookie: a\r\n\
+                Set-Cookie: b\r\nDate: today\r\nContent-Length: 2\r\n\r\n";
+    let (response, out) = parse(head, &get(), STAY).expect("a good head");
+    assert_eq!(out, head);
+    assert_eq!(response.status, 299);
+    assert_eq!(response.body, Body::Length(2));
+    assert!(response.downstream_stays && response.upstream_stays);
+}
+
+#[test]
+fn a_coding_voids_a_length() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let (response, out) = parse(head, &get(), STAY).expect("a good head");
+    assert_eq!(response.body, Body::CHUNKED);
+    assert_eq!(out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+}
+
+#[test]
+fn some_responses_have_no_body_whatever_they_say() {
+    let long = "Content-Length: 5\r\n\r\n";
+    let head = request("HEAD / HTTP/1.1\r\n\r\n");
+    for (status, request) in [("200 OK", head), ("204 N", get()), ("304 N", get())] {
+        let text = format!("HTTP/1.1 {status}\r\n{long}");
+        let (response, out) = parse(&text, &request, STAY).expect("a good head");
+        assert_eq!(response.body, Body::NONE, "{status}");
+        assert_eq!(out, text);
+    }
+}
+
+#[test]
+fn without_a_length_the_connection_ends() {
+    let (response, out) = parse("HTTP/1.1 200 OK\r\n\r\n", &get(), STAY).expect("a good head");
+    assert_eq!(response.body, Body::UntilClose);
+    assert!(!response.downstream_stays && !response.upstream_stays);
+    assert_eq!(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+}
+
+#[test]
+fn each_connection_ends_for_itself_unless_they_belong_together() {
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let (response, out) = parse(head, &get(), STAY).expect("a good head");
+    assert!(response.downstream_stays && !response.upstream_stays);
+    assert_eq!(out, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let together = Stay {
+        together: true,
+        ..STAY
+    };
+    let (response, out) = parse(head, &get(), together).expect("a good head");
+    assert!(!response.downstream_stays);
+    assert!(out.contains("Connection: close\r\n"), "{out}");
+    let draining = Stay {
+        downstream: false,
+        ..STAY
+    };
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (response, out) = parse(head, &get(), draining).expect("a good head");
+    assert!(response.upstream_stays && !response.downstream_stays);
+    assert!(out.contains("Connection: close\r\n"), "{out}");
+}
+
+#[test]
+fn an_older_client_is_told_that_it_may_go_on() {
+    let old = request("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (response, out) = parse(head, &old, STAY).expect("a good head");
+    assert!(response.downstream_stays);
+    assert!(out.contains("Connection: keep-alive\r\n"), "{out}");
+    let head = "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (response, _) = parse(head, &old, STAY).expect("a good head");
+    assert!(!response.upstream_stays, "it did not say that it stays");
+}
+
+#[test]
+fn interim_responses_are_for_those_who_know_them() {
+    let head = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let (response, out) = parse(head, &get(), STAY).expect("a good head");
+    assert_eq!((response.kind, response.body), (Kind::Interim, Body::NONE));
+    assert_eq!(out, head);
+    let old = request("GET / HTTP/1.0\r\n\r\n");
+    let (response, out) = parse(head, &old, STAY).expect("a good head");
+    assert_eq!((response.kind, out.as_str()), (Kind::Interim, ""));
+}
+
+#[test]
+fn tunnels_begin_where_they_were_asked_for() {
+    let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                Connection: Upgrade\r\n\r\n";
+    let upgrade = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let (response, out) = parse(head, &request(upgrade), STAY).expect("a good head");
+    assert_eq!(response.kind, Kind::Tunnel);
+    assert_eq!(out, head);
+    let connect = request("CONNECT a:1 HTTP/1.1\r\n\r\n");
+    let head = "HTTP/1.1 200 Fine\r\n\r\n";
+    let (response, out) = parse(head, &connect, STAY).expect("a good head");
+    assert_eq!((response.kind, out.as_str()), (Kind::Tunnel, head));
+    let head = "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n";
+    let (response, _) = parse(head, &connect, STAY).expect("a good head");
+    assert_eq!(response.kind, Kind::Final);
+}

@@ -1,0 +1,173 @@
+//! One of the two connections of an exchange, and bytes on their way between them.
+
+use std::{
+    io,
+    net::Shutdown,
+    task::{Context, Poll, ready},
+};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use super::{body::Body, buffer::Buffer};
+use crate::stream::{Unfinished, poll_read, poll_write};
+
+/// A connection, and what was read from it.
+#[derive(Debug)]
+pub(crate) struct Side {
+    pub(crate) stream: Unfinished,
+    pub(crate) buffer: Buffer,
+    /// The peer will send nothing more.
+    pub(crate) ended: bool,
+}
+
+impl Side {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: Unfinished::new(stream),
+            buffer: Buffer::default(),
+            ended: false,
+        }
+    }
+
+    /// Reads once, behind what is held; 0 is the end.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // No memory is taken before there is something for it.
+        ready!(self.stream.poll_read_ready(cx))?;
+        match poll_read(&self.stream, cx, self.buffer.room()) {
+            Poll::Ready(Ok(read)) => {
+                self.buffer.filled(read);
+                self.ended = read == 0;
+                Poll::Ready(Ok(read))
+            }
+            other => {
+                self.buffer.filled(0);
+                other
+            }
+        }
+    }
+
+    /// Tells the peer that nothing more comes. One that is gone needs no telling.
+    pub(crate) fn end(&self) {
+        let _ = SockRef::from(&*self.stream).shutdown(Shutdown::Write);
+    }
+}
+
+/// A message on its way from one side to the other: a head, then a body.
+#[derive(Debug)]
+pub(crate) struct Message {
+    /// The head, and perhaps the beginning of the body.
+    pub(crate) head: Vec<u8>,
+    written: usize,
+    pub(crate) body: Body,
+    /// Bytes at the front of the source's buffer that are the body's.
+    approved: usize,
+    /// Bytes that were passed on, other than those of `head`.
+    streamed: u64,
+    /// All bytes that were passed on.
+    pub(crate) passed: u64,
+}
+
+/// Why a message does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stuck {
+    /// Where it comes from broke off.
+    SourceBroke,
+    /// Where it comes from ended too early.
+    SourceEnded,
+    /// Where it goes takes no more.
+    SinkBroke,
+    /// It breaks the rules.
+    Malformed,
+}
+
+/// As much of a body goes along with its head, in one system call.
+const ALONG_BYTES_MAX: usize = 16 * 1024;
+
+impl Message {
+    pub(crate) fn new(head: Vec<u8>, body: Body) -> Self {
+        Self {
+            head,
+            written: 0,
+            body,
+            approved: 0,
+            streamed: 0,
+            passed: 0,
+        }
+    }
+
+    /// Lets what has come of the body go along with the head.
+    ///
+    /// # Errors
+    /// If the body breaks the rules.
+    pub(crate) fn take_along(&mut self, source: &mut Side) -> Result<(), Stuck> {
+        let bytes = source.buffer.bytes();
+        let taken = self.body.take(bytes).map_err(|_| Stuck::Malformed)?;
+        if self.head.len() + taken <= ALONG_BYTES_MAX {
+            self.head.extend_from_slice(&bytes[..taken]);
+            source.buffer.consume(taken);
+        } else {
+            self.approved = taken;
+        }
+        Ok(())
+    }
+
+    /// Whether all of it can be sent once more.
+    pub(crate) fn can_be_repeated(&self) -> bool {
+        self.streamed == 0 && self.approved == 0
+    }
+
+    /// Makes it be sent from its beginning.
+    pub(crate) fn repeat(&mut self) {
+        self.written = 0;
+    }
+
+    /// Passes the head on.
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &TcpStream,
+    ) -> Poll<Result<(), Stuck>> {
+        while self.written < self.head.len() {
+            let wrote = ready!(poll_write(sink, cx, &self.head[self.written..]));
+            let wrote = wrote.map_err(|_| Stuck::SinkBroke)?;
+            self.written += wrote;
+            self.passed += wrote as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Passes on what can be passed on now. Ready at the message's end.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Side,
+        sink: &TcpStream,
+    ) -> Poll<Result<(), Stuck>> {
+        ready!(self.poll_head(cx, sink))?;
+        loop {
+            while self.approved > 0 {
+                let bytes = &source.buffer.bytes()[..self.approved];
+                let wrote = ready!(poll_write(sink, cx, bytes)).map_err(|_| Stuck::SinkBroke)?;
+                source.buffer.consume(wrote);
+                self.approved -= wrote;
+                self.streamed += wrote as u64;
+                self.passed += wrote as u64;
+            }
+            if self.body.is_over() {
+                return Poll::Ready(Ok(()));
+            }
+            if source.buffer.is_empty() {
+                let ended = source.ended
+                    || ready!(source.poll_fill(cx)).map_err(|_| Stuck::SourceBroke)? == 0;
+                match self.body {
+                    Body::UntilClose if ended => return Poll::Ready(Ok(())),
+                    _ if ended => return Poll::Ready(Err(Stuck::SourceEnded)),
+                    _ => {}
+                }
+            }
+            let bytes = source.buffer.bytes();
+            self.approved = self.body.take(bytes).map_err(|_| Stuck::Malformed)?;
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Finds out what a connection carries without making anybody wait.
+//!
+//! A hint decides if there is one. Otherwise the client's first bytes do; if none
+//! came soon, the upstream is connected meanwhile, for the server may be the one
+//! that speaks first.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    addr::OriginalDst,
+    connect::{ConnectError, Upstream},
+    detect::{Detection, PREFIX_BYTES, Protocol, detect},
+    ports::PortSet,
+};
+
+/// Destinations whose servers speak first are remembered up to this many, for each
+/// worker thread.
+const REMEMBERED_MAX: usize = 1024;
+/// And for so long: what listens there may become something else.
+const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
+
+/// Between two looks at a client that has begun and not gone on.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// What Kubernetes objects say of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// It is none that a proxy would look into.
+    Opaque,
+    /// The client speaks first, and says itself which protocol it is.
+    ClientFirst,
+}
+
+impl Hint {
+    /// Reads an `appProtocol`, or the protocol that a port's name begins with.
+    #[must_use]
+    pub fn of(named: &str) -> Option<Self> {
+        const CLIENT_FIRST: [&str; 12] = [
+            "grpc",
+            "grpc-web",
+            "h2c",
+            "http",
+            "http2",
+            "https",
+            "kubernetes.io/h2c",
+            "kubernetes.io/ws",
+            "kubernetes.io/wss",
+            "tls",
+            "ws",
+            "wss",
+        ];
+        const OPAQUE: [&str; 11] = [
+            "amqp",
+            "kafka",
+            "memcached",
+            "mongo",
+            "mysql",
+            "nats",
+            "postgres",
+            "postgresql",
+            "redis",
+            "smtp",
+            "tcp",
+        ];
+        let is = |known: &&str| named.eq_ignore_ascii_case(known);
+        if CLIENT_FIRST.iter().any(is) {
+            return Some(Hint::ClientFirst);
+        }
+        OPAQUE.iter().any(is).then_some(Hint::Opaque)
+    }
+}
+
+/// Finds protocols out, and remembers who speaks first.
+#[derive(Debug)]
+pub struct Finder {
+    opaque_ports: PortSet,
+    wait: Duration,
+    server_first: RefCell<HashMap<SocketAddr, Instant>>,
+}
+
+/// A protocol, and the upstream if it was connected to find it out.
+#[derive(Debug)]
+pub struct Found {
+    /// What the connection carries.
+    pub protocol: Protocol,
+    /// The upstream.
+    pub upstream: Option<Upstream>,
+}
+
+impl Finder {
+    /// `wait` is how long the client is given to speak first, and to go on with what
+    /// it began.
+    #[must_use]
+    pub fn new(opaque_ports: PortSet, wait: Duration) -> Self {
+        Self {
+            opaque_ports,
+            wait,
+            server_first: RefCell::default(),
+        }
+    }
+
+    /// Finds out what a connection to `dst` carries. Nothing is read from either side.
+    ///
+    /// # Errors
+    /// If the upstream had to be connected and could not be.
+    pub async fn find(
+        &self,
+        dst: OriginalDst,
+        hint: Option<Hint>,
+        downstream: &TcpStream,
+        connect: impl AsyncFnOnce() -> Result<Upstream, ConnectError>,
+    ) -> Result<Found, ConnectError> {
+        let found = |protocol, upstream| Ok(Found { protocol, upstream });
+        let is_opaque = hint == Some(Hint::Opaque)
+            || self.opaque_ports.contains(dst.0.port())
+            || self.server_spoke_first(dst);
+        if is_opaque {
+            return found(Protocol::Opaque, None);
+        }
+        if hint == Some(Hint::ClientFirst) {
+            return found(self.client_first(downstream).await, None);
+        }
+        if let Some(protocol) = Box::pin(self.client_says(downstream)).await {
+            return found(protocol, None);
+        }
+        let upstream = connect().await?;
+        tokio::select! {
+            biased;
+            protocol = self.client_first(downstream) => found(protocol, Some(upstream)),
+            _ = upstream.stream.readable() => {
+                self.remember(dst, &upstream.stream).await;
+                found(Protocol::Opaque, Some(upstream))
+            }
+        }
+    }
+
+    /// Waits for the client to speak, however long.
+    async fn client_first(&self, downstream: &TcpStream) -> Protocol {
+        let _ = downstream.readable().await;
+        let said = Box::pin(self.client_says(downstream)).await;
+        said.unwrap_or(Protocol::Opaque)
+    }
+
+    /// What the client says; nothing, if it doesn't begin soon. Bytes that go on
+    /// coming are waited for, as far as a protocol may begin with them.
+    async fn client_says(&self, downstream: &TcpStream) -> Option<Protocol> {
+        let mut prefix = vec![0; PREFIX_BYTES];
+        let mut seen = 0;
+        loop {
+            let looked = timeout(self.wait, look(downstream, &mut prefix, seen)).await;
+            let more = match looked {
+                Ok(Ok(more)) => more,
+                // A connection that is broken already: the relay tells.
+                Ok(Err(_)) => return Some(Protocol::Opaque),
+                Err(_) if seen == 0 => return None,
+                Err(_) => return Some(Protocol::Opaque),
+            };
+            match detect(&prefix[..more.bytes]) {
+                Detection::Is(protocol) => return Some(protocol),
+                Detection::NeedMore if more.are_all => return Some(Protocol::Opaque),
+                Detection::NeedMore => seen = more.bytes,
+            }
+        }
+    }
+
+    fn server_spoke_first(&self, dst: OriginalDst) -> bool {
+        let remembered = self.server_first.borrow().get(&dst.0).copied();
+        remembered.is_some_and(|since| since.elapsed() < REMEMBERED_FOR)
+    }
+
+    async fn remember(&self, dst: OriginalDst, upstream: &TcpStream) {
+        let mut begin = [0; 5];
+        let said = upstream.peek(&mut begin).await.unwrap_or(0);
+        // Servers also hang up on clients that say nothing, and HTTP ones may say so
+        // (408). That is no habit of speaking first.
+        if said == 0 || &begin == b"HTTP/" {
+            return;
+        }
+        let mut remembered = self.server_first.borrow_mut();
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.retain(|_, since| since.elapsed() < REMEMBERED_FOR);
+        }
+        if remembered.len() < REMEMBERED_MAX {
+            remembered.insert(dst.0, Instant::now());
+        }
+    }
+}
+
+/// What can be seen of a connection without reading from it.
+struct Seen {
+    bytes: usize,
+    /// There will be no more.
+    are_all: bool,
+}
+
+/// Waits until there are more bytes than `seen`, or there won't be any more.
+///
+/// The kernel tells of new bytes, not of those that were left unread, so that the
+/// rare client that trickles is looked at again and again for a moment.
+async fn look(stream: &TcpStream, prefix: &mut [u8], seen: usize) -> io::Result<Seen> {
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let bytes = stream.peek(prefix).await?;
+        let are_all = bytes == 0 || bytes == prefix.len() || ready.is_read_closed();
+        if bytes > seen || are_all {
+            return Ok(Seen { bytes, are_all });
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::oneshot,
+};
+
+use super::*;
+use crate::connect::Connector;
+
+/// Long enough that a test which would wait for it hangs.
+const NEVER: Duration = Duration::from_secs(1000);
+const SOON: Duration = Duration::from_millis(20);
+
+/// The two sides of a proxy that looks at a connection.
+struct Sides {
+    client: TcpStream,
+    downstream: TcpStream,
+    server: TcpListener,
+    dst: OriginalDst,
+}
+
+async fn sides() -> Sides {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let addr = |listener: &TcpListener| listener.local_addr().expect("it is bound");
+    let dst = OriginalDst(addr(&server));
+    let client = TcpStream::connect(addr(&listener))
+        .await
+        .expect("it listens");
+    let (downstream, _) = listener.accept().await.expect("one connects");
+    Sides {
+        client,
+        downstream,
+        server,
+        dst,
+    }
+}
+
+fn finder(wait: Duration) -> Finder {
+    Finder::new("3306".parse().expect("a port"), wait)
+}
+
+async fn connect(dst: OriginalDst) -> Result<Upstream, ConnectError> {
+    let connector = Connector {
+        timeout: NEVER,
+        pass_through_timeout: NEVER,
+    };
+    connector.original(dst).await
+}
+
+impl Sides {
+    async fn find(&self, finder: &Finder, hint: Option<Hint>) -> Found {
+        let found = finder.find(self.dst, hint, &self.downstream, async || {
+            connect(self.dst).await
+        });
+        found.await.expect("the server is there")
+    }
+}
+
+#[test]
+fn hints_are_of_three_kinds() {
+    for unknown in ["", "web", "kubernetes.io/quic", "dns"] {
+        assert_eq!(Hint::of(unknown), None, "{unknown}");
+    }
+    for opaque in ["tcp", "redis", "MySQL"] {
+        assert_eq!(Hint::of(opaque), Some(Hint::Opaque), "{opaque}");
+    }
+    for first in ["http", "HTTP", "grpc", "https", "kubernetes.io/h2c"] {
+        assert_eq!(Hint::of(first), Some(Hint::ClientFirst), "{first}");
+    }
+}
+
+#[tokio::test]
+async fn an_opaque_port_or_hint_is_not_looked_into() {
+    let mut sides = sides().await;
+    let http = b"GET / HTTP/1.1\r\n\r\n";
+    sides.client.write_all(http).await.expect("it is connected");
+    let found = sides.find(&finder(NEVER), Some(Hint::Opaque)).await;
+    assert_eq!(found.protocol, Protocol::Opaque);
+    sides.dst.0.set_port(3306);
+    let found = sides.find(&finder(NEVER), None).await;
+    assert_eq!(found.protocol, Protocol::Opaque);
+    assert!(found.upstream.is_none());
+}
+
+#[tokio::test]
+async fn the_clients_first_bytes_decide_and_stay_unread() {
+    let mut sides = sides().await;
+    let http = b"GET / HTTP/1.1\r\n\r\n";
+    sides.client.write_all(http).await.expect("it is connected");
+    let found = sides.find(&finder(NEVER), None).await;
+    assert_eq!(found.protocol, Protocol::Http1);
+    assert!(found.upstream.is_none());
+    let mut read = [0; 18];
+    let read = sides.downstream.read_exact(&mut read).await;
+    assert_eq!(read.expect("all is there"), http.len());
+}
+
+#[tokio::test]
+async fn bytes_that_trickle_are_put_together() {
+    let mut sides = sides().await;
+    let (mut client, downstream) = (sides.client, sides.downstream);
+    let trickle = async {
+        for byte in b"GET / HTTP/1.1\r\n" {
+            client.write_all(&[*byte]).await.expect("it is connected");
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let finder = finder(NEVER);
+    let find = finder.find(sides.dst, None, &downstream, async || {
+        connect(sides.dst).await
+    });
+    let ((), found) = tokio::join!(trickle, find);
+    assert_eq!(found.expect("it speaks").protocol, Protocol::Http1);
+    sides.dst.0.set_port(0);
+}
+
+#[tokio::test]
+async fn a_client_that_begins_and_stops_does_not_stall() {
+    let mut sides = sides().await;
+    sides.client.write_all(b"PING").await.expect("it connects");
+    let found = sides.find(&finder(SOON), None).await;
+    assert_eq!(found.protocol, Protocol::Opaque);
+    let mut read = [0; 4];
+    let read = sides.downstream.read_exact(&mut read).await;
+    assert_eq!(read.expect("nothing was taken"), 4);
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_needs_no_more() {
+    let mut sides = sides().await;
+    sides.client.write_all(b"QUI").await.expect("it connects");
+    sides.client.shutdown().await.expect("it is connected");
+    let found = sides.find(&finder(NEVER), None).await;
+    assert_eq!(found.protocol, Protocol::Opaque);
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_known_by_it_and_remembered() {
+    let (finder, sides) = (finder(SOON), sides().await);
+    let server = async {
+        let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+        server.write_all(b"220 smtp\r\n").await.expect("it reads");
+        server
+    };
+    let (found, server) = tokio::join!(sides.find(&finder, None), server);
+    assert_eq!(found.protocol, Protocol::Opaque);
+    let mut upstream = found.upstream.expect("it was connected").stream;
+    let mut said = [0; 10];
+    upstream.read_exact(&mut said).await.expect("it is unread");
+    assert_eq!(&said, b"220 smtp\r\n");
+    // The next one isn't waited for.
+    let found = sides.find(&finder, None).await;
+    assert_eq!(found.protocol, Protocol::Opaque);
+    assert!(found.upstream.is_none());
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_is_not_one_that_speaks_first() {
+    for last_word in [&b"HTTP/1.1 408 Request Timeout\r\n\r\n"[..], b""] {
+        let (finder, sides) = (finder(SOON), sides().await);
+        let server = async {
+            let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+            server.write_all(last_word).await.expect("it reads");
+        };
+        let (found, ()) = tokio::join!(sides.find(&finder, None), server);
+        assert_eq!(found.protocol, Protocol::Opaque);
+        assert!(!finder.server_spoke_first(sides.dst));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_late_is_still_found_out() {
+    let (finder, mut sides) = (finder(SOON), sides().await);
+    let (connected, is_connected) = oneshot::channel();
+    let (dst, downstream) = (sides.dst, sides.downstream);
+    let find = finder.find(dst, None, &downstream, async || {
+        let upstream = connect(dst).await;
+        connected.send(()).expect("the client waits");
+        upstream
+    });
+    let client = async {
+        is_connected.await.expect("the proxy connects meanwhile");
+        let http = b"GET / HTTP/1.1\r\n\r\n";
+        sides.client.write_all(http).await.expect("it is connected");
+    };
+    let (found, ()) = tokio::join!(find, client);
+    let found = found.expect("the server is there");
+    assert_eq!(found.protocol, Protocol::Http1);
+    assert!(found.upstream.is_some());
+}

@@ -1,0 +1,179 @@
+//! For tests: an application behind two proxies in a row, its client's and its own,
+//! with real sockets.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use netting_proto::v1;
+use netting_telemetry::{
+    Metrics,
+    connections::{ConnectionMetrics, Direction},
+    requests::RequestMetrics,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::spawn_local,
+};
+
+use super::{Inbound, Outbound, Proxy};
+use crate::{
+    addr::{ClientAddr, OriginalDst},
+    args::AccessLog,
+    connect::Connector,
+    http::idle::{Patience, Waiters},
+    http1::{
+        pool::{Pool, PoolLimits},
+        session::Http1,
+    },
+    ports::PortSet,
+    protocol::Finder,
+    route::OwnPorts,
+    view::{View, ViewLimits},
+};
+
+/// The ports that the proxies take for their own.
+pub(crate) const OWN: OwnPorts = OwnPorts {
+    outbound: 15001,
+    inbound: 15006,
+    admin: 15020,
+};
+pub(crate) const HEAD_BYTES_MAX: usize = 8192;
+
+/// A proxy that counts into `metrics`.
+pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
+    let connections = metrics.register(ConnectionMetrics::register);
+    let requests = metrics.register(RequestMetrics::register);
+    let second = Duration::from_secs(1);
+    Proxy {
+        direction,
+        own: OWN,
+        connector: Connector {
+            timeout: second,
+            pass_through_timeout: second,
+        },
+        finder: Rc::new(Finder::new(PortSet::default(), Duration::from_millis(10))),
+        access_log: AccessLog::All,
+        metrics: connections.of(direction),
+        http1: Http1 {
+            pool: Rc::new(Pool::new(PoolLimits {
+                connections_max: 8,
+                idle: second * 60,
+            })),
+            waiters: Rc::new(Waiters::new(Patience {
+                idle: second * 60,
+                head: second * 60,
+                draining: second,
+            })),
+            requests: requests.of(direction),
+            head_bytes_max: HEAD_BYTES_MAX,
+        },
+    }
+}
+
+/// A view that asks nobody.
+pub(crate) fn view() -> Arc<View> {
+    let limits = ViewLimits {
+        destinations_max: 8,
+        discovery_timeout: Duration::from_secs(5),
+        idle: Duration::from_secs(300),
+    };
+    Arc::new(View::new(limits, ""))
+}
+
+/// Lets a view know the endpoints of an address that was asked for.
+pub(crate) fn know(view: &View, dst: SocketAddr, endpoints: &[SocketAddr]) {
+    let endpoint = |endpoint: &SocketAddr| v1::Endpoint {
+        address: Some((*endpoint).into()),
+        ready: true,
+        ..Default::default()
+    };
+    let snapshot = v1::Snapshot {
+        address: Some(dst.into()),
+        destination: Some(v1::Destination::default()),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+        ..Default::default()
+    };
+    view.snapshot(snapshot).expect("a good snapshot");
+}
+
+/// Both proxies.
+pub(crate) struct Chain {
+    /// Where the client connects to.
+    pub(crate) addr: SocketAddr,
+    pub(crate) outbound: Outbound,
+    pub(crate) inbound: Inbound,
+    /// What the outbound one counts.
+    pub(crate) metrics: Metrics,
+}
+
+/// Listens on a port of loopback.
+pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let listener = listener.expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    (listener, addr)
+}
+
+impl Chain {
+    /// Two proxies before the application at `app`.
+    pub(crate) async fn before(app: SocketAddr) -> Self {
+        let inbound = Inbound {
+            proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
+        };
+        let (listener, endpoint) = listen().await;
+        let serving = inbound.clone();
+        spawn_local(async move {
+            while let Ok((stream, client)) = listener.accept().await {
+                let inbound = serving.clone();
+                spawn_local(async move {
+                    let (dst, client) = (OriginalDst(app), ClientAddr(client));
+                    inbound.connection(dst, stream, client).await;
+                });
+            }
+        });
+        Self::to(&[endpoint], inbound).await
+    }
+
+    /// The client's proxy alone, before these endpoints.
+    pub(crate) async fn to(endpoints: &[SocketAddr], inbound: Inbound) -> Self {
+        let metrics = Metrics::new("test", "0");
+        let outbound = Outbound {
+            proxy: proxy(Direction::Outbound, &metrics),
+            view: view(),
+        };
+        let service: SocketAddr = ([192, 0, 2, 10], 80).into();
+        // What nobody knows passes through, so it has to be asked for once.
+        outbound.view.resolve(OriginalDst(service)).await;
+        know(&outbound.view, service, endpoints);
+        let (listener, addr) = listen().await;
+        let serving = outbound.clone();
+        spawn_local(async move {
+            while let Ok((stream, client)) = listener.accept().await {
+                let outbound = serving.clone();
+                spawn_local(async move {
+                    let (dst, client) = (OriginalDst(service), ClientAddr(client));
+                    outbound.connection(Some(dst), stream, client).await;
+                });
+            }
+        });
+        Self {
+            addr,
+            outbound,
+            inbound,
+            metrics,
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.addr).await.expect("it listens")
+    }
+
+    pub(crate) fn has(&self, series: &str) -> bool {
+        let exposition = self.metrics.expose().expect("it can be written");
+        exposition.lines().any(|line| line == series)
+    }
+}

@@ -1,0 +1,88 @@
+//! Connections to the local application.
+
+use std::io;
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{Accepted, Proxy};
+use crate::{
+    addr::{ClientAddr, OriginalDst},
+    detect::Protocol,
+    http1::session::Target,
+    intercept,
+    listener::{self, Door, Listeners},
+    reason::Reason,
+    route,
+};
+
+/// Proxies connections to the local application.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// What they have in common with outbound ones.
+    pub proxy: Proxy,
+}
+
+impl Inbound {
+    /// Serves until the process ends.
+    ///
+    /// # Errors
+    /// If the listeners cannot be waited for.
+    pub async fn serve(self, listeners: Listeners, door: Door) -> io::Result<()> {
+        listener::accept(listeners, door, |downstream, client| {
+            let inbound = self.clone();
+            async move {
+                let dst = intercept::original_dst(&downstream).unwrap_or_default();
+                match route::inbound(dst, &inbound.proxy.own) {
+                    route::Inbound::Deliver(dst) if intercept::is_own(&downstream, dst) => {
+                        inbound.connection(dst, downstream, client).await;
+                    }
+                    route::Inbound::Deliver(_) => {
+                        let reason = Reason::ForeignDestination;
+                        inbound.proxy.refuse(downstream, client, dst, reason);
+                    }
+                    route::Inbound::Refuse(reason) => {
+                        inbound.proxy.refuse(downstream, client, dst, reason);
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// One connection to the application, to its end.
+    pub(super) async fn connection(
+        &self,
+        dst: OriginalDst,
+        downstream: TcpStream,
+        client: ClientAddr,
+    ) {
+        let accepted = Accepted {
+            downstream,
+            client,
+            dst,
+            since: Instant::now(),
+        };
+        let connector = &self.proxy.connector;
+        let connect = async || connector.original(dst).await;
+        let finder = &self.proxy.finder;
+        let found = match finder.find(dst, None, &accepted.downstream, connect).await {
+            Ok(found) => found,
+            Err(error) => return self.proxy.give_up(accepted, &error),
+        };
+        self.proxy.carries(&accepted, &found.protocol);
+        if found.protocol == Protocol::Http1 {
+            return self
+                .proxy
+                .http1(accepted, Target::Fixed, found.upstream)
+                .await;
+        }
+        let upstream = match found.upstream {
+            Some(upstream) => Ok(upstream),
+            None => connector.original(dst).await,
+        };
+        match upstream {
+            Ok(upstream) => self.proxy.opaque(accepted, upstream, &found.protocol).await,
+            Err(error) => self.proxy.give_up(accepted, &error),
+        }
+    }
+}

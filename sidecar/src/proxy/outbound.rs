@@ -1,0 +1,149 @@
+//! Connections of the local application.
+
+use std::{io, sync::Arc};
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{Accepted, Proxy};
+use crate::{
+    addr::{ClientAddr, OriginalDst},
+    balance::Unit,
+    connect::{ConnectError, Connector, Upstream},
+    destination::Destination,
+    detect::Protocol,
+    http1::session::Target,
+    intercept,
+    listener::{self, Door, Listeners},
+    protocol::Hint,
+    reason::Reason,
+    route,
+    view::{Found, InUse, View},
+};
+
+/// Proxies connections of the local application.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// What they have in common with inbound ones.
+    pub proxy: Proxy,
+    /// What is known of destinations.
+    pub view: Arc<View>,
+}
+
+/// Where an outbound connection goes.
+#[derive(Debug)]
+enum Route {
+    /// To an endpoint, for each connection or request.
+    Endpoint(InUse),
+    /// To where it was going.
+    PassThrough,
+}
+
+impl Outbound {
+    /// Serves until the process ends.
+    ///
+    /// # Errors
+    /// If the listeners cannot be waited for.
+    pub async fn serve(self, listeners: Listeners, door: Door) -> io::Result<()> {
+        listener::accept(listeners, door, |downstream, client| {
+            let outbound = self.clone();
+            async move {
+                let dst = intercept::original_dst(&downstream).unwrap_or_default();
+                outbound.connection(dst, downstream, client).await;
+            }
+        })
+        .await
+    }
+
+    /// One connection, from its original destination to its end.
+    pub(super) async fn connection(
+        &self,
+        dst: Option<OriginalDst>,
+        downstream: TcpStream,
+        client: ClientAddr,
+    ) {
+        let since = Instant::now();
+        let (dst, route) = match self.route(dst, client).await {
+            Ok(route) => route,
+            Err(reason) => return self.proxy.refuse(downstream, client, dst, reason),
+        };
+        let accepted = Accepted {
+            downstream,
+            client,
+            dst,
+            since,
+        };
+        let hint = route.hint();
+        let connector = &self.proxy.connector;
+        let connect = async || route.connect(dst, connector).await;
+        let finder = &self.proxy.finder;
+        let found = match finder.find(dst, hint, &accepted.downstream, connect).await {
+            Ok(found) => found,
+            Err(error) => return self.proxy.give_up(accepted, &error),
+        };
+        self.proxy.carries(&accepted, &found.protocol);
+        if let (Protocol::Http1, Route::Endpoint(used)) = (&found.protocol, &route) {
+            let target = Target::Balanced(used);
+            return self.proxy.http1(accepted, target, found.upstream).await;
+        }
+        let upstream = match found.upstream {
+            Some(upstream) => Ok(upstream),
+            None => route.connect(dst, connector).await,
+        };
+        match upstream {
+            Ok(upstream) => self.proxy.opaque(accepted, upstream, &found.protocol).await,
+            Err(error) => self.proxy.give_up(accepted, &error),
+        }
+        // The address counts as used until its connection has ended.
+        drop(route);
+    }
+
+    async fn route(
+        &self,
+        dst: Option<OriginalDst>,
+        client: ClientAddr,
+    ) -> Result<(OriginalDst, Route), Reason> {
+        let (dst, reason) = match route::outbound(dst, client, &self.proxy.own) {
+            route::Outbound::Refuse(reason) => return Err(reason),
+            route::Outbound::PassThrough(dst, reason) => (dst, reason),
+            route::Outbound::Discover(dst) => match self.view.find(dst).await {
+                Found::Destination(used) => return Ok((dst, Route::Endpoint(used))),
+                Found::PassThrough(reason) => (dst, reason),
+            },
+        };
+        self.proxy.metrics.passed_through(reason.as_str());
+        tracing::debug!(%client, %dst, %reason, "passing a connection through");
+        Ok((dst, Route::PassThrough))
+    }
+}
+
+impl Route {
+    /// What Kubernetes objects say of the destination's protocol.
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Route::Endpoint(used) => Hint::of(&used.destination().protocol_hint),
+            Route::PassThrough => None,
+        }
+    }
+
+    /// Connects an upstream for all of a connection to `dst`.
+    async fn connect(
+        &self,
+        dst: OriginalDst,
+        connector: &Connector,
+    ) -> Result<Upstream, ConnectError> {
+        let known = match self {
+            Route::Endpoint(used) => used.current(),
+            Route::PassThrough => None,
+        };
+        let first = |known: &Destination| known.choose(Unit::Connection, &[], Instant::now());
+        match known
+            .as_deref()
+            .and_then(|known| Some((known, first(known)?)))
+        {
+            Some((known, first)) => connector.endpoint(known, Unit::Connection, first).await,
+            // Endpoints that went while the client said nothing: the destination says so in
+            // its own way.
+            None => connector.original(dst).await,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Reads and writes that cost no system call in vain, and how connections end.
+
+use std::{
+    io,
+    ops::Deref,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{io::Interest, net::TcpStream};
+
+/// Reads once what is there; 0 is the end.
+///
+/// A read that does not fill the buffer has emptied the socket, and the kernel says
+/// when there is more (epoll(7), on edge-triggered descriptors). Knowing that saves
+/// the read that would say `EAGAIN`.
+pub(crate) fn poll_read(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        match stream.try_read(buffer) {
+            Ok(read) => {
+                if 0 < read && read < buffer.len() {
+                    await_more(stream);
+                }
+                return Poll::Ready(Ok(read));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+}
+
+/// Writes once.
+pub(crate) fn poll_write(
+    stream: &TcpStream,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(stream.poll_write_ready(cx))?;
+        match stream.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            wrote => return Poll::Ready(wrote),
+        }
+    }
+}
+
+/// Forgets that the stream was readable, so that waiting for it to be so waits for
+/// bytes that are still to come.
+pub(crate) fn await_more(stream: &TcpStream) {
+    let _ = stream.try_io(Interest::READABLE, || {
+        Err::<(), _>(io::ErrorKind::WouldBlock.into())
+    });
+}
+
+/// A connection that its peer sees reset, unless it was brought to its end: also
+/// when its task is aborted. Closed cleanly, a body without a length would look
+/// complete.
+#[derive(Debug)]
+pub struct Unfinished {
+    stream: TcpStream,
+    finished: bool,
+}
+
+impl Unfinished {
+    /// A connection that is not at its end.
+    #[must_use]
+    pub fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            finished: false,
+        }
+    }
+
+    /// It may be closed: whoever reads has read all.
+    pub fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Deref for Unfinished {
+    type Target = TcpStream;
+
+    fn deref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Err(error) = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!(%error, "could not reset, closing instead");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The threads that proxy: each has its own runtime, listeners and connections.
+//!
+//! A connection stays on the thread that accepted it, and all that it needs of what
+//! others know is the view. So nothing is locked and no other thread is woken where
+//! traffic passes.
+
+use std::{
+    io,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use netting_runtime::Drain;
+use netting_telemetry::{
+    connections::{ConnectionMetrics, Direction},
+    requests::RequestMetrics,
+};
+use tokio::{runtime, task::spawn_local, time::sleep};
+
+use crate::{
+    args::AccessLog,
+    connect::Connector,
+    http::idle::{LOOK_EVERY, Patience, Waiters},
+    http1::{
+        pool::{Pool, PoolLimits},
+        session::Http1,
+    },
+    listener::{Door, Listeners, Places},
+    ports::PortSet,
+    protocol::Finder,
+    proxy::{Inbound, Outbound, Proxy},
+    route::OwnPorts,
+    view::View,
+};
+
+/// What all workers share.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The ports that must not be proxied to.
+    pub own: OwnPorts,
+    /// How upstreams are connected.
+    pub connector: Connector,
+    /// Ports whose protocol is of no interest.
+    pub opaque_ports: PortSet,
+    /// How long a client may take to speak first.
+    pub detect_wait: Duration,
+    /// What is written to the log.
+    pub access_log: AccessLog,
+    /// What is known of destinations.
+    pub view: Arc<View>,
+    /// Room for connections.
+    pub places: Places,
+    /// Bounds and times of HTTP connections.
+    pub http: HttpLimits,
+    /// Instruments of both directions.
+    pub metrics: ConnectionMetrics,
+    /// And for requests.
+    pub requests: RequestMetrics,
+    /// What waits for connections.
+    pub drain: Drain,
+}
+
+/// Bounds and times of HTTP connections.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Bytes of a request's or response's head.
+    pub head_bytes_max: usize,
+    /// How long a head may take to come.
+    pub head_timeout: Duration,
+    /// How long a connection may wait for the next request.
+    pub idle_timeout: Duration,
+    /// The same, while the sidecar drains.
+    pub drain_quiet: Duration,
+    /// Upstream connections of a thread that wait for a request.
+    pub pool_max: usize,
+    /// How long they do.
+    pub pool_idle_timeout: Duration,
+}
+
+/// One thread's listeners.
+#[derive(Debug)]
+pub struct Doors {
+    /// For connections of the application.
+    pub outbound: Listeners,
+    /// For connections to the application.
+    pub inbound: Listeners,
+}
+
+/// Starts a thread that serves until the drain is aborted, and then drops what
+/// connections are left.
+///
+/// # Errors
+/// If there is no thread or no runtime to be had.
+pub fn start(shared: Shared, doors: Doors) -> io::Result<()> {
+    let (started, outcome) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("netting-worker".to_owned());
+    thread.spawn(move || {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(runtime::LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        drop(started.send(Ok(())));
+        runtime.block_on(serve(shared, doors));
+    })?;
+    outcome
+        .recv()
+        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+}
+
+async fn serve(shared: Shared, doors: Doors) {
+    let limits = shared.http;
+    let finder = Rc::new(Finder::new(shared.opaque_ports.clone(), shared.detect_wait));
+    let pool = Rc::new(Pool::new(PoolLimits {
+        connections_max: limits.pool_max,
+        idle: limits.pool_idle_timeout,
+    }));
+    let waiters = Rc::new(Waiters::new(Patience {
+        idle: limits.idle_timeout,
+        head: limits.head_timeout,
+        draining: limits.drain_quiet,
+    }));
+    let proxy = |direction| Proxy {
+        direction,
+        own: shared.own,
+        connector: shared.connector,
+        finder: Rc::clone(&finder),
+        access_log: shared.access_log,
+        metrics: shared.metrics.of(direction),
+        http1: Http1 {
+            pool: Rc::clone(&pool),
+            waiters: Rc::clone(&waiters),
+            requests: shared.requests.of(direction),
+            head_bytes_max: limits.head_bytes_max,
+        },
+    };
+    let door = |direction| Door {
+        places: Arc::clone(&shared.places),
+        drain: shared.drain.clone(),
+        metrics: shared.metrics.of(direction),
+    };
+    let outbound = Outbound {
+        proxy: proxy(Direction::Outbound),
+        view: Arc::clone(&shared.view),
+    };
+    let inbound = Inbound {
+        proxy: proxy(Direction::Inbound),
+    };
+    spawn_local(outbound.serve(doors.outbound, door(Direction::Outbound)));
+    spawn_local(inbound.serve(doors.inbound, door(Direction::Inbound)));
+    tokio::select! {
+        () = keep_house(&waiters, &pool, &shared.drain) => {}
+        () = shared.drain.aborted() => {}
+    }
+}
+
+/// Ends what nobody uses, for as long as the thread runs.
+async fn keep_house(waiters: &Waiters, pool: &Pool, drain: &Drain) {
+    loop {
+        sleep(LOOK_EVERY).await;
+        if drain.has_started() {
+            waiters.drain();
+        }
+        waiters.look();
+        pool.sweep();
+    }
+}
