@@ -26,6 +26,10 @@ pub struct Args {
     #[arg(long, env = "NETTING_POD_NAMESPACE", default_value = "netting")]
     pub pod_namespace: String,
 
+    /// Name of the webhook's own pod, which its Events tell
+    #[arg(long, env = "NETTING_POD_NAME", default_value = "netting-webhook")]
+    pub pod_name: String,
+
     /// Name of the Service in front of the webhook, which its certificate is for
     #[arg(long, env = "NETTING_SERVICE", default_value = "netting-webhook")]
     pub service: String,
@@ -34,9 +38,21 @@ pub struct Args {
     #[arg(long, env = "NETTING_WEBHOOK_CONFIGURATION", default_value = crate::names::WEBHOOK_CONFIGURATION)]
     pub webhook_configuration: String,
 
-    /// PEM file of the certificate chain to serve with, leaf first. Without it a
-    /// certificate and its CA are made, and the CA put into the
-    /// MutatingWebhookConfiguration
+    /// Name of the Secret, in the webhook's own namespace, of the certificate to serve
+    /// with. If there is none, a certificate and its CA are made, written to it, renewed
+    /// in time, and the CA kept in the MutatingWebhookConfiguration. A Secret that
+    /// somebody else has written (type kubernetes.io/tls, and ca.crt for the
+    /// configuration) is served as it is
+    #[arg(
+        long,
+        env = "NETTING_TLS_SECRET",
+        value_name = "NAME",
+        default_value = "netting-webhook-tls"
+    )]
+    pub tls_secret: String,
+
+    /// PEM file of the certificate chain to serve with, leaf first, instead of the
+    /// Secret's. It is read again when it changes
     #[arg(
         long,
         env = "NETTING_TLS_CERT",
@@ -53,6 +69,16 @@ pub struct Args {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
+
+    /// PEM file of the CAs to keep in the MutatingWebhookConfiguration. Without it, with
+    /// a certificate from files, that is left to whoever made them
+    #[arg(
+        long,
+        env = "NETTING_TLS_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_ca: Option<PathBuf>,
 
     /// Image that is injected, for both the init container and the sidecar
     #[arg(long, env = "NETTING_IMAGE", default_value = concat!("ghcr.io/netting-dev/netting:", env!("CARGO_PKG_VERSION")))]
@@ -88,9 +114,13 @@ pub struct Args {
     #[command(flatten)]
     pub defaults: Defaults,
 
-    /// How long the webhook may take to finish after SIGTERM. For the first 3 seconds of it
-    /// it still accepts requests, until nobody sends it any
-    #[arg(long, env = "NETTING_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    /// How long the webhook still accepts connections after SIGTERM, not ready any more:
+    /// until every node has heard of that
+    #[arg(long, env = "NETTING_SHUTDOWN_DELAY", default_value = "5s", value_parser = humantime::parse_duration)]
+    pub shutdown_delay: Duration,
+
+    /// How long the webhook may take to finish after SIGTERM, the shutdown delay included
+    #[arg(long, env = "NETTING_DRAIN_TIMEOUT", default_value = "15s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
 
     /// Log filter: a level (error, warn, info, debug, trace) or directives such as
@@ -165,6 +195,8 @@ mod tests {
             (&["--image-pull-policy=always"], "IfNotPresent"),
             (&["--proxy-log=loud"], "is not a log level"),
             (&["--tls-cert=tls.crt"], "--tls-key"),
+            (&["--tls-ca=ca.crt"], "--tls-cert"),
+            (&["--shutdown-delay=soon"], "--shutdown-delay"),
             (&["--https-port=99999"], "99999"),
         ] {
             let refused = parse(flags).expect_err("the flag is wrong").to_string();

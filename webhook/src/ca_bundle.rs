@@ -1,7 +1,10 @@
-//! Keeps the webhook's CA in its `MutatingWebhookConfiguration`, so that the API
-//! server trusts it.
+//! Keeps the CAs that the webhook's certificate needs in its
+//! `MutatingWebhookConfiguration`, so that the API server trusts it.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::StreamExt as _;
 use json_patch::{
@@ -16,107 +19,237 @@ use kube::{
 };
 use netting_runtime::readiness::Condition;
 use serde_json::{Value, json};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
-use crate::certificate::CaPem;
+use crate::certificate::{
+    CaPem,
+    serving::{Anchors, Origin},
+};
+use bundle::Strangers;
+
+mod bundle;
 
 const FIELD_MANAGER: &str = "netting-webhook";
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
+/// With one of these on the configuration, cert-manager's ca-injector keeps its
+/// bundles, and would take out again whatever else is put there.
+/// <https://cert-manager.io/docs/concepts/ca-injector/>
+const CA_INJECTOR: [&str; 3] = [
+    "cert-manager.io/inject-ca-from",
+    "cert-manager.io/inject-ca-from-secret",
+    "cert-manager.io/inject-apiserver-ca",
+];
 
-/// Each replica has its own CA, and so has its successor in a rollout: all of
-/// them must be trusted at the same time. The oldest beyond this many are dropped.
-const BUNDLE_MAX: usize = 8;
-
-/// Watches the configuration and mends its bundles, for as long as it is polled.
-/// `trusted` holds once they are right. A failure is logged and tried again.
-pub async fn keep(client: Client, configuration: &str, ca: &CaPem, trusted: &Condition) {
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client);
-    let mut changes = pin!(watcher::watch_object(api.clone(), configuration).default_backoff());
-    while let Some(change) = changes.next().await {
-        match change {
-            Ok(Some(current)) => {
-                let mended = mend(&api, current, ca).await;
-                trusted.set(mended);
-            }
-            Ok(None) => {
-                trusted.set(false);
-                tracing::warn!(
-                    configuration,
-                    "there is no such webhook configuration yet; apply k8s/base"
-                );
-            }
-            Err(error) => {
-                tracing::warn!(
-                    %error,
-                    configuration,
-                    "could not watch the webhook configuration"
-                );
-            }
-        }
-    }
+/// What keeping a bundle needs to know and tells.
+pub struct Keeper {
+    /// Name of the configuration.
+    pub configuration: String,
+    /// What the API server is to trust.
+    pub anchors: watch::Receiver<Option<Anchors>>,
+    /// The CAs that were in each of the configuration's bundles at the last look.
+    pub trusted_cas: watch::Sender<Vec<CaPem>>,
+    /// Holds once the bundles are right.
+    pub trusted: Condition,
 }
 
-/// Returns once the bundles are right: `true`; or the configuration is gone: `false`.
-async fn mend(
-    api: &Api<MutatingWebhookConfiguration>,
-    mut current: MutatingWebhookConfiguration,
-    ca: &CaPem,
-) -> bool {
-    let mut retry = FIRST_RETRY;
-    let name = current.name_any();
-    while let Some(patch) = correction(&current, ca) {
+/// The configuration as it was last seen, and when to try again after a failure.
+#[derive(Default)]
+struct State {
+    current: Option<MutatingWebhookConfiguration>,
+    strangers: Strangers,
+    retry: Option<(Instant, Duration)>,
+    /// When something is to be done although nothing has failed.
+    wake_at: Option<Instant>,
+    left_alone: bool,
+}
+
+impl Keeper {
+    /// Watches the configuration and mends its bundles, for as long as it is polled.
+    /// A failure is logged and tried again.
+    pub async fn keep(mut self, client: Client) {
+        let api: Api<MutatingWebhookConfiguration> = Api::all(client);
+        let changes = watcher::watch_object(api.clone(), &self.configuration);
+        let mut changes = pin!(changes.default_backoff());
+        let mut state = State::default();
+        loop {
+            tokio::select! {
+                change = changes.next() => match change {
+                    Some(Ok(current)) => self.seen(&mut state, current),
+                    Some(Err(error)) => {
+                        let configuration = &self.configuration;
+                        tracing::warn!(
+                            %error,
+                            configuration,
+                            "could not watch the webhook configuration"
+                        );
+                    }
+                    None => return,
+                },
+                changed = self.anchors.changed() => if changed.is_err() {
+                    return;
+                },
+                () = state.wake() => {}
+            }
+            self.mend(&api, &mut state).await;
+        }
+    }
+
+    fn seen(&self, state: &mut State, current: Option<MutatingWebhookConfiguration>) {
+        if current.is_none() {
+            let configuration = &self.configuration;
+            tracing::warn!(
+                configuration,
+                "there is no such webhook configuration yet; apply k8s/base"
+            );
+        }
+        state.current = current;
+        state.retry = None;
+    }
+
+    /// Makes the bundles right, or sees that they are.
+    async fn mend(&mut self, api: &Api<MutatingWebhookConfiguration>, state: &mut State) {
+        let Some(anchors) = self.anchors.borrow_and_update().clone() else {
+            return;
+        };
+        if let Some((at, _)) = state.retry {
+            if Instant::now() < at {
+                return;
+            }
+            // Somebody else may have changed it meanwhile, which is what a conflict is.
+            if let Ok(newest) = api.get_opt(&self.configuration).await {
+                state.current = newest;
+            }
+        }
+        let Some(current) = &state.current else {
+            state.rest(None);
+            return self.settled(Vec::new(), false);
+        };
+        if self.is_left_alone(current, &anchors, &mut state.left_alone) {
+            state.rest(None);
+            return self.settled(anchors.cas, true);
+        }
+        let now = (SystemTime::now(), Instant::now());
+        state.strangers.look(&bundles(current), &anchors, now.1);
+        let Some(patch) = correction(current, &anchors, &state.strangers, now) else {
+            state.rest(state.strangers.next_to_go(anchors.origin));
+            return self.settled(anchors.cas, true);
+        };
         let patch: api::Patch<Value> = api::Patch::Json(patch);
+        let configuration = current.name_any();
         match api
-            .patch(&name, &PatchParams::apply(FIELD_MANAGER), &patch)
+            .patch(&configuration, &PatchParams::apply(FIELD_MANAGER), &patch)
             .await
         {
-            Ok(_) => {
-                tracing::info!(
-                    configuration = name,
-                    "the API server trusts this webhook from now on"
-                );
-                return true;
+            Ok(newest) => {
+                let cas = anchors.cas.len();
+                tracing::info!(configuration, cas, "set the CA bundle of each webhook");
+                state.current = Some(newest);
+                state.rest(state.strangers.next_to_go(anchors.origin));
+                self.settled(anchors.cas, true);
             }
             Err(error) => {
-                tracing::warn!(
-                    %error,
-                    configuration = name,
-                    ?retry,
-                    "could not set the CA bundle"
+                let retry = state.retry.map_or(FIRST_RETRY, |(_, last)| last * 2);
+                let retry = retry.min(LAST_RETRY);
+                state.retry = Some((Instant::now() + retry, retry));
+                tracing::warn!(%error, configuration, ?retry, "could not set the CA bundle");
+            }
+        }
+    }
+
+    fn settled(&self, cas: Vec<CaPem>, trusted: bool) {
+        self.trusted_cas.send_if_modified(|before| {
+            let changed = *before != cas;
+            *before = cas;
+            changed
+        });
+        self.trusted.set(trusted);
+    }
+
+    /// Whether the bundle is somebody else's to keep.
+    fn is_left_alone(
+        &self,
+        current: &MutatingWebhookConfiguration,
+        anchors: &Anchors,
+        said: &mut bool,
+    ) -> bool {
+        if anchors.cas.is_empty() {
+            return true;
+        }
+        let injector = CA_INJECTOR
+            .iter()
+            .find(|key| current.annotations().contains_key(**key));
+        let Some(annotation) = injector else {
+            *said = false;
+            return false;
+        };
+        if !std::mem::replace(said, true) {
+            let configuration = &self.configuration;
+            if anchors.origin == Origin::Given {
+                tracing::info!(
+                    configuration,
+                    annotation,
+                    "the CA bundle is left to cert-manager"
+                );
+            } else {
+                tracing::error!(
+                    configuration,
+                    annotation,
+                    "the CA bundle is left to cert-manager, but the certificate is self-made, \
+                     which the API server will not trust; remove the annotation, or let \
+                     cert-manager write the certificate's Secret too"
                 );
             }
         }
-        tokio::time::sleep(retry).await;
-        retry = LAST_RETRY.min(retry * 2);
-        // Somebody else may have changed it meanwhile, which is what a conflict is.
-        match api.get_opt(&name).await {
-            Ok(Some(newest)) => current = newest,
-            Ok(None) => return false,
-            Err(_) => {}
-        }
+        true
     }
-    true
 }
 
-/// What makes every webhook's bundle contain the CA; `None` if all of them do.
+impl State {
+    /// All is done for now.
+    fn rest(&mut self, wake_at: Option<Instant>) {
+        self.retry = None;
+        self.wake_at = wake_at;
+    }
+
+    /// Resolves when there is something to do without anything having changed.
+    async fn wake(&self) {
+        match self.retry.map(|(at, _)| at).or(self.wake_at) {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn bundles(current: &MutatingWebhookConfiguration) -> Vec<&[u8]> {
+    let webhooks = current.webhooks.as_deref().unwrap_or_default();
+    let bundles = webhooks.iter().map(|webhook| {
+        let bundle = webhook.client_config.ca_bundle.as_ref();
+        bundle.map_or(&[] as &[u8], |bundle| &bundle.0)
+    });
+    bundles.collect()
+}
+
+/// What makes every webhook's bundle right; `None` if all of them are.
 ///
 /// The patch goes by index, so it holds for the resource version that it was made
 /// from alone.
-fn correction(current: &MutatingWebhookConfiguration, ca: &CaPem) -> Option<Patch> {
-    let webhooks = current.webhooks.as_deref().unwrap_or_default();
-    let corrections: Vec<_> = webhooks
-        .iter()
-        .enumerate()
-        .filter_map(|(index, webhook)| {
-            let bundle = webhook.client_config.ca_bundle.as_ref();
-            let bundle = bundle.map_or(&[] as &[u8], |bundle| &bundle.0);
-            let right = with_ca(bundle, ca);
-            (right.as_bytes() != bundle).then(|| set_bundle(index, right))
-        })
-        .collect();
+fn correction(
+    current: &MutatingWebhookConfiguration,
+    anchors: &Anchors,
+    strangers: &Strangers,
+    now: (SystemTime, Instant),
+) -> Option<Patch> {
+    let bundles = bundles(current);
+    let corrections = bundles.into_iter().enumerate().filter_map(|(index, is)| {
+        let right = bundle::text(&strangers.right(is, anchors, now));
+        (right.as_bytes() != is).then(|| set_bundle(index, right))
+    });
+    let corrections: Vec<_> = corrections.collect();
     if corrections.is_empty() {
         return None;
     }
@@ -143,124 +276,5 @@ fn set_bundle(index: usize, bundle: String) -> PatchOperation {
     })
 }
 
-/// The bundle with the CA in it: as it is if it is there already, else in front of
-/// the newest of the others. What is not a certificate block is dropped; the API
-/// server would refuse to connect over it.
-fn with_ca(bundle: &[u8], ca: &CaPem) -> String {
-    let bundle = String::from_utf8_lossy(bundle);
-    let others = blocks(&bundle);
-    let own = blocks(&ca.0);
-    if own.iter().all(|block| others.contains(block)) {
-        return others.concat();
-    }
-    own.into_iter().chain(others).take(BUNDLE_MAX).collect()
-}
-
-/// The certificate blocks of a PEM text, each ended by a newline.
-fn blocks(pem: &str) -> Vec<String> {
-    pem.split(BEGIN)
-        .skip(1)
-        .filter_map(|rest| rest.split_once(END))
-        .map(|(base64, _)| format!("{BEGIN}\n{}\n{END}\n", base64.replace('\r', "").trim()))
-        .collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ca(body: &str) -> CaPem {
-        CaPem(format!("{BEGIN}\n{body}\n{END}\n"))
-    }
-
-    fn configuration(bundles: &[&str]) -> MutatingWebhookConfiguration {
-        let webhook = |bundle: &&str| {
-            let bundle = k8s_openapi::ByteString(bundle.as_bytes().to_vec());
-            json!({"name": "w", "clientConfig": {"caBundle": bundle}})
-        };
-        let webhooks: Vec<_> = bundles.iter().map(webhook).collect();
-        serde_json::from_value(json!({
-            "metadata": {"name": "netting", "resourceVersion": "7"},
-            "webhooks": webhooks,
-        }))
-        .expect("it is a configuration")
-    }
-
-    fn corrected(mut current: MutatingWebhookConfiguration, ca: &CaPem) -> Vec<String> {
-        if let Some(patch) = correction(&current, ca) {
-            let mut raw = serde_json::to_value(&current).expect("a configuration is JSON");
-            json_patch::patch(&mut raw, &patch).expect("the patch fits its version");
-            current = serde_json::from_value(raw).expect("it still is a configuration");
-        }
-        let webhooks = current.webhooks.unwrap_or_default().into_iter();
-        let bundle =
-            |bundle: k8s_openapi::ByteString| String::from_utf8(bundle.0).expect("PEM is ASCII");
-        webhooks
-            .map(|webhook| {
-                webhook
-                    .client_config
-                    .ca_bundle
-                    .map(bundle)
-                    .unwrap_or_default()
-            })
-            .collect()
-    }
-
-    #[test]
-    fn every_webhook_gets_the_bundle_and_then_nothing_changes() {
-        let own = ca("AAAA");
-        let bundles = corrected(configuration(&["", ""]), &own);
-        assert_eq!(bundles, [own.0.as_str(), &own.0]);
-        assert_eq!(correction(&configuration(&[&own.0, &own.0]), &own), None);
-    }
-
-    #[test]
-    fn only_the_webhook_that_is_wrong_is_mended() {
-        let own = ca("AAAA");
-        let patch = correction(&configuration(&[&own.0, "garbage"]), &own).expect("one is wrong");
-        let paths: Vec<_> = patch
-            .iter()
-            .map(|operation| operation.path().to_string())
-            .collect();
-        assert_eq!(
-            paths,
-            [
-                "/metadata/resourceVersion",
-                "/webhooks/1/clientConfig/caBundle"
-            ]
-        );
-    }
-
-    #[test]
-    fn the_cas_of_other_replicas_are_kept_and_the_oldest_dropped() {
-        let mut bundle = String::new();
-        for replica in 0..20 {
-            bundle = with_ca(bundle.as_bytes(), &ca(&format!("AAA{replica}")));
-        }
-        let kept = blocks(&bundle);
-        assert_eq!(kept.len(), BUNDLE_MAX);
-        assert_eq!(kept[0], ca("AAA19").0);
-        assert_eq!(with_ca(bundle.as_bytes(), &ca("AAA15")), bundle);
-    }
-
-    #[test]
-    fn what_is_no_certificate_is_dropped() {
-        let own = ca("AAAA");
-        for garbage in [
-            "\u{fffd}",
-            "Cg==",
-            "-----BEGIN CERTIFICATE-----",
-            "-----END CERTIFICATE-----",
-        ] {
-            assert_eq!(with_ca(garbage.as_bytes(), &own), own.0, "{garbage:?}");
-        }
-        assert_eq!(with_ca(&[0xff, 0xfe], &own), own.0);
-        let windows = own.0.replace('\n', "\r\n");
-        assert_eq!(with_ca(windows.as_bytes(), &own), own.0);
-    }
-
-    #[test]
-    fn a_configuration_without_webhooks_needs_nothing() {
-        assert_eq!(correction(&configuration(&[]), &ca("AAAA")), None);
-    }
-}
+mod tests;

@@ -1,15 +1,15 @@
-//! The certificate that the webhook serves with: given as files, or self-made.
+//! The certificate that the webhook serves with, and where it comes from: files that
+//! are given, or the Secret that all replicas share. In reading order:
+//!
+//! - this module: a certificate chain with its key;
+//! - [`validity`]: for how long it holds;
+//! - [`self_made`]: one made here, with a CA of its own;
+//! - [`shared`]: what the Secret holds, and what is to be done about it when;
+//! - [`serving`]: what new connections are accepted with, and who is to trust it;
+//! - [`secret`] and [`files`]: where certificates are watched for.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, path::PathBuf, sync::Arc};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -19,27 +19,27 @@ use tokio_rustls::{
     },
 };
 
+pub mod files;
 mod pem;
+pub mod secret;
+pub mod self_made;
+pub mod serving;
+pub mod shared;
+pub mod validity;
 
-/// A self-made certificate is made anew at each start and not renewed while the
-/// process runs, so it has to last for longer than any process does.
-const LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// The API server's clock may be behind.
-const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
+pub use pem::CaPem;
+pub use validity::Validity;
+
 /// HTTP/2 is what the API server prefers; HTTP/1.1 is for everybody else.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// A certificate chain and its key.
-#[derive(Debug)]
+/// A certificate chain and its key, which belong together.
+#[derive(Clone)]
 pub struct ServingCertificate {
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    validity: Validity,
+    config: Arc<ServerConfig>,
 }
-
-/// What the API server needs in order to trust a self-made certificate: one
-/// certificate, as PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaPem(pub String);
 
 /// Why there is no certificate to serve with.
 #[derive(Debug, thiserror::Error)]
@@ -51,113 +51,93 @@ pub enum CertificateError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// A file has PEM that does not decode.
-    #[error("{path} has a damaged PEM block")]
+    /// PEM that does not decode.
+    #[error("{name} has a damaged PEM block")]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the Secret's entry.
+        name: String,
         /// Where it is damaged.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// A file lacks what it is for.
-    #[error("{path} has no {lacks} in PEM (\"-----BEGIN …-----\"); is it the right file?")]
+    /// Something lacks what it is for.
+    #[error("{name} has no {lacks} in PEM (\"-----BEGIN …-----\"); is it the right file?")]
     Empty {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the Secret's entry.
+        name: String,
         /// What was looked for.
         lacks: &'static str,
     },
     /// The two don't belong together, or rustls can't serve with them.
     #[error("this certificate and key cannot be served with; do they belong together?")]
     Unusable(#[source] rustls::Error),
-    /// A certificate could not be made.
-    #[error("cannot make a certificate for {host}")]
-    Make {
-        /// The Service's name.
-        host: String,
-        /// Why.
-        #[source]
-        source: rcgen::Error,
+    /// A certificate whose lifetime can't be read.
+    #[error("{name} begins with something that is no X.509 certificate")]
+    NotX509 {
+        /// The file, or the Secret's entry.
+        name: String,
     },
+}
+
+/// A PEM text, and what to call it in errors.
+#[derive(Clone, Copy)]
+pub struct Named<'a> {
+    /// A file's path, or a Secret's entry.
+    pub name: &'a str,
+    /// What it holds.
+    pub text: &'a [u8],
 }
 
 impl ServingCertificate {
     /// Reads a certificate chain (leaf first) and its private key, both PEM.
     ///
     /// # Errors
-    /// If a file is missing, damaged, or holds something else.
-    pub fn load(chain: &std::path::Path, key: &std::path::Path) -> Result<Self, CertificateError> {
+    /// If one of them is damaged or something else, or they don't belong together.
+    pub fn parse(chain: Named<'_>, key: Named<'_>) -> Result<Self, CertificateError> {
+        let certificates = pem::certificates(chain.name, chain.text)?;
+        let key = pem::private_key(key.name, key.text)?;
+        let validity = Validity::of(&certificates[0]).ok_or_else(|| CertificateError::NotX509 {
+            name: chain.name.to_owned(),
+        })?;
+        let config = config(certificates.clone(), key).map_err(CertificateError::Unusable)?;
         Ok(Self {
-            chain: pem::certificates(chain)?,
-            key: pem::private_key(key)?,
+            chain: certificates,
+            validity,
+            config: Arc::new(config),
         })
     }
 
-    /// Makes a CA and a certificate for a Service. The CA's key is forgotten at
-    /// once: it signs this certificate and no other.
-    ///
-    /// # Errors
-    /// If the names can't be put into a certificate, or the system has no randomness.
-    pub fn make(service: &str, namespace: &str) -> Result<(Self, CaPem), CertificateError> {
-        let host = format!("{service}.{namespace}.svc");
-        let made = make(&host).map_err(|source| CertificateError::Make { host, source })?;
-        let (ca, leaf, key) = made;
-        let serving = Self {
-            chain: vec![leaf.der().clone()],
-            key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        };
-        Ok((serving, CaPem(ca)))
+    /// For how long clients accept its leaf.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// The chain, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
     }
 
     /// What serves TLS with it.
-    ///
-    /// # Errors
-    /// If certificate and key don't belong together.
-    pub fn into_acceptor(self) -> Result<TlsAcceptor, CertificateError> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|config| {
-                config
-                    .with_no_client_auth()
-                    .with_single_cert(self.chain, self.key)
-            })
-            .map_err(CertificateError::Unusable)?;
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        Ok(TlsAcceptor::from(Arc::new(config)))
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(Arc::clone(&self.config))
     }
 }
 
-/// The CA as PEM, the leaf, and the leaf's key.
-fn make(host: &str) -> Result<(String, rcgen::Certificate, KeyPair), rcgen::Error> {
-    let mut ca = params("netting-webhook CA", Vec::new())?;
-    ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    ca.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate()?)?;
-
-    let names = vec![host.to_owned(), format!("{host}.cluster.local")];
-    let mut leaf = params(host, names)?;
-    leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    leaf.use_authority_key_identifier_extension = true;
-    let key = KeyPair::generate()?;
-    let leaf = leaf.signed_by(&key, &ca)?;
-    Ok((ca.pem(), leaf, key))
-}
-
-fn params(name: &str, dns_names: Vec<String>) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::new(dns_names)?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    let now = SystemTime::now();
-    params.not_before = (now - CLOCK_SKEW).into();
-    params.not_after = (now + LIFETIME).into();
-    Ok(params)
+fn config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    Ok(config)
 }
 
 #[cfg(test)]

@@ -9,17 +9,22 @@
 //! - [`decision`]: whether to inject, and if not, why not;
 //! - `inject`: what is added, as a JSON patch; `status`: the note that it leaves;
 //! - [`review`]: the API server's questions and the answers to them;
+//! - what it looks up in the cluster: [`api_version`], [`namespaces`]; and what it
+//!   writes there: [`events`];
 //! - [`mutate`]: the same over HTTP; [`server`]: that over TLS;
 //! - [`certificate`]: what TLS is served with; [`ca_bundle`]: why it is trusted;
 //! - [`args`]: the command line; [`process`]: all of it put together.
 
+pub mod api_version;
 pub mod args;
 pub mod ca_bundle;
 pub mod certificate;
 pub mod decision;
+pub mod events;
 mod inject;
 pub mod mutate;
 pub mod names;
+pub mod namespaces;
 pub mod options;
 pub mod pod;
 pub mod process;

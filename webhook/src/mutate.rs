@@ -17,10 +17,15 @@ use axum::{
 };
 use http_body_util::{BodyExt as _, Limited};
 use netting_telemetry::admission::AdmissionMetrics;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
 use crate::{
     decision::Verdict,
+    events::Events,
+    namespaces::Namespaces,
     options::Options,
     review::{Answer, Malformed, Review},
 };
@@ -37,8 +42,19 @@ const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a request is answered with.
 #[derive(Clone)]
 pub struct Mutate {
-    options: Arc<Options>,
-    metrics: AdmissionMetrics,
+    /// How pods are injected. They follow the API server's version.
+    pub options: watch::Receiver<Arc<Options>>,
+    /// Where answers are counted.
+    pub metrics: AdmissionMetrics,
+    /// Whose annotations count too; without, there are none.
+    pub namespaces: Option<Namespaces>,
+    /// What else becomes of warnings, which few people see.
+    pub events: Option<Events>,
+}
+
+#[derive(Clone)]
+struct Service {
+    mutate: Mutate,
     bodies: Arc<Semaphore>,
 }
 
@@ -80,18 +96,79 @@ impl Refusal {
 }
 
 impl Mutate {
-    /// The routes that answer by these options.
-    pub fn router(options: Options, metrics: AdmissionMetrics) -> Router {
-        let mutate = Self {
-            options: Arc::new(options),
+    /// That knows nothing of a cluster.
+    #[must_use]
+    pub fn by(options: Options, metrics: AdmissionMetrics) -> Self {
+        Self {
+            options: watch::channel(Arc::new(options)).1,
             metrics,
+            namespaces: None,
+            events: None,
+        }
+    }
+
+    /// The route that answers.
+    pub fn into_router(self) -> Router {
+        let service = Service {
+            mutate: self,
             bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
         };
         Router::new()
             .route("/mutate", post(answer))
-            .with_state(mutate)
+            .with_state(service)
     }
 
+    async fn annotations(&self, namespace: &str) -> BTreeMap<String, String> {
+        match &self.namespaces {
+            Some(namespaces) if !namespace.is_empty() => namespaces.annotations(namespace).await,
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// The verdict's answer, or that of a fault in reaching it.
+    async fn decide(&self, review: &Review, begun: Instant) -> Answer {
+        let annotations = self.annotations(review.namespace()).await;
+        let options = Arc::clone(&self.options.borrow());
+        let deciding = Instant::now();
+        let verdict = guarded(|| review.decide(&annotations, &options));
+        self.metrics.decided(deciding.elapsed());
+        let (decision, reason) = match &verdict {
+            Ok(verdict) => (verdict.decision.as_str(), verdict.decision.reason()),
+            Err(Panicked) => ("fault", "panic"),
+        };
+        let took = begun.elapsed();
+        self.metrics.answered(decision, reason, took);
+        let (namespace, pod, dry_run) = (review.namespace(), review.pod(), review.dry_run());
+        match verdict {
+            Ok(verdict) => {
+                tracing::info!(
+                    namespace,
+                    pod,
+                    decision,
+                    reason,
+                    warnings = ?verdict.warnings,
+                    dry_run,
+                    ?took,
+                    "answered"
+                );
+                if let Some(events) = &self.events {
+                    events.tell(review, &verdict);
+                }
+                review.answer(verdict)
+            }
+            Err(Panicked) => {
+                tracing::error!(
+                    namespace,
+                    pod,
+                    "panicked over a pod, which goes on as it is"
+                );
+                review.answer_to_fault(decision, reason)
+            }
+        }
+    }
+}
+
+impl Service {
     async fn review(&self, headers: &HeaderMap, body: Body) -> Result<Review, Refusal> {
         require_json(headers)?;
         // Without a length it may turn out to be as long as is allowed.
@@ -120,51 +197,18 @@ impl Mutate {
         })?;
         Ok(Review::parse(&body.to_bytes())?)
     }
-
-    /// The verdict's answer, or that of a fault in reaching it.
-    fn decide(&self, review: &Review, begun: Instant) -> Answer {
-        let verdict = guarded(|| review.decide(&BTreeMap::new(), &self.options));
-        let (decision, reason) = match &verdict {
-            Ok(verdict) => (verdict.decision.as_str(), verdict.decision.reason()),
-            Err(Panicked) => ("fault", "panic"),
-        };
-        let took = begun.elapsed();
-        self.metrics.answered(decision, reason, took);
-        let (namespace, pod, dry_run) = (review.namespace(), review.pod(), review.dry_run());
-        match verdict {
-            Ok(verdict) => {
-                let warnings = verdict.warnings.len();
-                tracing::info!(
-                    namespace,
-                    pod,
-                    decision,
-                    reason,
-                    warnings,
-                    dry_run,
-                    ?took,
-                    "answered"
-                );
-                review.answer(verdict)
-            }
-            Err(Panicked) => {
-                tracing::error!(
-                    namespace,
-                    pod,
-                    "panicked over a pod, which goes on as it is"
-                );
-                review.answer_to_fault(decision, reason)
-            }
-        }
-    }
 }
 
-async fn answer(State(mutate): State<Mutate>, headers: HeaderMap, body: Body) -> Response {
+async fn answer(State(service): State<Service>, headers: HeaderMap, body: Body) -> Response {
     let begun = Instant::now();
-    match mutate.review(&headers, body).await {
-        Ok(review) => Json(mutate.decide(&review, begun)).into_response(),
+    match service.review(&headers, body).await {
+        Ok(review) => Json(service.mutate.decide(&review, begun).await).into_response(),
         Err(refusal) => {
             let reason = refusal.as_str();
-            mutate.metrics.answered("refuse", reason, begun.elapsed());
+            service
+                .mutate
+                .metrics
+                .answered("refuse", reason, begun.elapsed());
             tracing::warn!(error = %refusal, reason, "request refused");
             (refusal.status(), format!("{refusal}\n")).into_response()
         }

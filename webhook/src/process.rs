@@ -1,25 +1,41 @@
 //! The process: what is bound, watched and served, and in which order it ends.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
-use kube::Client;
+use anyhow::{Context as _, ensure};
+use kube::{Api, Client};
 use netting_runtime::{
     Drain, Process, Readiness, Shutdown,
     admin::{self, Admin},
     listen,
     logging::LogHandle,
+    readiness::Condition,
 };
-use netting_telemetry::{Metrics, admission::AdmissionMetrics};
-use tokio_rustls::TlsAcceptor;
+use netting_telemetry::{
+    Metrics,
+    admission::{AdmissionMetrics, CertificateMetrics, EventMetrics},
+};
+use tokio::sync::watch;
 
 use crate::{
-    args::Args,
+    Options, api_version,
+    args::{Args, SidecarChoice},
     ca_bundle,
-    certificate::{CaPem, ServingCertificate},
+    certificate::{
+        CaPem,
+        files::Files,
+        secret,
+        serving::{Anchors, Server, Serving},
+    },
+    events::Events,
     mutate::Mutate,
+    namespaces::Namespaces,
     server,
 };
+
+/// Readiness waits for the API server's version for so long: what is injected before
+/// it is known has a classic sidecar, which runs everywhere.
+const VERSION_AWAITED: Duration = Duration::from_secs(5);
 
 /// Runs the webhook until a signal has ended it.
 #[must_use]
@@ -34,52 +50,164 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
+    ensure!(
+        args.shutdown_delay < args.drain_timeout,
+        "--shutdown-delay must be shorter than --drain-timeout, which includes it"
+    );
     let options = args.options()?;
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("cannot handle signals")?;
     let drain = Drain::new();
     let metrics = Metrics::new("webhook", env!("CARGO_PKG_VERSION"));
-    let admissions = metrics.register(AdmissionMetrics::register);
+    let client = client(&args).await?;
 
-    let (tls, ca) = certificate(&args)?;
     let listener = listen(args.https_port).await?;
-    if let Some(ca) = ca {
-        keep_trusted(&args, ca, &readiness).await?;
-    }
-    let routes = Mutate::router(options, admissions);
-    drain.spawn(server::serve(listener, tls, routes, drain.clone()));
+    let serving = certificate(&args, client.as_ref(), &readiness, &metrics)?;
+    let routes = mutate(&args, options, client, &readiness, &metrics).into_router();
+    let port = listener.local_addr()?.port();
+    let delay = args.shutdown_delay;
+    drain.spawn(server::serve(
+        listener,
+        serving,
+        routes,
+        delay,
+        drain.clone(),
+    ));
 
     // Last, so that it never says ready of something that is still to come.
     let admin_listener = listen(args.admin_port).await?;
+    let admin_port = admin_listener.local_addr()?.port();
     let admin_routes = Admin::new(readiness, log).router(metrics.router());
     tokio::spawn(admin::serve(admin_listener, admin_routes));
-    tracing::info!(port = args.https_port, image = args.image, "serving");
+    tracing::info!(port, admin_port, image = args.image, "serving");
 
     shutdown.run(&drain, args.drain_timeout).await;
     Ok(())
 }
 
-fn certificate(args: &Args) -> anyhow::Result<(TlsAcceptor, Option<CaPem>)> {
-    let (certificate, ca) = match (&args.tls_cert, &args.tls_key) {
-        (Some(chain), Some(key)) => (ServingCertificate::load(chain, key)?, None),
-        _ => {
-            let (certificate, ca) = ServingCertificate::make(&args.service, &args.pod_namespace)?;
-            (certificate, Some(ca))
+/// The API server's, which can be done without if a certificate is given.
+async fn client(args: &Args) -> anyhow::Result<Option<Client>> {
+    match Client::try_default().await {
+        Ok(client) => Ok(Some(client)),
+        Err(error) if args.tls_cert.is_some() => {
+            tracing::warn!(
+                %error,
+                "found no API server, so that nothing is known of namespaces and versions"
+            );
+            Ok(None)
         }
-    };
-    Ok((certificate.into_acceptor()?, ca))
+        Err(error) => Err(error).context(
+            "cannot find the API server: no service account and no kubeconfig; \
+             outside a cluster give --tls-cert and --tls-key",
+        ),
+    }
 }
 
-/// Keeps the CA in the configuration for as long as the process lives.
-async fn keep_trusted(args: &Args, ca: CaPem, readiness: &Readiness) -> anyhow::Result<()> {
-    let trusted = readiness.condition("trusted by the API server");
-    let client = Client::try_default().await.context(
-        "cannot find the API server: no service account and no kubeconfig; \
-         outside a cluster give --tls-cert and --tls-key",
-    )?;
-    let configuration = args.webhook_configuration.clone();
+/// Begins to look after the certificate, for as long as the process lives.
+fn certificate(
+    args: &Args,
+    client: Option<&Client>,
+    readiness: &Readiness,
+    metrics: &Metrics,
+) -> anyhow::Result<Serving> {
+    let has_certificate = readiness.condition("has a certificate");
+    let metrics = metrics.register(CertificateMetrics::register);
+    let (server, serving, anchors) = Server::new(has_certificate, metrics);
+    let (trusted_cas, trusted_by_now) = watch::channel(Vec::new());
+    match (&args.tls_cert, &args.tls_key) {
+        (Some(chain), Some(key)) => {
+            let files = Files {
+                chain: chain.clone(),
+                key: key.clone(),
+                ca: args.tls_ca.clone(),
+            };
+            tokio::spawn(files.follow(server, trusted_by_now)?);
+            if let Some(client) = client.filter(|_| args.tls_ca.is_some()) {
+                let trusted = readiness.condition(TRUSTED);
+                keep_bundle(args, client.clone(), anchors, trusted_cas, trusted);
+            }
+        }
+        _ => {
+            let client = client.context("a certificate is only made for an API server")?;
+            let keeper = secret::Keeper {
+                secrets: Api::namespaced(client.clone(), &args.pod_namespace),
+                name: args.tls_secret.clone(),
+                host: format!("{}.{}.svc", args.service, args.pod_namespace),
+                server,
+                trusted_cas: trusted_by_now,
+            };
+            tokio::spawn(keeper.keep());
+            let trusted = readiness.condition(TRUSTED);
+            keep_bundle(args, client.clone(), anchors, trusted_cas, trusted);
+        }
+    }
+    Ok(serving)
+}
+
+const TRUSTED: &str = "trusted by the API server";
+
+fn keep_bundle(
+    args: &Args,
+    client: Client,
+    anchors: watch::Receiver<Option<Anchors>>,
+    trusted_cas: watch::Sender<Vec<CaPem>>,
+    trusted: Condition,
+) {
+    let keeper = ca_bundle::Keeper {
+        configuration: args.webhook_configuration.clone(),
+        anchors,
+        trusted_cas,
+        trusted,
+    };
+    tokio::spawn(keeper.keep(client));
+}
+
+/// What answers, and what it follows in the cluster for that.
+fn mutate(
+    args: &Args,
+    mut options: Options,
+    client: Option<Client>,
+    readiness: &Readiness,
+    metrics: &Metrics,
+) -> Mutate {
+    let admissions = metrics.register(AdmissionMetrics::register);
+    let Some(client) = client else {
+        return Mutate::by(options, admissions);
+    };
+    let asks_version = args.sidecar_mode != SidecarChoice::Native;
+    options.native_sidecars = !asks_version;
+    let (options, current) = watch::channel(Arc::new(options));
+    if asks_version {
+        tokio::spawn(follow_version(client.clone(), options, readiness));
+    }
+    let (namespaces, following) = Namespaces::follow(client.clone());
+    tokio::spawn(following);
+    let (events, writer) = Events::new(metrics.register(EventMetrics::register), &args.pod_name);
+    tokio::spawn(writer.write(client));
+    Mutate {
+        options: current,
+        metrics: admissions,
+        namespaces: Some(namespaces),
+        events: Some(events),
+    }
+}
+
+/// Keeps the options right for the API server's version.
+fn follow_version(
+    client: Client,
+    options: watch::Sender<Arc<Options>>,
+    readiness: &Readiness,
+) -> impl Future<Output = ()> + use<> {
+    let known = readiness.condition("knows the API server's version");
+    let late = known.clone();
     tokio::spawn(async move {
-        ca_bundle::keep(client, &configuration, &ca, &trusted).await;
+        tokio::time::sleep(VERSION_AWAITED).await;
+        late.set(true);
     });
-    Ok(())
+    api_version::follow(client, move |version| {
+        options.send_modify(|options| {
+            Arc::make_mut(options).native_sidecars = version.has_native_sidecars();
+        });
+        known.set(true);
+    })
 }

@@ -12,7 +12,11 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    response::Response,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -24,9 +28,11 @@ use tokio::{
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
+
+use crate::certificate::serving::Serving;
 
 /// An API server needs one or two; a cluster has a few of them.
 const CONNECTIONS_MAX: usize = 512;
@@ -40,21 +46,28 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// may take to say so. The API server keeps its connection open between requests.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long connections are still accepted once the drain has started: until every
-/// node's kube-proxy has heard that this replica is not ready any more. A request
-/// that is turned away meanwhile would be a pod that isn't injected.
-pub const LINGER: Duration = Duration::from_secs(3);
 /// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Serves until [`LINGER`] after the drain starts, then answers what is in flight.
-/// A connection's error ends that connection only.
-pub async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router, drain: Drain) {
+/// Serves until the drain has started and `linger` is over, then answers what is in
+/// flight. A connection's error ends that connection only.
+///
+/// Connections are accepted for so long until every node's kube-proxy has heard that
+/// this replica is not ready any more: a request that is turned away meanwhile would
+/// be a pod that isn't injected. Clients of HTTP/1.1 are asked to leave with each
+/// answer of that time, those of HTTP/2 at its end (GOAWAY).
+pub async fn serve(
+    listener: TcpListener,
+    tls: Serving,
+    routes: Router,
+    linger: Duration,
+    drain: Drain,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let closing = CancellationToken::new();
     let mut lingered = pin!(async {
         drain.started().await;
-        sleep(LINGER).await;
+        sleep(linger).await;
     });
     loop {
         let accepted = async {
@@ -80,6 +93,7 @@ pub async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router, drai
             tls: tls.clone(),
             routes: routes.clone(),
             closing: closing.clone(),
+            drain: drain.clone(),
         };
         drain.spawn(async move {
             connection.serve(stream).await;
@@ -91,10 +105,11 @@ pub async fn serve(listener: TcpListener, tls: TlsAcceptor, routes: Router, drai
 
 struct Connection {
     client: SocketAddr,
-    tls: TlsAcceptor,
+    tls: Serving,
     routes: Router,
     /// Cancelled once nothing more is to be asked.
     closing: CancellationToken,
+    drain: Drain,
 }
 
 impl Connection {
@@ -105,7 +120,9 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, %client, "could not turn Nagle's algorithm off");
         }
-        let handshake = timeout(HANDSHAKE_TIMEOUT, self.tls.accept(stream));
+        let handshake = timeout(HANDSHAKE_TIMEOUT, async {
+            self.tls.acceptor().await.accept(stream).await
+        });
         let handshake = tokio::select! {
             handshake = handshake => handshake,
             () = self.closing.cancelled() => return,
@@ -139,6 +156,13 @@ impl Connection {
             .map_request(move |request| {
                 seen.store(true, Ordering::Relaxed);
                 request
+            })
+            .map_response(move |mut response: Response| {
+                if !http2 && self.drain.has_started() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                response
             })
             .service(self.routes);
         let builder = http(http2);

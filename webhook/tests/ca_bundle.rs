@@ -1,170 +1,50 @@
-//! The CA bundle, kept right in an API server that is a page of code: list, watch,
-//! get and JSON patch of one object, and failures on demand.
+//! The CA bundle, kept right in a small API server.
 //!
 //! Time is paused, and moves on only once nothing is left to do: after some
 //! seconds of it everything has settled.
 
-use std::{
-    convert::Infallible,
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
-};
+use std::{pin::pin, time::Duration};
 
-use bytes::Bytes;
-use futures_util::stream;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
 use k8s_openapi::ByteString;
-use kube::{Client, client::Body};
 use netting_runtime::Readiness;
-use netting_webhook::{ca_bundle, certificate::CaPem};
+use netting_webhook::{
+    ca_bundle,
+    certificate::{
+        CaPem,
+        serving::{Anchors, Origin},
+    },
+};
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::watch, time::timeout};
 
+use api_server::ApiServer;
+
+#[path = "cluster/api_server.rs"]
+#[allow(dead_code, reason = "each test uses a part of it")]
+mod api_server;
+
+const PATH: &str = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/netting";
 const OWN: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 const OTHER: &str = "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n";
+const NEXT: &str = "-----BEGIN CERTIFICATE-----\nCCCC\n-----END CERTIFICATE-----\n";
 /// Longer than any retry, shorter than a watch.
 const SETTLED: Duration = Duration::from_secs(120);
 
-#[derive(Clone, Default)]
-struct ApiServer(Arc<Mutex<Cluster>>);
-
-#[derive(Default)]
-struct Cluster {
-    version: u64,
-    configuration: Option<Value>,
-    watchers: Vec<mpsc::UnboundedSender<Value>>,
-    patches: usize,
-    /// So many patches are answered with an internal error.
-    failing: usize,
-    /// Somebody else's change, just before the next patch arrives.
-    race: Option<Value>,
+/// Somebody writes the object, with these bundles in its webhooks.
+fn write(server: &ApiServer, bundles: &[&str]) {
+    server.lock().put(PATH, configuration(bundles));
 }
 
-impl ApiServer {
-    fn lock(&self) -> MutexGuard<'_, Cluster> {
-        self.0
-            .lock()
-            .expect("no test panics while it holds the lock")
-    }
-
-    fn client(&self) -> Client {
-        let server = self.clone();
-        let service = tower::service_fn(move |request| {
-            let server = server.clone();
-            async move { Ok::<_, Infallible>(server.answer(request).await) }
-        });
-        Client::new(service, "default")
-    }
-
-    /// Somebody writes the object, with these bundles in its webhooks.
-    fn write(&self, bundles: &[&str]) {
-        self.lock().write(configuration(bundles));
-    }
-
-    fn bundles(&self) -> Vec<String> {
-        let cluster = self.lock();
-        let object = cluster.configuration.as_ref().expect("it exists");
-        let webhooks = object["webhooks"].as_array().expect("it has webhooks");
-        let bundle = |webhook: &Value| {
-            let bundle = webhook["clientConfig"]["caBundle"].clone();
-            let bundle: ByteString = serde_json::from_value(bundle).expect("it is base64");
-            String::from_utf8(bundle.0).expect("it is PEM")
-        };
-        webhooks.iter().map(bundle).collect()
-    }
-
-    async fn answer(&self, request: Request<Body>) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-        let (head, body) = request.into_parts();
-        let query = head.uri.query().unwrap_or_default();
-        let named = head.uri.path().ends_with("/netting");
-        if head.method == Method::PATCH {
-            let body = body.collect().await.expect("it is in memory").to_bytes();
-            let patch = serde_json::from_slice(&body).expect("it is a JSON patch");
-            let (status, answer) = self.lock().patch(&patch);
-            return reply(status, &answer);
-        }
-        if named {
-            let object = self.lock().configuration.clone();
-            return object.map_or_else(
-                || reply(StatusCode::NOT_FOUND, &failure(404, "NotFound")),
-                |object| reply(StatusCode::OK, &object),
-            );
-        }
-        assert!(
-            query.contains("fieldSelector=metadata.name%3Dnetting"),
-            "{query}"
-        );
-        if query.contains("watch=true") {
-            return self.watch();
-        }
-        let cluster = self.lock();
-        let items: Vec<_> = cluster.configuration.iter().collect();
-        let version = cluster.version.to_string();
-        reply(
-            StatusCode::OK,
-            &json!({
-                "kind": "MutatingWebhookConfigurationList",
-                "apiVersion": "admissionregistration.k8s.io/v1",
-                "metadata": {"resourceVersion": version},
-                "items": items,
-            }),
-        )
-    }
-
-    fn watch(&self) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-        let (sender, receiver) = mpsc::unbounded_channel::<Value>();
-        self.lock().watchers.push(sender);
-        let lines = stream::unfold(receiver, async |mut receiver| {
-            let event = receiver.recv().await?;
-            let line = Bytes::from(format!("{event}\n"));
-            Some((Ok(Frame::data(line)), receiver))
-        });
-        Response::new(StreamBody::new(lines).boxed_unsync())
-    }
-}
-
-impl Cluster {
-    fn write(&mut self, mut object: Value) {
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        let event = if self.configuration.is_some() {
-            "MODIFIED"
-        } else {
-            "ADDED"
-        };
-        let event = json!({"type": event, "object": object});
-        self.watchers
-            .retain(|watcher| watcher.send(event.clone()).is_ok());
-        self.configuration = Some(object);
-    }
-
-    fn patch(&mut self, patch: &json_patch::Patch) -> (StatusCode, Value) {
-        self.patches += 1;
-        if self.failing > 0 {
-            self.failing -= 1;
-            return (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                failure(500, "InternalError"),
-            );
-        }
-        if let Some(object) = self.race.take() {
-            self.write(object);
-        }
-        let mut object = self
-            .configuration
-            .clone()
-            .expect("only what exists is patched");
-        match json_patch::patch(&mut object, patch) {
-            Ok(()) => {
-                self.write(object.clone());
-                (StatusCode::OK, object)
-            }
-            Err(_) => (StatusCode::UNPROCESSABLE_ENTITY, failure(422, "Invalid")),
-        }
-    }
+fn bundles(server: &ApiServer) -> Vec<String> {
+    let store = server.lock();
+    let object = store.get(PATH).expect("it exists");
+    let webhooks = object["webhooks"].as_array().expect("it has webhooks");
+    let bundle = |webhook: &Value| {
+        let bundle = webhook["clientConfig"]["caBundle"].clone();
+        let bundle: ByteString = serde_json::from_value(bundle).expect("it is base64");
+        String::from_utf8(bundle.0).expect("it is PEM")
+    };
+    webhooks.iter().map(bundle).collect()
 }
 
 fn configuration(bundles: &[&str]) -> Value {
@@ -179,38 +59,48 @@ fn configuration(bundles: &[&str]) -> Value {
     json!({
         "kind": "MutatingWebhookConfiguration",
         "apiVersion": "admissionregistration.k8s.io/v1",
-        "metadata": {"name": "netting"},
+        "metadata": {},
         "webhooks": bundles.iter().map(webhook).collect::<Vec<_>>(),
     })
 }
 
-fn failure(code: u16, reason: &str) -> Value {
-    json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "on demand", "reason": reason, "code": code,
-    })
+fn anchors(origin: Origin, cas: &[&str]) -> Anchors {
+    let cas = cas.iter().map(|ca| CaPem((*ca).to_owned())).collect();
+    Anchors { cas, origin }
 }
 
-fn reply(status: StatusCode, body: &Value) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
-    let body = Full::new(Bytes::from(body.to_string())).boxed_unsync();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
+/// What a test does to a bundle that is being kept.
+struct Kept {
+    server: ApiServer,
+    anchors: watch::Sender<Option<Anchors>>,
 }
+
+type Step<'a> = &'a mut dyn FnMut(&Kept);
 
 /// Keeps the bundle, while `steps` are taken one after another, each of them once
-/// all has settled; says after each whether the webhook held itself for trusted.
-async fn keep_through(server: &ApiServer, steps: &mut [&mut dyn FnMut(&ApiServer)]) -> Vec<bool> {
+/// all has settled; says after each whether the webhook held itself for trusted, and
+/// how many CAs it thought were.
+async fn keep_through(server: &ApiServer, steps: &mut [Step<'_>]) -> Vec<(bool, usize)> {
     let readiness = Readiness::new();
-    let trusted = readiness.condition("trusted");
-    let ca = CaPem(OWN.to_owned());
-    let mut keep = pin!(ca_bundle::keep(server.client(), "netting", &ca, &trusted));
+    let (sender, receiver) = watch::channel(Some(anchors(Origin::Shared, &[OWN])));
+    let (trusted_cas, trusted) = watch::channel(Vec::new());
+    let keeper = ca_bundle::Keeper {
+        configuration: "netting".to_owned(),
+        anchors: receiver,
+        trusted_cas,
+        trusted: readiness.condition("trusted"),
+    };
+    let kept = Kept {
+        server: server.clone(),
+        anchors: sender,
+    };
+    let mut keep = pin!(keeper.keep(server.client()));
     let mut held = Vec::new();
     for step in steps {
-        step(server);
-        let kept = timeout(SETTLED, keep.as_mut()).await;
-        kept.expect_err("it is kept for as long as the process lives");
-        held.push(readiness.missing().is_empty());
+        step(&kept);
+        let ended = timeout(SETTLED, keep.as_mut()).await;
+        ended.expect_err("it is kept for as long as the process lives");
+        held.push((readiness.missing().is_empty(), trusted.borrow().len()));
     }
     held
 }
@@ -218,16 +108,16 @@ async fn keep_through(server: &ApiServer, steps: &mut [&mut dyn FnMut(&ApiServer
 #[tokio::test(start_paused = true)]
 async fn is_set_in_every_webhook_and_mended_when_overwritten() {
     let server = ApiServer::default();
-    server.write(&["", ""]);
-    let mut overwrite = |server: &ApiServer| {
-        assert_eq!(server.bundles(), [OWN, OWN]);
-        server.write(&["", OTHER]);
+    write(&server, &["", ""]);
+    let mut overwrite = |kept: &Kept| {
+        assert_eq!(bundles(&kept.server), [OWN, OWN]);
+        write(&kept.server, &["", OTHER]);
     };
     let held = keep_through(&server, &mut [&mut |_| {}, &mut overwrite]).await;
-    assert_eq!(held, [true, true]);
-    assert_eq!(server.bundles(), [OWN.to_owned(), format!("{OWN}{OTHER}")]);
+    assert_eq!(held, [(true, 1), (true, 1)]);
+    assert_eq!(bundles(&server), [OWN.to_owned(), format!("{OWN}{OTHER}")]);
     assert_eq!(
-        server.lock().patches,
+        server.lock().writes.len(),
         2,
         "nothing is written that is right already"
     );
@@ -236,32 +126,77 @@ async fn is_set_in_every_webhook_and_mended_when_overwritten() {
 #[tokio::test(start_paused = true)]
 async fn a_configuration_that_is_not_there_yet_is_waited_for() {
     let server = ApiServer::default();
-    let held = keep_through(
-        &server,
-        &mut [&mut |_| {}, &mut |server| server.write(&[""])],
-    )
-    .await;
-    assert_eq!(held, [false, true]);
-    assert_eq!(server.bundles(), [OWN]);
+    let mut apply = |kept: &Kept| write(&kept.server, &[""]);
+    let mut remove = |kept: &Kept| kept.server.lock().delete(PATH);
+    let held = keep_through(&server, &mut [&mut |_| {}, &mut apply, &mut remove]).await;
+    assert_eq!(held, [(false, 0), (true, 1), (false, 0)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_change_at_the_same_moment_is_not_lost() {
     let server = ApiServer::default();
-    server.write(&[""]);
-    server.lock().race = Some(configuration(&[OTHER, ""]));
+    write(&server, &[""]);
+    server.lock().race = Some((PATH.to_owned(), configuration(&[OTHER, ""])));
     let held = keep_through(&server, &mut [&mut |_| {}]).await;
-    assert_eq!(held, [true]);
-    assert_eq!(server.bundles(), [format!("{OWN}{OTHER}"), OWN.to_owned()]);
+    assert_eq!(held, [(true, 1)]);
+    assert_eq!(bundles(&server), [format!("{OWN}{OTHER}"), OWN.to_owned()]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn failures_are_tried_again_until_it_is_right() {
     let server = ApiServer::default();
-    server.write(&[""]);
+    write(&server, &[""]);
     server.lock().failing = 7;
     let held = keep_through(&server, &mut [&mut |_| {}]).await;
-    assert_eq!(held, [true]);
-    assert_eq!(server.bundles(), [OWN]);
-    assert_eq!(server.lock().patches, 8);
+    assert_eq!(held, [(true, 1)]);
+    assert_eq!(bundles(&server), [OWN]);
+    assert_eq!(server.lock().writes.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_ca_joins_the_current_one_and_the_last_one_leaves_in_the_end() {
+    let server = ApiServer::default();
+    write(&server, &[""]);
+    let mut stage = |kept: &Kept| {
+        kept.anchors
+            .send_replace(Some(anchors(Origin::Shared, &[NEXT, OWN])));
+    };
+    let mut forget = |kept: &Kept| {
+        assert_eq!(bundles(&kept.server), [format!("{NEXT}{OWN}")]);
+        kept.anchors
+            .send_replace(Some(anchors(Origin::Shared, &[NEXT])));
+    };
+    let mut wait = |kept: &Kept| assert_eq!(bundles(&kept.server), [format!("{NEXT}{OWN}")]);
+    let mut steps: Vec<Step<'_>> = vec![&mut stage, &mut forget];
+    let mut nothing = [(); 5].map(|()| |_: &Kept| {});
+    steps.push(&mut wait);
+    steps.extend(nothing.iter_mut().map(|step| step as Step<'_>));
+    let held = keep_through(&server, &mut steps).await;
+    assert_eq!(held[..3], [(true, 2), (true, 1), (true, 1)]);
+    assert_eq!(bundles(&server), [NEXT], "it had ten minutes to leave");
+    assert_eq!(server.lock().writes.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_that_cert_manager_keeps_is_left_alone() {
+    let server = ApiServer::default();
+    let mut object = configuration(&[OTHER]);
+    object["metadata"]["annotations"] =
+        json!({"cert-manager.io/inject-ca-from": "netting/netting-webhook"});
+    server.lock().put(PATH, object);
+    let held = keep_through(&server, &mut [&mut |_| {}]).await;
+    assert_eq!(held, [(true, 1)]);
+    assert_eq!(bundles(&server), [OTHER]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_given_certificate_without_a_ca_needs_no_bundle_of_ours() {
+    let server = ApiServer::default();
+    write(&server, &[OTHER]);
+    let mut given = |kept: &Kept| {
+        kept.anchors.send_replace(Some(anchors(Origin::Given, &[])));
+    };
+    let held = keep_through(&server, &mut [&mut given]).await;
+    assert_eq!(held, [(true, 0)]);
+    assert_eq!(bundles(&server), [OTHER]);
 }

@@ -14,7 +14,7 @@ use tokio::{
     time::{advance, pause, resume, timeout},
 };
 
-use support::{Answered, Body, HEAD, Protocol, Webhook, recorded};
+use support::{Answered, Body, HEAD, LINGER, Protocol, Webhook, recorded};
 
 #[path = "https/support.rs"]
 mod support;
@@ -302,7 +302,7 @@ async fn a_drain_lingers_then_answers_what_is_in_flight_and_ends() {
     );
 
     pause();
-    advance(netting_webhook::server::LINGER + Duration::from_millis(10)).await;
+    advance(LINGER + Duration::from_millis(10)).await;
     resume();
     soon(idle.closed()).await;
     in_flight.write_all(b"{}").await.expect("it is still open");
@@ -317,6 +317,41 @@ async fn a_drain_lingers_then_answers_what_is_in_flight_and_ends() {
         String::from_utf8_lossy(&rest)
     );
     soon(webhook.stopped()).await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_served_to_new_connections_and_drops_no_old_one() {
+    let mut webhook = Webhook::start().await;
+    for protocol in BOTH {
+        let mut old = webhook.connect(protocol).await;
+        let ask = || full(recorded("edge-none-restricted"));
+        let json = Some("application/json");
+        let answered = old.send(Method::POST, "/mutate", json, ask()).await;
+        assert_eq!(answered.status, StatusCode::OK);
+        // Trusts the new certificate's CA alone from here on.
+        webhook.renew();
+        let answered = webhook
+            .mutate(protocol, recorded("edge-none-restricted"))
+            .await;
+        assert_eq!(answered.status, StatusCode::OK);
+        let answered = old.send(Method::POST, "/mutate", json, ask()).await;
+        assert_eq!(answered.status, StatusCode::OK, "{protocol:?}");
+    }
+}
+
+#[tokio::test]
+async fn while_it_drains_each_answer_over_http1_is_the_connections_last() {
+    let webhook = Webhook::start().await;
+    let mut http1 = webhook.connect(Protocol::Http1).await;
+    let mut http2 = webhook.connect(Protocol::Http2).await;
+    webhook.drain.start();
+    for client in [&mut http1, &mut http2] {
+        let answered = client.send(Method::POST, "/mutate", None, full("{}")).await;
+        assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+    soon(http1.closed()).await;
+    let answered = http2.send(Method::POST, "/mutate", None, full("{}")).await;
+    assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
 
 #[test]

@@ -12,12 +12,12 @@ use k8s_openapi::{
         admissionregistration::v1::MutatingWebhookConfiguration,
         apps::v1::Deployment,
         core::v1::{Namespace, Service, ServiceAccount},
-        rbac::v1::{ClusterRole, ClusterRoleBinding},
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
     serde::{Serialize, de::DeserializeOwned},
 };
 use netting_webhook::{Args, names};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn base() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/base")
@@ -77,6 +77,8 @@ fn every_object_is_of_its_kind_and_has_no_unknown_field() {
             "ServiceAccount" => assert_known::<ServiceAccount>(object),
             "ClusterRole" => assert_known::<ClusterRole>(object),
             "ClusterRoleBinding" => assert_known::<ClusterRoleBinding>(object),
+            "Role" => assert_known::<Role>(object),
+            "RoleBinding" => assert_known::<RoleBinding>(object),
             "Service" => assert_known::<Service>(object),
             "Deployment" => assert_known::<Deployment>(object),
             "MutatingWebhookConfiguration" => assert_known::<MutatingWebhookConfiguration>(object),
@@ -178,6 +180,110 @@ fn the_parts_agree_on_names_and_ports() {
         role["rules"][0]["resourceNames"][0],
         args.webhook_configuration.as_str()
     );
+}
+
+/// The verbs that rules give for a resource, and the names they are limited to.
+fn granted(role: &Value, group: &str, resource: &str) -> Vec<(Value, Value)> {
+    let rules = role["rules"].as_array().expect("there are rules");
+    let about = |rule: &&Value| rule["apiGroups"][0] == group && rule["resources"][0] == resource;
+    let rules = rules.iter().filter(about);
+    rules
+        .map(|rule| (rule["verbs"].clone(), rule["resourceNames"].clone()))
+        .collect()
+}
+
+#[test]
+fn the_webhook_may_do_what_it_does_and_nothing_more() {
+    let args = Args::parse_from(["netting-webhook", "--tls-secret=netting-webhook-tls"]);
+    let everywhere: Value = one("ClusterRole", "netting-webhook");
+    let in_its_namespace: Value = one("Role", "netting-webhook");
+    for (role, rules) in [(&everywhere, 3), (&in_its_namespace, 2)] {
+        assert_eq!(role["rules"].as_array().map(Vec::len), Some(rules));
+    }
+    assert_eq!(
+        granted(
+            &everywhere,
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations"
+        ),
+        [(
+            json!(["get", "list", "watch", "patch"]),
+            json!([args.webhook_configuration])
+        )]
+    );
+    assert_eq!(
+        granted(&everywhere, "", "namespaces"),
+        [(json!(["get", "list", "watch"]), Value::Null)]
+    );
+    assert_eq!(
+        granted(&everywhere, "events.k8s.io", "events"),
+        [(json!(["create", "patch"]), Value::Null)]
+    );
+    assert_eq!(
+        granted(&in_its_namespace, "", "secrets"),
+        [
+            (
+                json!(["get", "list", "watch", "update"]),
+                json!([args.tls_secret])
+            ),
+            (json!(["create"]), Value::Null)
+        ]
+    );
+}
+
+#[test]
+fn every_binding_is_of_a_role_and_an_account_that_are_there() {
+    for (binding, role) in [
+        ("ClusterRoleBinding", "ClusterRole"),
+        ("RoleBinding", "Role"),
+    ] {
+        let binding: Value = one(binding, "netting-webhook");
+        let name = binding["roleRef"]["name"].as_str().expect("it has a role");
+        assert_eq!(binding["roleRef"]["kind"], role);
+        let role: Value = one(role, name);
+        assert_eq!(role["metadata"]["name"], name);
+        let subject = &binding["subjects"][0];
+        let account = subject["name"].as_str().expect("it has a subject");
+        let account: Value = one("ServiceAccount", account);
+        assert_eq!(account["metadata"]["namespace"], subject["namespace"]);
+    }
+}
+
+#[test]
+fn a_rollout_starts_the_next_before_it_stops_this_and_gives_it_time_to_finish() {
+    let args = Args::parse_from(["netting-webhook"]);
+    let deployment: Value = one("Deployment", "netting-webhook");
+    let rolling = &deployment["spec"]["strategy"]["rollingUpdate"];
+    assert_eq!(rolling["maxUnavailable"], 0);
+    assert_eq!(rolling["maxSurge"], 1);
+    let pod = &deployment["spec"]["template"]["spec"];
+    // 30 seconds is what Kubernetes gives a pod that doesn't say.
+    let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
+    assert!(args.shutdown_delay < args.drain_timeout);
+    assert!(args.drain_timeout.as_secs() < grace);
+}
+
+#[test]
+fn the_overlay_for_old_clusters_takes_away_match_conditions_and_nothing_else() {
+    let overlay = base().join("../overlays/before-1.28/kustomization.yaml");
+    let kustomization = documents(&overlay).remove(0);
+    assert_eq!(kustomization["resources"], json!(["../../base"]));
+    let patches = kustomization["patches"].as_array().expect("it has patches");
+    assert_eq!(patches.len(), 1);
+    let target = &patches[0]["target"];
+    assert_eq!(target["kind"], "MutatingWebhookConfiguration");
+    assert_eq!(target["name"], names::WEBHOOK_CONFIGURATION);
+    let patch = patches[0]["patch"].as_str().expect("it is a text");
+    let patch: json_patch::Patch = serde_saphyr::from_str(patch).expect("it is a JSON patch");
+    let mut patched: Value = one("MutatingWebhookConfiguration", names::WEBHOOK_CONFIGURATION);
+    let mut expected = patched.clone();
+    json_patch::patch(&mut patched, &patch).expect("it fits the base");
+    let webhooks = expected["webhooks"].as_array_mut();
+    for webhook in webhooks.expect("there are webhooks") {
+        let webhook = webhook.as_object_mut().expect("a webhook is an object");
+        assert!(webhook.remove("matchConditions").is_some());
+    }
+    assert_eq!(patched, expected);
 }
 
 #[test]

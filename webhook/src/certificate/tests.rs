@@ -1,26 +1,25 @@
-//! Files that are not what they should be; and what is self-made.
+//! Texts that are not what they should be; and what is self-made.
 
-use std::{fs, path::Path};
+use std::time::SystemTime;
 
 use super::*;
 
-fn made() -> (String, String) {
-    let (_, leaf, key) = make("webhook.test.svc").expect("the name is a name");
-    (leaf.pem(), key.serialize_pem())
+fn made() -> self_made::Pair {
+    self_made::make("webhook.test.svc", SystemTime::now())
+        .expect("the name is a name")
+        .pair
 }
 
-fn load(dir: &Path, chain: &str, key: &str) -> Result<TlsAcceptor, CertificateError> {
-    let (chain_path, key_path) = (dir.join("tls.crt"), dir.join("tls.key"));
-    fs::write(&chain_path, chain).expect("a temporary file can be written");
-    fs::write(&key_path, key).expect("a temporary file can be written");
-    ServingCertificate::load(&chain_path, &key_path)?.into_acceptor()
+fn parse(chain: &str, key: &str) -> Result<ServingCertificate, CertificateError> {
+    let named = |name, text: &'static [u8]| Named { name, text };
+    let leak = |text: &str| Vec::leak(text.as_bytes().to_vec()) as &'static [u8];
+    ServingCertificate::parse(named("tls.crt", leak(chain)), named("tls.key", leak(key)))
 }
 
 #[test]
-fn refuses_files_that_cannot_be_served_with_and_names_them() {
-    let dir = tempfile::tempdir().expect("there is a temporary directory");
-    let (chain, key) = made();
-    let (_, other_key) = made();
+fn refuses_what_cannot_be_served_with_and_names_it() {
+    let self_made::Pair { chain, key } = made();
+    let other_key = made().key;
     for (chain, key, says) in [
         ("", key.as_str(), "tls.crt has no certificate"),
         (&chain, "", "tls.key has no private key"),
@@ -31,23 +30,33 @@ fn refuses_files_that_cannot_be_served_with_and_names_them() {
             &key,
             "tls.crt has a damaged",
         ),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            &key,
+            "no X.509 certificate",
+        ),
         (&chain, &other_key, "do they belong together"),
     ] {
-        let Err(error) = load(dir.path(), chain, key) else {
-            panic!("served with files where {says}");
+        let Err(error) = parse(chain, key) else {
+            panic!("served with texts where {says}");
         };
         assert!(error.to_string().contains(says), "{error}: expected {says}");
     }
-    let missing = dir.path().join("nowhere");
-    let error = ServingCertificate::load(&missing, &missing).expect_err("there is no such file");
-    assert!(error.to_string().contains("nowhere"), "{error}");
 }
 
 #[test]
 fn serves_with_a_given_certificate() {
-    let dir = tempfile::tempdir().expect("there is a temporary directory");
-    let (chain, key) = made();
-    assert!(load(dir.path(), &chain, &key).is_ok());
+    let self_made::Pair { chain, key } = made();
+    let certificate = parse(&chain, &key).expect("they belong together");
+    assert!(!certificate.validity().expired(SystemTime::now()));
+}
+
+#[test]
+fn a_ca_is_the_same_however_its_lines_end_and_whatever_is_around_it() {
+    let made = self_made::make("webhook.test.svc", SystemTime::now()).expect("it is a name");
+    let text = format!("# a comment\r\n{}garbage", made.ca.0.replace('\n', "\r\n"));
+    assert_eq!(CaPem::all_in(text.as_bytes()), [made.ca]);
+    assert_eq!(CaPem::all_in(b"-----BEGIN CERTIFICATE-----\nAAAA"), []);
 }
 
 #[test]
@@ -55,13 +64,14 @@ fn a_self_made_certificate_is_valid_for_its_service_under_its_ca_alone() {
     use rustls::{
         RootCertStore,
         client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
-        pki_types::{UnixTime, pem::PemObject as _},
+        pki_types::UnixTime,
     };
 
     let verify = |ca: &CaPem, leaf: &CertificateDer<'_>, host: &'static str| {
         let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_slice(ca.0.as_bytes()).expect("the CA is PEM");
-        roots.add(ca).expect("the CA is a certificate");
+        roots
+            .add(ca.der().expect("the CA is PEM"))
+            .expect("the CA is a certificate");
         let provider = Arc::new(ring::default_provider());
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
@@ -74,11 +84,12 @@ fn a_self_made_certificate_is_valid_for_its_service_under_its_ca_alone() {
                 UnixTime::now(),
             )
     };
-    let (serving, ca) = ServingCertificate::make("netting-webhook", "netting").expect("made");
-    let (_, other_ca) = ServingCertificate::make("netting-webhook", "netting").expect("made");
-    let leaf = &serving.chain[0];
-    verify(&ca, leaf, "netting-webhook.netting.svc").expect("as the API server calls it");
-    verify(&ca, leaf, "netting-webhook.netting.svc.cluster.local").expect("in full");
-    verify(&ca, leaf, "netting-webhook.other.svc").expect_err("another namespace");
-    verify(&other_ca, leaf, "netting-webhook.netting.svc").expect_err("another CA");
+    let make = || self_made::make("netting-webhook.netting.svc", SystemTime::now()).expect("made");
+    let (made, other) = (make(), make());
+    let certificate = parse(&made.pair.chain, &made.pair.key).expect("they belong together");
+    let leaf = &certificate.chain()[0];
+    verify(&made.ca, leaf, "netting-webhook.netting.svc").expect("as the API server calls it");
+    verify(&made.ca, leaf, "netting-webhook.netting.svc.cluster.local").expect("in full");
+    verify(&made.ca, leaf, "netting-webhook.other.svc").expect_err("another namespace");
+    verify(&other.ca, leaf, "netting-webhook.netting.svc").expect_err("another CA");
 }

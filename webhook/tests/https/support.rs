@@ -1,6 +1,13 @@
 //! A webhook on a port of its own, and clients that trust it.
 
-use std::{convert::Infallible, fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    convert::Infallible,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use clap::Parser as _;
@@ -8,9 +15,20 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use netting_runtime::Drain;
-use netting_telemetry::{Metrics, admission::AdmissionMetrics};
-use netting_webhook::{Args, certificate::ServingCertificate, mutate::Mutate, server};
+use netting_runtime::{Drain, Readiness};
+use netting_telemetry::{
+    Metrics,
+    admission::{AdmissionMetrics, CertificateMetrics},
+};
+use netting_webhook::{
+    Args,
+    certificate::{
+        CaPem, Named, ServingCertificate, self_made,
+        serving::{Anchors, Offer, Origin, Server},
+    },
+    mutate::Mutate,
+    server,
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -21,17 +39,15 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-    },
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
 use tower::util::MapRequestLayer;
 
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
 const HOST: &str = "netting-webhook.netting.svc";
+/// How long a webhook that drains still accepts connections.
+pub(crate) const LINGER: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -48,46 +64,87 @@ pub(crate) struct Webhook {
     pub(crate) addr: SocketAddr,
     pub(crate) drain: Drain,
     pub(crate) metrics: Metrics,
+    certificates: Server,
     roots: Arc<RootCertStore>,
     begun: watch::Receiver<usize>,
     server: JoinHandle<()>,
 }
 
+fn made() -> (ServingCertificate, CaPem) {
+    let made = self_made::make(HOST, SystemTime::now()).expect("the host is a name");
+    let named = |name, text| Named { name, text };
+    let certificate = ServingCertificate::parse(
+        named("chain", made.pair.chain.as_bytes()),
+        named("key", made.pair.key.as_bytes()),
+    );
+    let certificate = certificate.expect("the key is the certificate's");
+    (certificate, made.ca)
+}
+
+/// Of a certificate whose trust is somebody else's business.
+fn offer(certificate: &ServingCertificate) -> Offer<'_> {
+    let anchors = Anchors {
+        cas: Vec::new(),
+        origin: Origin::Given,
+    };
+    Offer {
+        certificate,
+        anchors,
+    }
+}
+
 impl Webhook {
     pub(crate) async fn start() -> Self {
-        let (certificate, ca) =
-            ServingCertificate::make("netting-webhook", "netting").expect("the names are names");
-        let tls = certificate
-            .into_acceptor()
-            .expect("the key is the certificate's");
+        let (certificate, ca) = made();
+        let metrics = Metrics::new("webhook", "0");
+        let (mut certificates, serving, _) = Server::new(
+            Readiness::new().condition("has a certificate"),
+            metrics.register(CertificateMetrics::register),
+        );
+        certificates.offer(offer(&certificate), &[], SystemTime::now());
         let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_slice(ca.0.as_bytes()).expect("the CA is PEM");
-        roots.add(ca).expect("the CA is a certificate");
+        roots
+            .add(ca.der().expect("the CA is PEM"))
+            .expect("the CA is a certificate");
 
         let args = Args::parse_from(["netting-webhook", "--pod-namespace=netting"]);
         let options = args.options().expect("the defaults agree with each other");
-        let metrics = Metrics::new("webhook", "0");
         let (count, begun) = watch::channel(0);
-        let routes = Mutate::router(options, metrics.register(AdmissionMetrics::register)).layer(
-            MapRequestLayer::new(move |request: axum::extract::Request| {
+        let mutate = Mutate::by(options, metrics.register(AdmissionMetrics::register));
+        let routes = mutate.into_router().layer(MapRequestLayer::new(
+            move |request: axum::extract::Request| {
                 count.send_modify(|count: &mut usize| *count += 1);
                 request
-            }),
-        );
+            },
+        ));
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("loopback has ports");
         let addr = listener.local_addr().expect("it is bound");
         let drain = Drain::new();
-        let server = tokio::spawn(server::serve(listener, tls, routes, drain.clone()));
+        let serving = server::serve(listener, serving, routes, LINGER, drain.clone());
+        let server = tokio::spawn(serving);
         Self {
             addr,
             drain,
             metrics,
+            certificates,
             roots: Arc::new(roots),
             begun,
             server,
         }
+    }
+
+    /// Serves new connections with another certificate from now on.
+    pub(crate) fn renew(&mut self) {
+        let (certificate, ca) = made();
+        self.certificates
+            .offer(offer(&certificate), &[], SystemTime::now());
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(ca.der().expect("the CA is PEM"))
+            .expect("the CA is a certificate");
+        self.roots = Arc::new(roots);
     }
 
     /// Waits until so many requests were seen.

@@ -1,0 +1,187 @@
+//! The API server's version, and what depends on it.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::version::Info;
+use kube::Client;
+use tokio::time::{sleep, timeout};
+
+/// The version can change under a webhook that runs: each upgrade of the cluster does.
+const LOOK_EVERY: Duration = Duration::from_secs(5 * 60);
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Of Kubernetes, as far as anything here depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApiVersion {
+    /// 1, for the time being.
+    pub major: u32,
+    /// What changes with each release.
+    pub minor: u32,
+}
+
+impl ApiVersion {
+    /// The first release in which native sidecars (`restartPolicy` of init
+    /// containers) need no feature gate.
+    /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>
+    const NATIVE_SIDECARS: Self = Self {
+        major: 1,
+        minor: 29,
+    };
+
+    /// Reads what `/version` says. The version that is emulated counts, where the API
+    /// server says one: features go by it. Then major and minor, which vendors write
+    /// as `29+` or `29-eks-…`, then `gitVersion`.
+    #[must_use]
+    pub fn read(info: &Info) -> Option<Self> {
+        let emulated = info
+            .emulation_major
+            .as_deref()
+            .zip(info.emulation_minor.as_deref());
+        let stated = (info.major.as_str(), info.minor.as_str());
+        let git = || {
+            let version = info.git_version.trim_start_matches('v');
+            let mut parts = version.split('.');
+            Self::of(parts.next()?, parts.next()?)
+        };
+        emulated
+            .and_then(|(major, minor)| Self::of(major, minor))
+            .or_else(|| Self::of(stated.0, stated.1))
+            .or_else(git)
+    }
+
+    fn of(major: &str, minor: &str) -> Option<Self> {
+        Some(Self {
+            major: leading_number(major)?,
+            minor: leading_number(minor)?,
+        })
+    }
+
+    /// Whether init containers can be sidecars.
+    #[must_use]
+    pub fn has_native_sidecars(self) -> bool {
+        self >= Self::NATIVE_SIDECARS
+    }
+}
+
+fn leading_number(text: &str) -> Option<u32> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    text[..end.unwrap_or(text.len())].parse().ok()
+}
+
+/// Asks for the version again and again, for as long as it is polled, and says it
+/// whenever it has changed. What can't be understood counts as unknown.
+pub async fn follow(client: Client, changed: impl Fn(ApiVersion)) {
+    let mut known = None;
+    let mut retry = FIRST_RETRY;
+    loop {
+        let asked = timeout(ANSWER_TIMEOUT, client.apiserver_version()).await;
+        match asked {
+            Ok(Ok(info)) => {
+                retry = FIRST_RETRY;
+                match ApiVersion::read(&info) {
+                    Some(version) if known != Some(version) => {
+                        let native_sidecars = version.has_native_sidecars();
+                        tracing::info!(
+                            version = info.git_version,
+                            native_sidecars,
+                            "the API server's version"
+                        );
+                        known = Some(version);
+                        changed(version);
+                    }
+                    Some(_) => {}
+                    None => tracing::warn!(
+                        ?info,
+                        "cannot tell the API server's version, so sidecars are classic; \
+                         set --sidecar-mode=native if it is 1.29 or later"
+                    ),
+                }
+                sleep(LOOK_EVERY).await;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, ?retry, "could not ask for the API server's version");
+                sleep(retry).await;
+                retry = LAST_RETRY.min(retry * 2);
+            }
+            Err(_) => tracing::warn!("the API server did not tell its version in time"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(major: &str, minor: &str, git_version: &str) -> Option<(u32, u32)> {
+        let info = Info {
+            major: major.to_owned(),
+            minor: minor.to_owned(),
+            git_version: git_version.to_owned(),
+            ..Info::default()
+        };
+        ApiVersion::read(&info).map(|version| (version.major, version.minor))
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_unknown() {
+        for (major, minor, git_version) in [
+            ("", "", ""),
+            ("1", "", "v1"),
+            ("", "", "garbage"),
+            ("one", "two", "v.."),
+            ("1", "99999999999", "master"),
+        ] {
+            assert_eq!(
+                read(major, minor, git_version),
+                None,
+                "{minor} {git_version}"
+            );
+        }
+    }
+
+    #[test]
+    fn vendors_and_prereleases_are_understood() {
+        for (major, minor, git_version, expected) in [
+            ("1", "29", "v1.29.0", (1, 29)),
+            ("1", "29+", "v1.29.3-gke.1282000", (1, 29)),
+            ("1", "29-eks-a5b1", "v1.29.1-eks-b9c9ed7", (1, 29)),
+            ("1", "30+", "v1.30.0-rc.1", (1, 30)),
+            ("", "", "v1.30.0-rc.1", (1, 30)),
+            ("", "", "1.28+k3s1", (1, 28)),
+            ("", "", "v1.27.4+k3s1", (1, 27)),
+            ("2", "0", "v2.0.0", (2, 0)),
+        ] {
+            assert_eq!(
+                read(major, minor, git_version),
+                Some(expected),
+                "{git_version}"
+            );
+        }
+    }
+
+    #[test]
+    fn native_sidecars_are_there_from_1_29_on() {
+        for (major, minor, expected) in
+            [(0, 99, false), (1, 28, false), (1, 29, true), (2, 0, true)]
+        {
+            let version = ApiVersion { major, minor };
+            assert_eq!(version.has_native_sidecars(), expected, "{version:?}");
+        }
+    }
+
+    #[test]
+    fn the_emulated_version_counts() {
+        let info = Info {
+            major: "1".to_owned(),
+            minor: "31".to_owned(),
+            emulation_major: Some("1".to_owned()),
+            emulation_minor: Some("28".to_owned()),
+            ..Info::default()
+        };
+        let version = ApiVersion::read(&info).expect("it is understood");
+        assert!(!version.has_native_sidecars());
+    }
+}

@@ -1,0 +1,212 @@
+//! What the webhook looks up in the cluster and writes there, with a small API
+//! server: namespaces' annotations, its version, and Events.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::Method;
+use netting_telemetry::{Metrics, admission::EventMetrics};
+use netting_webhook::{
+    SkipReason, Verdict,
+    api_version::{self, ApiVersion},
+    events::Events,
+    namespaces::{ASK_TIMEOUT, Namespaces},
+    review::Review,
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use api_server::ApiServer;
+
+#[path = "cluster/api_server.rs"]
+#[allow(dead_code, reason = "each test uses a part of it")]
+mod api_server;
+
+/// Longer than it takes to count an Event up, shorter than it is remembered.
+const SETTLED: Duration = Duration::from_secs(60);
+
+fn namespace(log_level: &str) -> Value {
+    json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"annotations": {
+        "netting.dev/log-level": log_level,
+        "kubectl.kubernetes.io/last-applied-configuration": "long",
+    }}})
+}
+
+async fn log_level(namespaces: &Namespaces, name: &str) -> Option<String> {
+    let annotations = namespaces.annotations(name).await;
+    assert!(
+        annotations
+            .keys()
+            .all(|key| key.starts_with("netting.dev/"))
+    );
+    annotations.get("netting.dev/log-level").cloned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn annotations_of_namespaces_are_followed() {
+    let server = ApiServer::default();
+    server
+        .lock()
+        .put("/api/v1/namespaces/shop", namespace("debug"));
+    let (namespaces, following) = Namespaces::follow(server.client());
+    tokio::spawn(following);
+    sleep(SETTLED).await;
+    // From here on only what was followed can answer.
+    server.lock().forbidden = vec![(Method::GET, "/namespaces/")];
+    assert_eq!(
+        log_level(&namespaces, "shop").await.as_deref(),
+        Some("debug")
+    );
+    server
+        .lock()
+        .put("/api/v1/namespaces/shop", namespace("trace"));
+    server
+        .lock()
+        .put("/api/v1/namespaces/bank", namespace("warn"));
+    sleep(SETTLED).await;
+    assert_eq!(
+        log_level(&namespaces, "shop").await.as_deref(),
+        Some("trace")
+    );
+    assert_eq!(
+        log_level(&namespaces, "bank").await.as_deref(),
+        Some("warn")
+    );
+    server.lock().delete("/api/v1/namespaces/bank");
+    sleep(SETTLED).await;
+    assert_eq!(log_level(&namespaces, "bank").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_not_known_yet_is_asked_for_and_not_waited_for() {
+    let server = ApiServer::default();
+    server
+        .lock()
+        .put("/api/v1/namespaces/shop", namespace("debug"));
+    let (namespaces, _not_polled) = Namespaces::follow(server.client());
+    assert_eq!(
+        log_level(&namespaces, "shop").await.as_deref(),
+        Some("debug")
+    );
+    assert_eq!(log_level(&namespaces, "nowhere").await, None);
+    server.lock().forbidden = vec![(Method::GET, "/namespaces")];
+    assert_eq!(log_level(&namespaces, "shop").await, None);
+
+    server.lock().forbidden = Vec::new();
+    server.lock().silent = true;
+    let begun = Instant::now();
+    assert_eq!(log_level(&namespaces, "shop").await, None);
+    assert_eq!(begun.elapsed(), ASK_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_version_is_asked_for_until_it_is_told_and_again_after_an_upgrade() {
+    let server = ApiServer::default();
+    let said = Arc::<Mutex<Vec<ApiVersion>>>::default();
+    let saying = Arc::clone(&said);
+    tokio::spawn(api_version::follow(server.client(), move |version| {
+        saying.lock().expect("nobody panics with it").push(version);
+    }));
+    let minors = || -> Vec<u32> {
+        let said = said.lock().expect("nobody panics with it");
+        said.iter().map(|version| version.minor).collect()
+    };
+    sleep(SETTLED).await;
+    assert!(minors().is_empty());
+    let version = |minor: &str| {
+        json!({"major": "1", "minor": minor, "gitVersion": format!("v1.{minor}.0"),
+            "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "",
+            "compiler": "", "platform": ""})
+    };
+    for (minor, expected) in [("28+", vec![28]), ("28+", vec![28]), ("29", vec![28, 29])] {
+        server.lock().kubernetes = Some(version(minor));
+        sleep(10 * SETTLED).await;
+        assert_eq!(minors(), expected);
+    }
+}
+
+fn review(pod: usize) -> Review {
+    let review = json!({
+        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+        "request": {
+            "uid": pod.to_string(), "operation": "CREATE", "namespace": "shop",
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "object": {"metadata": {"generateName": "web-1-", "ownerReferences": [
+                {"controller": true, "apiVersion": "apps/v1", "kind": "ReplicaSet",
+                    "name": "web-1", "uid": "u"},
+            ]}},
+        },
+    });
+    Review::parse(review.to_string().as_bytes()).expect("it is a review")
+}
+
+fn verdict(warning: &str) -> Verdict {
+    let mut verdict = Verdict::skip(SkipReason::HostNetwork);
+    verdict.warnings = vec![warning.to_owned()];
+    verdict
+}
+
+fn events(server: &ApiServer) -> (Events, Metrics) {
+    let metrics = Metrics::new("webhook", "0");
+    let (events, writer) = Events::new(metrics.register(EventMetrics::register), "webhook-1");
+    tokio::spawn(writer.write(server.client()));
+    (events, metrics)
+}
+
+fn count(metrics: &Metrics, series: &str) -> u64 {
+    let exposition = metrics.expose().expect("nothing here fails to write");
+    let line = exposition
+        .lines()
+        .find_map(|line| line.strip_prefix(series));
+    let number = line.expect("the series is there").trim();
+    number.parse().expect("a counter is a number")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_replicas_with_one_mistake_are_one_event_about_their_controller() {
+    let server = ApiServer::default();
+    let (events, metrics) = events(&server);
+    for pod in 0..100 {
+        events.tell(&review(pod), &verdict("pod not injected"));
+    }
+    sleep(SETTLED).await;
+    let store = server.lock();
+    let written = store.all("events");
+    assert_eq!(written.len(), 1);
+    let event = written[0];
+    assert_eq!(event["metadata"]["namespace"], "shop");
+    assert_eq!(event["type"], "Warning");
+    assert_eq!(event["reason"], "NettingNotInjected");
+    assert_eq!(event["note"], "pod not injected");
+    assert_eq!(event["regarding"]["kind"], "ReplicaSet");
+    assert_eq!(event["regarding"]["name"], "web-1");
+    assert_eq!(event["reportingInstance"], "webhook-1");
+    assert_eq!(event["series"]["count"], 100);
+    assert_eq!(store.writes.len(), 2, "one creates it and one counts it up");
+    assert_eq!(count(&metrics, "netting_events_dropped_total"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_much_or_refused_is_dropped_and_counted() {
+    let server = ApiServer::default();
+    let (events, metrics) = events(&server);
+    for pod in 0..1000 {
+        events.tell(&review(pod), &verdict(&format!("mistake {pod}")));
+    }
+    sleep(SETTLED).await;
+    let written = server.lock().all("events").len();
+    assert!((1..=30).contains(&written), "{written}");
+    let dropped = count(&metrics, "netting_events_dropped_total");
+    assert_eq!(dropped + u64::try_from(written).expect("few"), 1000);
+
+    server.lock().forbidden = vec![(Method::POST, "/events")];
+    events.tell(&review(0), &verdict("refused"));
+    sleep(SETTLED).await;
+    assert_eq!(count(&metrics, "netting_events_dropped_total"), dropped + 1);
+    server.lock().forbidden.clear();
+    events.tell(&review(0), &verdict("refused"));
+    sleep(SETTLED).await;
+    assert_eq!(server.lock().all("events").len(), written + 1);
+}
