@@ -166,6 +166,8 @@ fn service(at: u32) -> Service {
         }],
         publish_not_ready: false,
         node_local: false,
+        traffic: Arc::default(),
+        complaints: Vec::new(),
     }
 }
 
@@ -183,6 +185,7 @@ fn slice(at: u32, round: u32) -> Slice {
             terminating: false,
             node: format!("node-{}", ip % 500).into(),
             zone: format!("zone-{}", ip % 3).into(),
+            hints: None,
             pod: Some(Key::new(service.namespace.clone(), pod)),
         }
     });

@@ -14,7 +14,10 @@ mod lookup;
 mod names;
 pub mod state;
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::objects::{Endpoints, Key, Pod, Service, Slice};
 
@@ -33,6 +36,8 @@ pub struct Index {
     cluster_ips: Claims,
     pod_ips: Claims,
     names: Names,
+    /// The zone of each node, as far as a slice or a pod says it. Nodes don't move.
+    zones: HashMap<Arc<str>, Arc<str>>,
 }
 
 /// How much the index holds.
@@ -85,6 +90,9 @@ impl Index {
     pub fn apply_slice(&mut self, mut slice: Slice) -> Changes {
         self.names.intern_key(&mut slice.service);
         self.names.intern_group(&mut slice.group);
+        for member in &slice.group.members {
+            note_zone(&mut self.zones, &member.node, &member.zone);
+        }
         let key = slice.key.clone();
         self.put_slice(&key, Some(slice))
     }
@@ -100,6 +108,11 @@ impl Index {
         let gone = self.backends.slices().filter(|key| !listed.contains(key));
         let gone: Vec<Key> = gone.cloned().collect();
         let mut changes = Changes::default();
+        // Forgets the nodes that are gone.
+        self.zones.clear();
+        for pod in self.pods.values() {
+            note_zone(&mut self.zones, &pod.node, &pod.zone);
+        }
         for slice in all {
             changes.merge(self.apply_slice(slice));
         }
@@ -150,6 +163,7 @@ impl Index {
         for name in [&mut pod.service_account, &mut pod.node, &mut pod.zone] {
             self.names.intern(name);
         }
+        note_zone(&mut self.zones, &pod.node, &pod.zone);
         let key = pod.key.clone();
         self.put_pod(&key, Some(pod))
     }
@@ -261,6 +275,12 @@ impl Index {
         let ips = service.iter().flat_map(|service| &service.cluster_ips);
         changes.ips.extend(ips);
         changes.services.insert(key);
+    }
+}
+
+fn note_zone(zones: &mut HashMap<Arc<str>, Arc<str>>, node: &Arc<str>, zone: &Arc<str>) {
+    if !node.is_empty() && !zone.is_empty() && zones.get(node) != Some(zone) {
+        zones.insert(Arc::clone(node), Arc::clone(zone));
     }
 }
 

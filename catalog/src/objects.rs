@@ -6,9 +6,11 @@
 pub mod address;
 pub mod endpoints;
 pub mod pod;
+pub mod policy;
 pub mod protocol;
 pub mod service;
 pub mod slice;
+pub mod traffic;
 
 use std::{fmt, sync::Arc};
 
@@ -17,8 +19,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 pub use address::Family;
 pub use endpoints::Endpoints;
 pub use pod::Pod;
+pub use policy::{Policy, RetryOn};
 pub use service::{Service, ServicePort};
-pub use slice::{Group, GroupPort, Member, Slice};
+pub use slice::{Group, GroupPort, Hints, Member, Slice};
+pub use traffic::{Distribution, Traffic};
 
 /// Namespace and name of an object; which kind of object, the context tells.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,6 +125,11 @@ pub enum Reason {
     NoPort,
     /// A pod that says it is meshed, and lives in its node's network namespace.
     HostNetwork,
+    /// A session affinity that lasts for no time that Kubernetes allows.
+    BadAffinity,
+    /// An annotation of ours that can't be what was meant. The value says what was
+    /// expected.
+    BadAnnotation,
 }
 
 impl Reason {
@@ -137,6 +146,8 @@ impl Reason {
             Reason::BadPort => "bad_port",
             Reason::NoPort => "no_port",
             Reason::HostNetwork => "host_network",
+            Reason::BadAffinity => "bad_affinity",
+            Reason::BadAnnotation => "bad_annotation",
         }
     }
 

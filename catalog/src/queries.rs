@@ -160,17 +160,19 @@ impl Queries {
         let (version, mut states) = self.publisher.read(|index, modified| {
             let states = named(index, &name).map(|service| {
                 let modified = modified.of(&service.key).unwrap_or_default();
-                (service.key.clone(), modified, index.service_states(service))
+                let complaints = service.complaints.clone();
+                let states = index.service_states(service);
+                (service.key.clone(), modified, complaints, states)
             });
             let states: Vec<_> = states.collect();
             (version(index, modified), states)
         });
         states.sort_unstable_by(|(a, ..), (b, ..)| a.cmp(b));
         let mut instances = Vec::new();
-        for (_, modified, states) in &states {
+        for (_, modified, complaints, states) in &states {
             for state in states {
                 if params.wants_port(&state.destination.port_name) {
-                    let all = consul::instances(state, *modified);
+                    let all = consul::instances(state, complaints, *modified);
                     instances.extend(all.flat_map(&shape));
                 }
             }

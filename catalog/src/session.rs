@@ -49,6 +49,7 @@ pub struct Session {
     /// Sequence of a heartbeat that is due.
     heartbeat: Option<u64>,
     application: Application,
+    place: Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,17 @@ enum Application {
     Running,
     /// That it has ended, which is due to be said.
     Ended,
+    /// Nothing more.
+    Told,
+}
+
+/// What the sidecar has to know of where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// Nothing: it isn't known yet.
+    Unknown,
+    /// The zone, which is due to be said.
+    Due(Arc<str>),
     /// Nothing more.
     Told,
 }
@@ -107,6 +119,7 @@ impl Session {
             declined: VecDeque::new(),
             heartbeat: None,
             application: Application::Running,
+            place: Place::Unknown,
         }
     }
 
@@ -133,6 +146,19 @@ impl Session {
         }
     }
 
+    /// Whether it isn't known yet where the sidecar is.
+    #[must_use]
+    pub fn is_nowhere(&self) -> bool {
+        self.place == Place::Unknown
+    }
+
+    /// The sidecar's node is in this zone.
+    pub fn is_in_zone(&mut self, zone: Arc<str>) {
+        if self.is_nowhere() {
+            self.place = Place::Due(zone);
+        }
+    }
+
     /// Whether something is to be said. While the index is not `synced`, nothing
     /// is said of any address: what hasn't been listed yet isn't unknown.
     #[must_use]
@@ -141,6 +167,7 @@ impl Session {
         self.greeting == Greeting::Due
             || self.heartbeat.is_some()
             || self.application == Application::Ended
+            || matches!(self.place, Place::Due(_))
             || (synced && answers)
     }
 
@@ -167,6 +194,11 @@ impl Session {
         if self.application == Application::Ended {
             self.application = Application::Told;
             return Some(Message::ApplicationEnded(v1::ApplicationEnded {}));
+        }
+        if let Place::Due(zone) = &self.place {
+            let zone = zone.to_string();
+            self.place = Place::Told;
+            return Some(Message::Place(v1::Place { zone }));
         }
         if let Some(sequence) = self.heartbeat.take() {
             return Some(Message::Heartbeat(v1::Heartbeat { sequence }));

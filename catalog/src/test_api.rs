@@ -12,7 +12,7 @@ use axum::{
     extract::{Path, RawQuery, State},
     http::{StatusCode, Uri},
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
@@ -28,6 +28,7 @@ struct Said {
     expired: HashMap<String, Expired>,
     watches: HashMap<String, Events>,
     asked: Vec<String>,
+    created: Vec<Value>,
     version: u64,
 }
 
@@ -62,6 +63,10 @@ impl FakeApi {
         let routes = Router::new()
             .route("/api/v1/{resource}", get(answer))
             .route("/apis/discovery.k8s.io/v1/{resource}", get(answer))
+            .route(
+                "/apis/events.k8s.io/v1/namespaces/{namespace}/events",
+                post(create),
+            )
             .with_state(api.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         api
@@ -113,6 +118,17 @@ impl FakeApi {
         self.said().asked.clone()
     }
 
+    /// Waits until so many objects were created.
+    pub(crate) async fn created(&self, count: usize) -> Vec<Value> {
+        loop {
+            let created = self.said().created.clone();
+            if created.len() >= count {
+                return created;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said
             .lock()
@@ -130,6 +146,11 @@ impl Said {
         });
         object
     }
+}
+
+async fn create(State(api): State<FakeApi>, Json(object): Json<Value>) -> Json<Value> {
+    api.said().created.push(object.clone());
+    Json(object)
 }
 
 async fn answer(

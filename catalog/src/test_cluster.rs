@@ -10,7 +10,7 @@ use crate::{
         Changes, Index,
         state::{Endpoint, Kind, State},
     },
-    objects::{self, Key, Parsed, Refusal, endpoints, pod, service, slice},
+    objects::{self, Distribution, Key, Parsed, Refusal, endpoints, pod, service, slice},
 };
 
 /// An object of one of the four kinds, parsed.
@@ -136,6 +136,18 @@ pub(crate) fn describe(state: &State) -> Vec<String> {
     if destination.node_local {
         words.push("node-local");
     }
+    let traffic = &destination.traffic;
+    match traffic.distribution {
+        Distribution::Any => {}
+        Distribution::PreferSameZone => words.push("same-zone"),
+        Distribution::PreferSameNode => words.push("same-node"),
+    }
+    let affinity = format!("affinity={}", traffic.session_affinity_seconds);
+    if traffic.session_affinity_seconds > 0 {
+        words.push(&affinity);
+    }
+    let policy = traffic.policy.to_string();
+    words.push(&policy);
     words.retain(|word| !word.is_empty());
     let mut lines = vec![words.join(" ")];
     lines.extend(state.endpoints.iter().map(describe_endpoint));
@@ -159,6 +171,13 @@ fn describe_endpoint(endpoint: &Endpoint) -> String {
     }
     for place in [&endpoint.node, &endpoint.zone] {
         words.extend((!place.is_empty()).then(|| place.to_string()));
+    }
+    for hint in endpoint
+        .hints
+        .iter()
+        .flat_map(|h| h.zones.iter().chain(&h.nodes))
+    {
+        words.push(format!("for {hint}"));
     }
     words.join(" ")
 }

@@ -3,6 +3,7 @@
 //! Each resource has a watch of its own. While the API server is away the index
 //! stays as it is, and what changed meanwhile is made up for by a new list.
 
+mod announce;
 mod failure;
 mod feed;
 mod source;
@@ -31,6 +32,7 @@ use crate::{
     publisher::Publisher,
 };
 
+use announce::Announcer;
 use failure::Failure;
 use feed::Feed;
 use source::Source;
@@ -94,15 +96,30 @@ pub fn start(
     let endpoints: Api<core::Endpoints> = Api::all(client.clone());
     let pods: Api<core::Pod> = Api::all(client.clone());
     let listed = |name| readiness.condition(name);
-    watches.spawn::<Service>(services, listed("services listed"), drain);
-    watches.spawn::<Slice>(slices, listed("endpointslices listed"), drain);
-    watches.spawn::<Endpoints>(endpoints, listed("endpoints listed"), drain);
-    watches.spawn::<Pod>(pods, listed("pods listed"), drain);
+    let announcer = Announcer::start(client, drain);
+    let feed = watches.feed().announcing(announcer);
+    watches.spawn::<Service>(feed, services, listed("services listed"), drain);
+    let feed = watches.feed();
+    watches.spawn::<Slice>(feed, slices, listed("endpointslices listed"), drain);
+    let feed = watches.feed();
+    watches.spawn::<Endpoints>(feed, endpoints, listed("endpoints listed"), drain);
+    let feed = watches.feed();
+    watches.spawn::<Pod>(feed, pods, listed("pods listed"), drain);
 }
 
 impl Watches {
-    fn spawn<S: Source>(&self, api: Api<S::Resource>, listed: Condition, drain: &Drain) {
-        let watch = self.clone().watch::<S>(api, listed);
+    fn feed<S: Source>(&self) -> Feed<S> {
+        Feed::new(Arc::clone(&self.publisher), self.metrics.clone())
+    }
+
+    fn spawn<S: Source>(
+        &self,
+        feed: Feed<S>,
+        api: Api<S::Resource>,
+        listed: Condition,
+        drain: &Drain,
+    ) {
+        let watch = self.clone().watch::<S>(feed, api, listed);
         let stopped = drain.clone();
         drain.spawn(async move {
             tokio::select! {
@@ -112,12 +129,11 @@ impl Watches {
         });
     }
 
-    async fn watch<S: Source>(self, api: Api<S::Resource>, listed: Condition) {
+    async fn watch<S: Source>(self, mut feed: Feed<S>, api: Api<S::Resource>, listed: Condition) {
         let config = watcher::Config {
             label_selector: S::SELECTOR.map(str::to_owned),
             ..watcher::Config::default().timeout(WATCH_SECONDS)
         };
-        let mut feed = Feed::<S>::new(Arc::clone(&self.publisher), self.metrics.clone());
         let mut events = watcher(api.clone(), config.clone()).boxed();
         let mut backoff = BACKOFF_MIN;
         let mut failures = 0_u32;

@@ -17,5 +17,7 @@
 pub mod v1;
 
 mod address;
+mod elapsed;
 
 pub use address::{BadAddress, required};
+pub use elapsed::since;

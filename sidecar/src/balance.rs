@@ -17,6 +17,10 @@ const DECAY: Duration = Duration::from_secs(10);
 /// How long an estimate counts after its last measurement. An endpoint that is
 /// avoided for being slow is tried again after this.
 const FRESH_FOR: Duration = Duration::from_secs(5);
+/// Endpoints that differ by less than this factor count as equally fast. One that
+/// happened to get two requests at once has a peak of twice its time; without this,
+/// equal endpoints would take turns in being shunned for seconds.
+const ALIKE: f64 = 2.0;
 /// Connects below this count as equally fast: within a cluster the differences are
 /// noise, and would put connections that last on few endpoints.
 const CONNECT_FLOOR_SECONDS: f32 = 0.005;
@@ -49,16 +53,22 @@ impl Load {
         self.slowness_relative_to(other, unit) * busy(self) / busy(other)
     }
 
-    /// How many times as slow as `other` this one is; 1 unless both are known.
+    /// How many times as slow as `other` this one is; 1 unless both are known and
+    /// differ by enough.
     #[must_use]
     pub fn slowness_relative_to(&self, other: &Load, unit: Unit) -> f64 {
         let floor = match unit {
             Unit::Connection => CONNECT_FLOOR_SECONDS,
             Unit::Request => f32::MIN_POSITIVE,
         };
-        match (self.seconds, other.seconds) {
-            (Some(own), Some(others)) => f64::from(own.max(floor)) / f64::from(others.max(floor)),
-            _ => 1.0,
+        let (Some(own), Some(others)) = (self.seconds, other.seconds) else {
+            return 1.0;
+        };
+        let times = f64::from(own.max(floor)) / f64::from(others.max(floor));
+        if (1.0 / ALIKE..=ALIKE).contains(&times) {
+            1.0
+        } else {
+            times
         }
     }
 }

@@ -1,14 +1,20 @@
 //! What the sidecar holds, for `/config`.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Json, Router, routing::get};
 use serde::Serialize;
+use tokio::time;
 
 use crate::{
     addr::OriginalDst,
     args::Args,
+    balance::Unit,
     destination::{Destination, Endpoint, Kind},
+    policy::Policy,
     view::{Known, View},
 };
 
@@ -19,6 +25,8 @@ struct Dump {
     namespace: String,
     pod: String,
     node: String,
+    /// Empty until the catalog has told it.
+    zone: String,
     uptime_seconds: u64,
     catalog: CatalogDump,
     destinations: Vec<DestinationDump>,
@@ -48,8 +56,28 @@ struct KnownDump {
     port_name: String,
     protocol_hint: String,
     node_local: bool,
+    /// `same_zone` or `same_node` if the service prefers such endpoints, else `any`.
+    prefer: &'static str,
+    session_affinity_seconds: Option<u64>,
+    policy: PolicyDump,
+    requests_waiting: usize,
+    retries_left: u64,
     hash: String,
     endpoints: Vec<EndpointDump>,
+}
+
+/// What is not limited, or never happens, is null.
+#[derive(Debug, Serialize)]
+struct PolicyDump {
+    timeout_ms: Option<u128>,
+    per_try_timeout_ms: Option<u128>,
+    retries: u32,
+    retry_on_reset: bool,
+    retry_on_statuses: Vec<u16>,
+    retry_on_grpc_codes: Vec<u32>,
+    max_pending: Option<u32>,
+    eject_after: Option<u32>,
+    eject_for_ms: u128,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,6 +94,14 @@ struct EndpointDump {
     connections_open: usize,
     connections_total: u64,
     connect_failures_total: u64,
+    requests_open: usize,
+    /// Peak EWMAs; null if nothing was measured lately.
+    connect_ms: Option<f32>,
+    response_ms: Option<f32>,
+    /// How long it is still ejected; null if it isn't.
+    ejected_for_ms: Option<u128>,
+    for_zones: Vec<String>,
+    for_nodes: Vec<String>,
 }
 
 /// `GET /config`, to be merged into the admin server's routes.
@@ -86,6 +122,7 @@ fn dump(args: &Args, view: &View, begun: Instant) -> Dump {
         namespace: args.pod_namespace.clone(),
         pod: args.pod_name.clone(),
         node: args.node_name.clone(),
+        zone: view.zone(),
         uptime_seconds: begun.elapsed().as_secs(),
         catalog: CatalogDump {
             address: args.catalog.to_string(),
@@ -116,22 +153,45 @@ fn address(dst: OriginalDst, known: &Known) -> DestinationDump {
 }
 
 fn destination(known: &Destination) -> KnownDump {
+    let now = time::Instant::now();
     KnownDump {
         namespace: known.namespace.clone(),
         name: known.name.clone(),
         port_name: known.port_name.clone(),
         protocol_hint: known.protocol_hint.clone(),
         node_local: known.node_local,
+        prefer: known.prefer.as_str(),
+        session_affinity_seconds: known.affinity.map(|affinity| affinity.as_secs()),
+        policy: policy(known.policy()),
+        requests_waiting: known.waiting(),
+        retries_left: known.budget().left(now),
         hash: known
             .hash
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect(),
-        endpoints: known.endpoints.iter().map(|e| endpoint(e)).collect(),
+        endpoints: known.endpoints.iter().map(|e| endpoint(e, now)).collect(),
     }
 }
 
-fn endpoint(endpoint: &Endpoint) -> EndpointDump {
+fn policy(policy: &Policy) -> PolicyDump {
+    let millis = |duration: Duration| duration.as_millis();
+    PolicyDump {
+        timeout_ms: policy.timeout.map(millis),
+        per_try_timeout_ms: policy.per_try_timeout.map(millis),
+        retries: policy.retries,
+        retry_on_reset: policy.retry_on.reset,
+        retry_on_statuses: policy.retry_on.statuses.clone(),
+        retry_on_grpc_codes: policy.retry_on.grpc_codes.clone(),
+        max_pending: policy.max_pending,
+        eject_after: policy.eject_after,
+        eject_for_ms: millis(policy.eject_for),
+    }
+}
+
+fn endpoint(endpoint: &Endpoint, now: time::Instant) -> EndpointDump {
+    let millis = |unit| endpoint.load(unit, now).seconds.map(|s| s * 1000.0);
+    let ejected_until = endpoint.ejected_until(now);
     EndpointDump {
         address: endpoint.addr.to_string(),
         pod: endpoint.pod.clone(),
@@ -145,5 +205,11 @@ fn endpoint(endpoint: &Endpoint) -> EndpointDump {
         connections_open: endpoint.open(),
         connections_total: endpoint.opened(),
         connect_failures_total: endpoint.failed(),
+        requests_open: endpoint.requests(),
+        connect_ms: millis(Unit::Connection),
+        response_ms: millis(Unit::Request),
+        ejected_for_ms: ejected_until.map(|until| (until - now).as_millis()),
+        for_zones: endpoint.for_zones.clone(),
+        for_nodes: endpoint.for_nodes.clone(),
     }
 }

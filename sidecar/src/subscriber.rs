@@ -4,13 +4,12 @@
 //! stays as it was, and each attempt to open it again waits longer, with jitter, so
 //! that a restarted catalog is not met by all sidecars at once.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use netting_proto::v1::{self, catalog_client::CatalogClient, stream_request, stream_response};
+use netting_proto::{
+    since,
+    v1::{self, catalog_client::CatalogClient, stream_request, stream_response},
+};
 use netting_runtime::readiness::Condition;
 use netting_telemetry::discovery::DiscoveryMetrics;
 use tokio::{
@@ -84,6 +83,10 @@ type Requests = mpsc::Sender<v1::StreamRequest>;
 impl Subscriber {
     /// Runs until the process ends.
     pub async fn run(self) {
+        tokio::join!(self.keep_a_stream(), self.forget());
+    }
+
+    async fn keep_a_stream(&self) {
         let mut backoff = BACKOFF_MIN;
         loop {
             let opened = Instant::now();
@@ -97,6 +100,18 @@ impl Subscriber {
             log_ended(&ended, pause);
             sleep(pause).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Forgets idle addresses, with or without a stream: without one, an application
+    /// that tries ever new addresses would fill the view up.
+    async fn forget(&self) {
+        let mut look = interval(FORGET_INTERVAL);
+        loop {
+            look.tick().await;
+            self.view.forget_idle();
+            let followed = i64::try_from(self.view.len()).unwrap_or(i64::MAX);
+            self.metrics.destinations.set(followed);
         }
     }
 
@@ -144,7 +159,6 @@ impl Subscriber {
         let silence = heartbeat * SILENT_INTERVALS;
         let mut beat = interval(heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut forget = interval(FORGET_INTERVAL);
         let mut sequence = 0;
         let mut heard = Instant::now();
         loop {
@@ -164,11 +178,6 @@ impl Subscriber {
                     sequence += 1;
                     let beat = stream_request::Kind::Heartbeat(v1::Heartbeat { sequence });
                     say(requests, beat, silence).await
-                }
-                _ = forget.tick() => {
-                    self.view.forget_idle();
-                    self.metrics.destinations.set(i64::try_from(self.view.len()).unwrap_or(i64::MAX));
-                    Ok(())
                 }
             };
             if let Err(ended) = said {
@@ -239,6 +248,11 @@ impl Subscriber {
                 self.application_ended.notify_one();
                 ("application_ended", Ok(()), 0)
             }
+            Some(Kind::Place(place)) => {
+                tracing::info!(zone = place.zone, "the catalog knows this node's zone");
+                self.view.is_in_zone(&place.zone);
+                ("place", Ok(()), 0)
+            }
             Some(Kind::Welcome(_)) | None => ("ignored", Ok(()), 0),
         };
         self.metrics.message(kind);
@@ -249,14 +263,6 @@ impl Subscriber {
             self.metrics.propagated(after);
         }
     }
-}
-
-/// How long ago that was; `None` for 0, which stands for no time. A clock that runs
-/// ahead of the catalog's makes it zero.
-fn since(unix_us: i64) -> Option<Duration> {
-    let then = u64::try_from(unix_us).ok().filter(|us| *us > 0)?;
-    let then = UNIX_EPOCH + Duration::from_micros(then);
-    Some(SystemTime::now().duration_since(then).unwrap_or_default())
 }
 
 /// Waits for the first message, which is Welcome, and returns its interval.

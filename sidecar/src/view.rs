@@ -250,6 +250,12 @@ impl View {
         *self.connected.borrow()
     }
 
+    /// The zone that the sidecar is in; empty if not known.
+    #[must_use]
+    pub fn zone(&self) -> String {
+        self.own.read().zone.clone()
+    }
+
     /// What is known of each address, in no order.
     #[must_use]
     pub fn all(&self) -> Vec<(OriginalDst, Known)> {

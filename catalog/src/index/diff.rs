@@ -80,6 +80,7 @@ mod tests {
             port_name: "http".into(),
             protocol_hint: "http".into(),
             node_local: false,
+            traffic: Arc::default(),
         };
         let endpoints = endpoints.iter().map(|(address, ready)| Endpoint {
             addr: addr(address),
@@ -89,6 +90,7 @@ mod tests {
             weight: 1,
             node: Arc::default(),
             zone: Arc::default(),
+            hints: None,
             workload: None,
         });
         State::new(destination, endpoints.collect())

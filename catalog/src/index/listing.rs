@@ -1,5 +1,7 @@
 //! The index as people ask it: by service, not by address.
 
+use std::sync::Arc;
+
 use super::{Index, state::State};
 use crate::objects::{Family, Key, Service};
 
@@ -19,6 +21,12 @@ impl Index {
     #[must_use]
     pub fn application_ended(&self, pod: &Key) -> bool {
         self.pods.get(pod).is_some_and(|pod| pod.application_ended)
+    }
+
+    /// The zone of a node, once an endpoint is known that runs on it.
+    #[must_use]
+    pub fn zone_of(&self, node: &str) -> Option<&Arc<str>> {
+        self.zones.get(node)
     }
 
     /// What is behind each port of a service, in each family that has any: its

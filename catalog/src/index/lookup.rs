@@ -46,6 +46,7 @@ impl Index {
             port_name: port.name.clone(),
             protocol_hint: port.protocol_hint.clone(),
             node_local: service.node_local,
+            traffic: Arc::clone(&service.traffic),
         };
         State::new(destination, endpoints)
     }
@@ -70,6 +71,7 @@ impl Index {
             weight: 1,
             node: known(&member.node, pod.map(|pod| &pod.node)),
             zone: known(&member.zone, pod.map(|pod| &pod.zone)),
+            hints: member.hints.clone(),
             workload: workload(member.pod.as_ref(), pod),
         })
     }
@@ -112,6 +114,7 @@ impl Index {
             weight: 1,
             node: first(meshed.map(|pod| &pod.node), |member| &member.node),
             zone: first(meshed.map(|pod| &pod.zone), |member| &member.zone),
+            hints: None,
             workload: workload(Some(key), meshed),
         };
         let destination = Destination {
@@ -121,6 +124,7 @@ impl Index {
             port_name: Arc::default(),
             protocol_hint: self.workload_hint(addr.port(), &listening),
             node_local: false,
+            traffic: Arc::default(),
         };
         Some(State::new(destination, vec![endpoint]))
     }

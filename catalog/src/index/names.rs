@@ -43,6 +43,10 @@ impl Names {
             if let Some(pod) = &mut member.pod {
                 self.intern(&mut pod.namespace);
             }
+            if let Some(hints) = member.hints.as_mut().and_then(Arc::get_mut) {
+                let names = hints.zones.iter_mut().chain(&mut hints.nodes);
+                names.for_each(|name| self.intern(name));
+            }
         }
     }
 

@@ -4,8 +4,10 @@ use std::{fmt, net::IpAddr, net::SocketAddr, sync::Arc};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::objects::{Hints, Policy, Traffic};
+
 /// Begins each hashed encoding, so that a later one can differ from it.
-const ENCODING: u8 = 1;
+const ENCODING: u8 = 2;
 
 /// What is behind an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Destination {
     pub protocol_hint: Arc<str>,
     /// Connections stay on the node that they come from.
     pub node_local: bool,
+    /// How its traffic is spread and treated.
+    pub traffic: Arc<Traffic>,
 }
 
 /// What kind of thing an address belongs to.
@@ -61,6 +65,8 @@ pub struct Endpoint {
     pub node: Arc<str>,
     /// Its zone; empty if not known.
     pub zone: Arc<str>,
+    /// Whose traffic is meant for it, if that is said.
+    pub hints: Option<Arc<Hints>>,
     /// The pod behind it, if one is known.
     pub workload: Option<Workload>,
 }
@@ -113,7 +119,7 @@ impl Endpoint {
     /// Total over all fields but the address, so that which of several wins
     /// doesn't depend on their order.
     fn precedence(&self) -> impl Ord + '_ {
-        let known = (&self.workload, &self.node, &self.zone);
+        let known = (&self.workload, &self.node, &self.zone, &self.hints);
         (
             self.ready,
             self.serving,
@@ -133,6 +139,7 @@ fn hash(destination: &Destination, endpoints: &[Endpoint]) -> Hash {
     hash.text(&destination.port_name);
     hash.text(&destination.protocol_hint);
     hash.byte(destination.node_local.into());
+    hash.traffic(&destination.traffic);
     for endpoint in endpoints {
         hash.address(endpoint.addr);
         let flags = [endpoint.ready, endpoint.serving, endpoint.terminating];
@@ -140,6 +147,9 @@ fn hash(destination: &Destination, endpoints: &[Endpoint]) -> Hash {
         hash.0.update(&endpoint.weight.to_be_bytes());
         hash.text(&endpoint.node);
         hash.text(&endpoint.zone);
+        let hints = endpoint.hints.as_deref();
+        hash.names(hints.map_or(&[], |hints| &hints.zones));
+        hash.names(hints.map_or(&[], |hints| &hints.nodes));
         hash.byte(endpoint.workload.is_some().into());
         if let Some(workload) = &endpoint.workload {
             hash.text(&workload.namespace);
@@ -163,6 +173,54 @@ impl Canonical {
     fn text(&mut self, text: &str) {
         self.0.update(&(text.len() as u64).to_be_bytes());
         self.0.update(text.as_bytes());
+    }
+
+    fn names(&mut self, names: &[Arc<str>]) {
+        self.number(names.len() as u64);
+        for name in names {
+            self.text(name);
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_be_bytes());
+    }
+
+    fn option(&mut self, number: Option<u64>) {
+        self.byte(number.is_some().into());
+        self.number(number.unwrap_or_default());
+    }
+
+    fn traffic(&mut self, traffic: &Traffic) {
+        self.byte(traffic.distribution as u8);
+        self.number(traffic.session_affinity_seconds.into());
+        let Policy {
+            timeout,
+            per_try_timeout,
+            retries,
+            retry_on,
+            max_pending,
+            eject_after,
+            eject_for,
+        } = &traffic.policy;
+        for duration in [timeout, per_try_timeout, eject_for] {
+            self.option(duration.map(|duration| duration.as_millis() as u64));
+        }
+        for number in [retries, max_pending, eject_after] {
+            self.option(number.map(u64::from));
+        }
+        self.byte(retry_on.is_some().into());
+        if let Some(retry_on) = retry_on {
+            self.byte(retry_on.reset.into());
+            self.number(retry_on.statuses.len() as u64);
+            for status in &retry_on.statuses {
+                self.number((*status).into());
+            }
+            self.number(retry_on.grpc_codes.len() as u64);
+            for code in &retry_on.grpc_codes {
+                self.number((*code).into());
+            }
+        }
     }
 
     fn address(&mut self, addr: SocketAddr) {

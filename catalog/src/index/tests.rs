@@ -1,4 +1,5 @@
 mod order;
 mod replay;
 mod services;
+mod traffic;
 mod workloads;

@@ -77,6 +77,7 @@ fn members(subset: &api::EndpointSubset, key: &Key, refused: &mut Vec<Refusal>) 
                 node: address.node_name.as_deref().unwrap_or_default().into(),
                 zone: "".into(),
                 pod: pod(address.target_ref.as_ref(), key),
+                hints: None,
             }),
             Err(reason) => refused.push(reason.of(&address.ip)),
         }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1 as api;
 
-use super::{Born, Key, Parsed, Reason, Refusal, address, protocol, tcp_port};
+use super::{Born, Key, Parsed, Reason, Refusal, Traffic, address, protocol, tcp_port};
 
 /// A Service that has TCP ports, or could have: every type but ExternalName.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,10 @@ pub struct Service {
     pub publish_not_ready: bool,
     /// Connections stay on their node (`internalTrafficPolicy: Local`).
     pub node_local: bool,
+    /// How its traffic is spread and treated.
+    pub traffic: Arc<Traffic>,
+    /// What is wrong with its annotations, for those who wrote them.
+    pub complaints: Vec<String>,
 }
 
 /// A TCP port of a Service.
@@ -57,6 +61,7 @@ pub fn parse(service: &api::Service) -> Parsed<Service> {
     let key = Key::of(&service.metadata);
     let mut refused = Vec::new();
     let spec = service.spec.as_ref();
+    let annotations = service.metadata.annotations.as_ref();
     let object = spec
         .filter(|spec| spec.type_.as_deref() != Some("ExternalName"))
         .map(|spec| Service {
@@ -66,12 +71,21 @@ pub fn parse(service: &api::Service) -> Parsed<Service> {
             ports: ports(spec, &mut refused),
             publish_not_ready: spec.publish_not_ready_addresses.unwrap_or(false),
             node_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+            traffic: Arc::new(Traffic::parse(annotations, spec, &mut refused)),
+            complaints: complaints(&refused),
         });
     Parsed {
         key,
         object,
         refused,
     }
+}
+
+fn complaints(refused: &[Refusal]) -> Vec<String> {
+    let annotations = refused
+        .iter()
+        .filter(|refusal| refusal.reason == Reason::BadAnnotation);
+    annotations.map(|refusal| refusal.value.clone()).collect()
 }
 
 fn cluster_ips(spec: &api::ServiceSpec, refused: &mut Vec<Refusal>) -> Vec<IpAddr> {

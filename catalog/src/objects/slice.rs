@@ -62,6 +62,17 @@ pub struct Member {
     pub zone: Arc<str>,
     /// The pod that it is, if its object says that it is one.
     pub pod: Option<Key>,
+    /// Whose traffic is meant for it, if its object says so.
+    pub hints: Option<Arc<Hints>>,
+}
+
+/// Whose traffic is meant for an endpoint, each list sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hints {
+    /// That of these zones.
+    pub zones: Vec<Arc<str>>,
+    /// That of these nodes.
+    pub nodes: Vec<Arc<str>>,
 }
 
 impl Group {
@@ -190,9 +201,23 @@ fn members(
             node: endpoint.node_name.as_deref().unwrap_or_default().into(),
             zone: endpoint.zone.as_deref().unwrap_or_default().into(),
             pod: pod(endpoint.target_ref.as_ref(), key),
+            hints: endpoint.hints.as_ref().and_then(hints),
         });
     }
     members
+}
+
+fn hints(hints: &api::EndpointHints) -> Option<Arc<Hints>> {
+    let zones = hints.for_zones.iter().flatten().map(|zone| &zone.name);
+    let nodes = hints.for_nodes.iter().flatten().map(|node| &node.name);
+    let mut hints = Hints {
+        zones: zones.map(|name| name.as_str().into()).collect(),
+        nodes: nodes.map(|name| name.as_str().into()).collect(),
+    };
+    hints.zones.sort_unstable();
+    hints.nodes.sort_unstable();
+    let any = !hints.zones.is_empty() || !hints.nodes.is_empty();
+    any.then(|| Arc::new(hints))
 }
 
 /// The first address is the endpoint's; more than one has no meaning, says the

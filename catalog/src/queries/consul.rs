@@ -14,15 +14,22 @@ use crate::index::state::{Destination, Endpoint, State};
 pub(super) struct Instance<'a> {
     destination: &'a Destination,
     endpoint: &'a Endpoint,
+    complaints: &'a [String],
     modified: u64,
 }
 
-/// The instances of a state, and the version in which it was last modified.
-pub(super) fn instances(state: &State, modified: u64) -> impl Iterator<Item = Instance<'_>> {
+/// The instances of a state, with the version in which it was last modified, and what
+/// is wrong with their service's annotations.
+pub(super) fn instances<'a>(
+    state: &'a State,
+    complaints: &'a [String],
+    modified: u64,
+) -> impl Iterator<Item = Instance<'a>> {
     let destination = &state.destination;
     state.endpoints.iter().map(move |endpoint| Instance {
         destination,
         endpoint,
+        complaints,
         modified,
     })
 }
@@ -124,6 +131,7 @@ pub(super) fn health(instance: Instance<'_>) -> HealthItem {
         destination,
         endpoint,
         modified,
+        ..
     } = instance;
     let ip = endpoint.addr.ip().to_string();
     let (status, output) = match (endpoint.ready, endpoint.serving, endpoint.terminating) {
@@ -180,6 +188,8 @@ impl Instance<'_> {
         let mut meta = BTreeMap::from([
             ("protocol", self.destination.protocol_hint.to_string()),
             ("zone", self.endpoint.zone.to_string()),
+            ("policy", self.destination.traffic.policy.to_string()),
+            ("ignored-annotations", self.complaints.join("; ")),
         ]);
         if let Some(workload) = &self.endpoint.workload {
             meta.insert("pod", workload.pod.to_string());

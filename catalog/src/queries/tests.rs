@@ -362,3 +362,15 @@ async fn a_client_that_talks_nonsense_disturbs_nobody() {
     assert_eq!(server.get("/v1/catalog/services").await.code, 200);
     drop(silent);
 }
+
+#[tokio::test]
+async fn tells_a_services_policy_and_what_is_wrong_with_it() {
+    let server = Server::with_cart().await;
+    let annotations = json!({"netting.dev/timeout": "5s", "netting.dev/retries": "often"});
+    server.apply(&with(cart(), "/metadata/annotations", annotations));
+    let answer = server.get("/v1/catalog/service/cart.shop?tag=http").await;
+    let meta = &answer.json()[0]["ServiceMeta"];
+    assert_eq!(meta["policy"], "timeout=5s");
+    let expected = r#"netting.dev/retries="often": expected a number from 0 to 10"#;
+    assert_eq!(meta["ignored-annotations"], expected);
+}

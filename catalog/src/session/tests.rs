@@ -51,6 +51,7 @@ fn state(ready: &[bool]) -> Arc<State> {
         port_name: "http".into(),
         protocol_hint: "http".into(),
         node_local: false,
+        traffic: Arc::default(),
     };
     let endpoints = ready.iter().enumerate().map(|(at, ready)| Endpoint {
         addr: SocketAddr::from(([10, 244, 0, at as u8], 8080)),
@@ -60,6 +61,7 @@ fn state(ready: &[bool]) -> Arc<State> {
         weight: 1,
         node: Arc::default(),
         zone: Arc::default(),
+        hints: None,
         workload: None,
     });
     Arc::new(State::new(destination, endpoints.collect()))
@@ -106,6 +108,7 @@ impl Talk {
             Message::Unknown(unknown) => ("unknown", unknown.changed_at_us),
             Message::Unchanged(_) => ("unchanged", 0),
             Message::Heartbeat(_) => ("heartbeat", 0),
+            Message::Place(_) => ("place", 0),
             Message::ApplicationEnded(_) => ("application ended", 0),
         })
     }
@@ -364,4 +367,20 @@ fn the_end_of_the_application_is_said_once() {
     assert_eq!(talk.said(), Some(("application ended", 0)));
     talk.session.application_ended();
     assert_eq!(talk.said(), None);
+}
+
+#[test]
+fn where_the_sidecar_is_is_said_once_and_before_any_answer() {
+    let mut talk = Talk::begun();
+    talk.set(CART, Some(state(&[true])));
+    talk.hear(subscribe(vec![subscription(CART, b"")]));
+    assert!(talk.session.is_nowhere());
+    talk.session.is_in_zone("zone-1".into());
+    talk.session.is_in_zone("zone-2".into());
+    let Some(Message::Place(place)) = talk.next() else {
+        panic!("the place comes first");
+    };
+    assert_eq!(place.zone, "zone-1");
+    assert!(matches!(talk.next(), Some(Message::Snapshot(_))));
+    assert!(talk.next().is_none());
 }

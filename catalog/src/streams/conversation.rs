@@ -1,11 +1,11 @@
 //! The task of one stream: hears, waits and speaks for its session.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
-use netting_proto::v1::{self, stream_response::Kind as Message};
+use netting_proto::{
+    since,
+    v1::{self, stream_response::Kind as Message},
+};
 use netting_runtime::Drain;
 use netting_telemetry::catalog::CatalogMetrics;
 use tokio::{
@@ -43,6 +43,8 @@ pub(super) struct Conversation {
     counted: i64,
     /// The sidecar's own, once it has said so.
     pod: Option<Key>,
+    /// The sidecar's node, once it has said which.
+    node: Option<String>,
     /// Something was ignored before: one warning is enough for a stream.
     warned: bool,
 }
@@ -80,6 +82,7 @@ impl Conversation {
             responses,
             counted: 0,
             pod: None,
+            node: None,
             warned: false,
         }
     }
@@ -151,6 +154,7 @@ impl Conversation {
             span.record("pod", name(&hello.pod));
             let (version, node) = (name(&hello.version), name(&hello.node));
             tracing::info!(version, node, "stream opened");
+            self.node = Some(node.to_owned()).filter(|node| !node.is_empty());
             let pod = Key::new(name(&hello.namespace), name(&hello.pod));
             self.publisher.attach(&self.mailbox, &pod);
             self.pod = Some(pod);
@@ -176,6 +180,7 @@ impl Conversation {
     }
 
     fn speak(&mut self, synced: bool) -> Option<v1::StreamResponse> {
+        self.find_place();
         let (publisher, mailbox) = (&self.publisher, &self.mailbox);
         let look = |addr| publisher.follow(mailbox, addr);
         let message = self.session.next(synced, look)?;
@@ -186,6 +191,16 @@ impl Conversation {
         Some(v1::StreamResponse {
             kind: Some(message),
         })
+    }
+
+    /// Asked for as long as it isn't known; at the latest, it is with a heartbeat.
+    fn find_place(&mut self) {
+        if self.session.is_nowhere()
+            && let Some(node) = &self.node
+            && let Some(zone) = self.publisher.read(|index, _| index.zone_of(node).cloned())
+        {
+            self.session.is_in_zone(zone);
+        }
     }
 
     fn count(&mut self) {
@@ -255,6 +270,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Unknown(_) => "unknown",
         Message::Unchanged(_) => "unchanged",
         Message::Heartbeat(_) => "heartbeat",
+        Message::Place(_) => "place",
         Message::ApplicationEnded(_) => "application_ended",
     }
 }
@@ -267,13 +283,7 @@ fn changed_at_us(message: &Message) -> Option<i64> {
         Message::Welcome(_)
         | Message::Unchanged(_)
         | Message::Heartbeat(_)
-        | Message::ApplicationEnded(_) => None,
+        | Message::ApplicationEnded(_)
+        | Message::Place(_) => None,
     }
-}
-
-/// How long ago that was; nothing for 0, which stands for no time.
-fn since(unix_us: i64) -> Option<Duration> {
-    let then = u64::try_from(unix_us).ok().filter(|us| *us > 0)?;
-    let then = UNIX_EPOCH + Duration::from_micros(then);
-    Some(SystemTime::now().duration_since(then).unwrap_or_default())
 }

@@ -109,12 +109,25 @@ impl Server {
 
     /// The same, for the sidecar of a pod.
     async fn welcomed_as(&self, pod: &str) -> Client {
-        let mut client = self.open().await;
         let hello = v1::Hello {
             namespace: "shop".to_owned(),
             pod: pod.to_owned(),
             ..Default::default()
         };
+        self.greeted(hello).await
+    }
+
+    /// The same, for a sidecar on a node.
+    async fn welcomed_on(&self, node: &str) -> Client {
+        let hello = v1::Hello {
+            node: node.to_owned(),
+            ..Default::default()
+        };
+        self.greeted(hello).await
+    }
+
+    async fn greeted(&self, hello: v1::Hello) -> Client {
+        let mut client = self.open().await;
         client.say(Kind::Hello(hello)).await;
         assert!(matches!(client.hear().await, Message::Welcome(_)));
         client

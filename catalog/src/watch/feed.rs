@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use kube::runtime::watcher::Event;
+use kube::{Resource as _, runtime::watcher::Event};
 use netting_telemetry::catalog::CatalogMetrics;
 
-use super::source::Source;
+use super::{announce::Announcer, source::Source};
 use crate::{objects::Parsed, publisher::Publisher};
 
 /// Objects are parsed as they come, and dropped: managed fields, annotations and
@@ -15,6 +15,7 @@ pub(super) struct Feed<S> {
     metrics: CatalogMetrics,
     /// The list so far. The index is left as it is until the list is complete.
     listing: Vec<S>,
+    announcer: Option<Announcer>,
 }
 
 impl<S: Source> Feed<S> {
@@ -23,6 +24,15 @@ impl<S: Source> Feed<S> {
             publisher,
             metrics,
             listing: Vec::new(),
+            announcer: None,
+        }
+    }
+
+    /// Announces what is wrong with the objects.
+    pub(super) fn announcing(self, announcer: Announcer) -> Self {
+        Self {
+            announcer: Some(announcer),
+            ..self
         }
     }
 
@@ -60,6 +70,9 @@ impl<S: Source> Feed<S> {
             }
             Event::Delete(object) => {
                 let key = S::parse(&object).key;
+                if let Some(announcer) = &mut self.announcer {
+                    announcer.forget(&key);
+                }
                 self.publisher
                     .update(heard_at, |index| S::delete(&key, index));
                 false
@@ -69,8 +82,12 @@ impl<S: Source> Feed<S> {
         listed
     }
 
-    fn parse(&self, object: &S::Resource) -> Parsed<S> {
+    fn parse(&mut self, object: &S::Resource) -> Parsed<S> {
         let parsed = S::parse(object);
+        if let Some(announcer) = &mut self.announcer {
+            let complaints = parsed.object.as_ref().map_or(&[][..], S::complaints);
+            announcer.tell(&parsed.key, object.object_ref(&()), complaints);
+        }
         for refusal in &parsed.refused {
             let reason = refusal.reason.as_str();
             self.metrics.refused_item(S::RESOURCE, reason);

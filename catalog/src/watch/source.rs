@@ -21,6 +21,10 @@ pub(super) trait Source: Sized + Send + 'static {
     const SELECTOR: Option<&'static str> = None;
 
     fn parse(object: &Self::Resource) -> Parsed<Self>;
+    /// What its author should hear of.
+    fn complaints(&self) -> &[String] {
+        &[]
+    }
     fn apply(self, index: &mut Index) -> Changes;
     fn delete(key: &Key, index: &mut Index) -> Changes;
     fn reset(all: Vec<Self>, index: &mut Index) -> Changes;
@@ -32,6 +36,10 @@ impl Source for Service {
 
     fn parse(object: &core::Service) -> Parsed<Self> {
         service::parse(object)
+    }
+
+    fn complaints(&self) -> &[String] {
+        &self.complaints
     }
 
     fn apply(self, index: &mut Index) -> Changes {

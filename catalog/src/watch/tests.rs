@@ -227,3 +227,37 @@ fn a_list_counts_once_it_is_complete() {
     assert!(!take(watcher::Event::Delete(typed(&cart()))));
     assert!(!knows("cart"));
 }
+
+#[tokio::test]
+async fn what_annotations_get_wrong_is_said_once_by_an_event_on_the_service() {
+    let api = FakeApi::start().await;
+    let annotated = |timeout: &str| {
+        let annotations = json!({"netting.dev/timeout": timeout, "netting.dev/retries": "3"});
+        with(cart(), "/metadata/annotations", annotations)
+    };
+    api.list("services", vec![annotated("5")]);
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    let event = &api.created(1).await[0];
+    assert_eq!(event["regarding"]["kind"], "Service");
+    assert_eq!(event["regarding"]["namespace"], "shop");
+    assert_eq!(event["regarding"]["name"], "cart");
+    assert_eq!(event["type"], "Warning");
+    assert_eq!(event["reason"], "AnnotationIgnored");
+    let note = event["note"].as_str().expect("it has a note");
+    assert!(
+        note.starts_with(r#"ignored netting.dev/timeout="5": expected a time"#),
+        "{note}"
+    );
+    watched
+        .counts(r#"refused_items_total{resource="services",reason="bad_annotation"} 1"#)
+        .await;
+
+    api.watched("services").await;
+    api.event("services", "MODIFIED", annotated("5"));
+    api.event("services", "MODIFIED", annotated("6"));
+    let events = api.created(2).await;
+    assert_eq!(events.len(), 2, "the same is not said twice");
+    let note = events[1]["note"].as_str().expect("it has a note");
+    assert!(note.contains(r#"timeout="6""#), "{note}");
+}

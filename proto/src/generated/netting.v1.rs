@@ -29,7 +29,7 @@ pub mod stream_request {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamResponse {
     /// What is said. A message without a kind that the sidecar knows is ignored.
-    #[prost(oneof = "stream_response::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "stream_response::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: ::core::option::Option<stream_response::Kind>,
 }
 /// Nested message and enum types in `StreamResponse`.
@@ -59,6 +59,9 @@ pub mod stream_response {
         /// The containers that the sidecar serves have ended for good.
         #[prost(message, tag = "7")]
         ApplicationEnded(super::ApplicationEnded),
+        /// Where the sidecar runs, as soon as the catalog knows.
+        #[prost(message, tag = "8")]
+        Place(super::Place),
     }
 }
 /// Who opens a stream.
@@ -87,6 +90,15 @@ pub struct Welcome {
     /// at least 1.
     #[prost(uint32, tag = "2")]
     pub heartbeat_interval_ms: u32,
+}
+/// Where the sidecar runs. Sent before the first answer if it is known by then, else
+/// once it is.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Place {
+    /// Zone of the sidecar's node (`topology.kubernetes.io/zone`), as the endpoints
+    /// say that run there.
+    #[prost(string, tag = "1")]
+    pub zone: ::prost::alloc::string::String,
 }
 /// Asks to follow addresses. An address that is followed already is answered again.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -230,6 +242,58 @@ pub struct Destination {
     /// Connections stay on the sidecar's own node (`internalTrafficPolicy: Local`).
     #[prost(bool, tag = "6")]
     pub node_local: bool,
+    /// Which endpoints are preferred, where they carry no hints (`trafficDistribution`).
+    #[prost(enumeration = "TrafficDistribution", tag = "7")]
+    pub traffic_distribution: i32,
+    /// A pod stays at one endpoint for so many seconds after it last went there
+    /// (`sessionAffinity: ClientIP`); 0 for no affinity.
+    #[prost(uint32, tag = "8")]
+    pub session_affinity_seconds: u32,
+    /// How requests are to be treated, as the service's annotations say; absent if
+    /// they say nothing.
+    #[prost(message, optional, tag = "9")]
+    pub policy: ::core::option::Option<ServicePolicy>,
+}
+/// How a service wants its requests to be treated. What is absent is for the sidecar
+/// to decide.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServicePolicy {
+    /// A request with all its tries, until the response's head; milliseconds.
+    #[prost(uint64, optional, tag = "1")]
+    pub timeout_ms: ::core::option::Option<u64>,
+    /// One try, until the response's head; milliseconds.
+    #[prost(uint64, optional, tag = "2")]
+    pub per_try_timeout_ms: ::core::option::Option<u64>,
+    /// Tries beyond the first.
+    #[prost(uint32, optional, tag = "3")]
+    pub retries: ::core::option::Option<u32>,
+    /// When a try is followed by another, beyond failed connects and refused streams,
+    /// after which it always is.
+    #[prost(message, optional, tag = "4")]
+    pub retry_on: ::core::option::Option<RetryOn>,
+    /// Requests from one sidecar that may wait for an answer at a time.
+    #[prost(uint32, optional, tag = "5")]
+    pub max_pending: ::core::option::Option<u32>,
+    /// Failures in a row after which an endpoint is ejected; 0 for never.
+    #[prost(uint32, optional, tag = "6")]
+    pub eject_after: ::core::option::Option<u32>,
+    /// How long an endpoint is ejected the first time; milliseconds.
+    #[prost(uint64, optional, tag = "7")]
+    pub eject_for_ms: ::core::option::Option<u64>,
+}
+/// When a request is tried again that an endpoint may have worked on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryOn {
+    /// The connection broke before the response's head.
+    #[prost(bool, tag = "1")]
+    pub reset: bool,
+    /// The response has one of these statuses, in ascending order. A try that took too
+    /// long counts as 504.
+    #[prost(uint32, repeated, tag = "2")]
+    pub statuses: ::prost::alloc::vec::Vec<u32>,
+    /// The response is gRPC's and has one of these codes, in ascending order.
+    #[prost(uint32, repeated, tag = "3")]
+    pub grpc_codes: ::prost::alloc::vec::Vec<u32>,
 }
 /// One ip:port behind an address.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -260,6 +324,12 @@ pub struct Endpoint {
     /// The workload behind it; absent if the catalog knows no pod.
     #[prost(message, optional, tag = "8")]
     pub workload: ::core::option::Option<Workload>,
+    /// Zones whose traffic is meant for it (`hints.forZones`); none if that is not said.
+    #[prost(string, repeated, tag = "9")]
+    pub for_zones: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Nodes whose traffic is meant for it (`hints.forNodes`); none if that is not said.
+    #[prost(string, repeated, tag = "10")]
+    pub for_nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// The pod behind an endpoint.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -276,6 +346,39 @@ pub struct Workload {
     /// The pod carries a Netting sidecar.
     #[prost(bool, tag = "4")]
     pub meshed: bool,
+}
+/// Which endpoints a service prefers. They serve while they can; then others do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TrafficDistribution {
+    /// None.
+    Unspecified = 0,
+    /// Those in the client's zone (`PreferSameZone`, `PreferClose`).
+    PreferSameZone = 1,
+    /// Those on the client's node, else those in its zone (`PreferSameNode`).
+    PreferSameNode = 2,
+}
+impl TrafficDistribution {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRAFFIC_DISTRIBUTION_UNSPECIFIED",
+            Self::PreferSameZone => "TRAFFIC_DISTRIBUTION_PREFER_SAME_ZONE",
+            Self::PreferSameNode => "TRAFFIC_DISTRIBUTION_PREFER_SAME_NODE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRAFFIC_DISTRIBUTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRAFFIC_DISTRIBUTION_PREFER_SAME_ZONE" => Some(Self::PreferSameZone),
+            "TRAFFIC_DISTRIBUTION_PREFER_SAME_NODE" => Some(Self::PreferSameNode),
+            _ => None,
+        }
+    }
 }
 /// What kind of thing an address belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

@@ -73,7 +73,10 @@ fn load_is_time_times_pending_for_each_unit_of_weight() {
     let idle = load(Some(0.1), 0, 1);
     for (other, times) in [
         (load(Some(0.1), 0, 1), 1.0),
-        (load(Some(0.2), 0, 1), 2.0),
+        (load(Some(0.15), 0, 1), 1.0),
+        (load(Some(0.06), 0, 1), 1.0),
+        (load(Some(0.3), 0, 1), 3.0),
+        (load(Some(0.025), 0, 1), 0.25),
         (load(Some(0.1), 3, 1), 4.0),
         (load(Some(0.1), 3, 4), 1.0),
         (load(None, 3, 1), 4.0),

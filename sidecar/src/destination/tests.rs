@@ -2,6 +2,11 @@ use netting_proto::v1;
 use tokio::time::Instant;
 
 use super::{record::AVOID_AFTER_FAILURE, *};
+use crate::ejection::Outcome;
+
+mod balance;
+mod closeness;
+mod ejection;
 
 fn addr(text: &str) -> EndpointAddr {
     EndpointAddr(text.parse().expect("a literal address"))

@@ -1,6 +1,6 @@
 //! A destination from the catalog's messages: parsed once, here.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use netting_proto::{BadAddress, required, v1};
 
@@ -83,6 +83,13 @@ fn assemble(
         v1::DestinationKind::Workload => Kind::Workload,
         v1::DestinationKind::Service | v1::DestinationKind::Unspecified => Kind::Service,
     };
+    let prefer = match destination.traffic_distribution() {
+        v1::TrafficDistribution::Unspecified => Prefer::Any,
+        v1::TrafficDistribution::PreferSameZone => Prefer::SameZone,
+        v1::TrafficDistribution::PreferSameNode => Prefer::SameNode,
+    };
+    let seconds = destination.session_affinity_seconds;
+    let policy = destination.policy.map(Policy::from).unwrap_or_default();
     Destination {
         kind,
         namespace: destination.namespace,
@@ -91,10 +98,10 @@ fn assemble(
         protocol_hint: destination.protocol_hint,
         node_local: destination.node_local,
         endpoints: endpoints.into_values().collect(),
-        prefer: Prefer::Any,
-        affinity: None,
+        prefer,
+        affinity: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
         hash,
-        candidates: Arc::new(Candidates::none(Policy::default())),
+        candidates: Arc::new(Candidates::none(policy)),
         shared,
     }
 }
@@ -131,8 +138,8 @@ fn parse(addr: EndpointAddr, endpoint: v1::Endpoint, record: Arc<Record>) -> End
         node: endpoint.node,
         zone: endpoint.zone,
         pod,
-        for_nodes: Vec::new(),
-        for_zones: Vec::new(),
+        for_nodes: endpoint.for_nodes,
+        for_zones: endpoint.for_zones,
         meshed: workload.meshed,
         record,
     }

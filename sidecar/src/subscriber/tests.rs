@@ -357,3 +357,50 @@ async fn many_addresses_go_in_several_messages() {
     }
     assert_eq!(subscribed, addresses);
 }
+
+#[tokio::test(start_paused = true)]
+async fn idle_addresses_are_forgotten_without_a_catalog() {
+    let limits = ViewLimits {
+        destinations_max: 1,
+        discovery_timeout: Duration::from_secs(5),
+        idle: Duration::from_secs(300),
+    };
+    let view = Arc::new(View::new(limits, ""));
+    let subscriber = Subscriber {
+        view: Arc::clone(&view),
+        catalog: "127.0.0.1:1".parse().expect("host and port"),
+        resolv_conf: "/nowhere".into(),
+        hello: v1::Hello::default(),
+        welcomed: Readiness::new().condition("catalog"),
+        application_ended: Arc::default(),
+        metrics: Metrics::new("test", "0").register(DiscoveryMetrics::register),
+    };
+    tokio::spawn(subscriber.run());
+    let _ = view.resolve(dst("10.96.0.1:80")).await;
+    let refused = view.resolve(dst("10.96.0.2:80")).await;
+    assert!(matches!(
+        refused,
+        Answer::PassThrough(Reason::TooManyDestinations)
+    ));
+    sleep(limits.idle + FORGET_INTERVAL).await;
+    let taken = view.resolve(dst("10.96.0.2:80")).await;
+    assert!(matches!(
+        taken,
+        Answer::PassThrough(Reason::CatalogUnavailable)
+    ));
+}
+
+#[tokio::test]
+async fn learns_its_zone_from_the_catalog() {
+    let mut running = running().await;
+    let mut stream = running.opened().await;
+    let _hello = stream.heard().await;
+    stream.welcome(60_000).await;
+    let place = v1::Place {
+        zone: "zone-1".to_owned(),
+    };
+    stream.say(stream_response::Kind::Place(place)).await;
+    while running.view.zone() != "zone-1" {
+        tokio::task::yield_now().await;
+    }
+}

@@ -217,3 +217,45 @@ async fn forgets_an_address_only_when_no_connection_uses_it() {
     view.forget_idle();
     assert!(view.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_lasts_sees_the_current_state() {
+    let view = view();
+    view.connected();
+    let web = dst("10.96.0.1:80");
+    let _ = view.resolve(web).await;
+    view.snapshot(snapshot(web, "one", &["10.0.0.1:8080"]))
+        .expect("a good snapshot");
+    let Found::Destination(used) = view.find(web).await else {
+        panic!("it is known");
+    };
+    let before = used.current().expect("it is known");
+    view.snapshot(snapshot(web, "two", &["10.0.0.2:8080"]))
+        .expect("a good snapshot");
+    let after = used.current().expect("it is known");
+    assert_eq!(after.hash, b"two");
+    assert!(!before.endpoints[0].is_current());
+    assert!(after.endpoints[0].is_current());
+    view.unknown(&unknown(web)).expect("a good message");
+    assert!(used.current().is_none());
+    assert!(!after.endpoints[0].is_current());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_it_knows_moves_with_the_sidecar() {
+    let view = view();
+    view.connected();
+    let web = dst("10.96.0.1:80");
+    let _ = view.resolve(web).await;
+    let mut near = snapshot(web, "one", &["10.0.0.1:8080", "10.0.0.2:8080"]);
+    for (endpoint, zone) in near.endpoints.iter_mut().zip(["zone-1", "zone-2"]) {
+        endpoint.for_zones = vec![zone.to_owned()];
+    }
+    view.snapshot(near).expect("a good snapshot");
+    for (zone, at) in [("zone-2", "10.0.0.2:8080"), ("zone-1", "10.0.0.1:8080")] {
+        view.is_in_zone(zone);
+        for _ in 0..50 {
+            assert_eq!(endpoint(&view, web).await, dst(at));
+        }
+    }
+}

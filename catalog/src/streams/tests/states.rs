@@ -170,3 +170,27 @@ async fn a_sidecar_is_told_when_the_application_of_its_own_pod_has_ended() {
     other.beat(7).await;
     assert!(matches!(other.hear().await, Message::Heartbeat(_)));
 }
+
+#[tokio::test]
+async fn a_sidecar_is_told_its_zone_as_soon_as_it_is_known() {
+    let server = Server::synced().await;
+    let mut early = server.welcomed_on("node-a").await;
+    let labels = json!({"netting.dev/injected": "true", "topology.kubernetes.io/zone": "zone-1"});
+    server.apply(&with(
+        pod("web-1", "10.244.0.7"),
+        "/metadata/labels",
+        labels,
+    ));
+    let mut late = server.welcomed_on("node-a").await;
+    let mut elsewhere = server.welcomed_on("node-b").await;
+    for client in [&mut early, &mut late] {
+        client.beat(7).await;
+        let Message::Place(place) = client.hear().await else {
+            panic!("its zone is known");
+        };
+        assert_eq!(place.zone, "zone-1");
+        assert!(matches!(client.hear().await, Message::Heartbeat(_)));
+    }
+    elsewhere.beat(7).await;
+    assert!(matches!(elsewhere.hear().await, Message::Heartbeat(_)));
+}

@@ -1,0 +1,205 @@
+//! Zones, nodes, hints and affinity.
+
+use std::time::Duration;
+
+use super::*;
+
+fn at(address: &str, node: &str, zone: &str) -> v1::Endpoint {
+    v1::Endpoint {
+        zone: zone.to_owned(),
+        ..on_node(address, node)
+    }
+}
+
+fn hinted(address: &str, zones: &[&str], nodes: &[&str]) -> v1::Endpoint {
+    let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    v1::Endpoint {
+        for_zones: owned(zones),
+        for_nodes: owned(nodes),
+        ..endpoint(address)
+    }
+}
+
+fn here() -> Place {
+    Place {
+        node: "node-1".to_owned(),
+        zone: "zone-1".to_owned(),
+    }
+}
+
+fn preferring(
+    distribution: v1::TrafficDistribution,
+    endpoints: Vec<v1::Endpoint>,
+    own: &Place,
+) -> Destination {
+    let mut snapshot = service(false, endpoints);
+    if let Some(destination) = &mut snapshot.destination {
+        destination.set_traffic_distribution(distribution);
+    }
+    Destination::from_snapshot(snapshot, None, own).expect("a good snapshot")
+}
+
+/// The addresses that are chosen, when each choice ends at once.
+fn used(destination: &Destination) -> Vec<String> {
+    let choices = (0..200).filter_map(|_| chosen(destination));
+    let mut used: Vec<_> = choices.map(|addr| addr.to_string()).collect();
+    used.sort();
+    used.dedup();
+    used
+}
+
+fn spread() -> Vec<v1::Endpoint> {
+    vec![
+        at("10.0.0.1:80", "node-1", "zone-1"),
+        at("10.0.0.2:80", "node-2", "zone-1"),
+        at("10.0.0.3:80", "node-3", "zone-2"),
+    ]
+}
+
+const ALL: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
+
+#[test]
+fn a_service_without_a_preference_uses_all_endpoints() {
+    let any = v1::TrafficDistribution::Unspecified;
+    assert_eq!(used(&preferring(any, spread(), &here())), ALL);
+}
+
+#[test]
+fn a_sidecar_that_does_not_know_where_it_is_uses_all_endpoints() {
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    assert_eq!(used(&preferring(zone, spread(), &Place::default())), ALL);
+    let nowhere = vec![at("10.0.0.1:80", "", ""), at("10.0.0.2:80", "", "")];
+    assert_eq!(
+        used(&preferring(zone, nowhere, &Place::default())),
+        ALL[..2]
+    );
+}
+
+#[test]
+fn prefers_the_zone_or_the_node_as_the_service_says() {
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    assert_eq!(used(&preferring(zone, spread(), &here())), ALL[..2]);
+    let node = v1::TrafficDistribution::PreferSameNode;
+    assert_eq!(used(&preferring(node, spread(), &here())), ALL[..1]);
+    let elsewhere = Place {
+        node: "node-9".to_owned(),
+        ..here()
+    };
+    assert_eq!(used(&preferring(node, spread(), &elsewhere)), ALL[..2]);
+    let abroad = Place {
+        zone: "zone-9".to_owned(),
+        ..elsewhere
+    };
+    assert_eq!(used(&preferring(node, spread(), &abroad)), ALL);
+}
+
+#[test]
+fn learns_later_where_it_is() {
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    let destination = preferring(zone, spread(), &Place::default());
+    assert_eq!(used(&destination.seen_from(&here())), ALL[..2]);
+}
+
+#[test]
+fn hints_come_before_the_zones_of_endpoints() {
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    let hints = vec![
+        hinted("10.0.0.1:80", &["zone-2"], &[]),
+        hinted("10.0.0.2:80", &["zone-1", "zone-2"], &[]),
+    ];
+    assert_eq!(used(&preferring(zone, hints, &here())), ALL[1..2]);
+    let nodes = vec![
+        hinted("10.0.0.1:80", &["zone-1"], &["node-1"]),
+        hinted("10.0.0.2:80", &["zone-1"], &["node-2"]),
+    ];
+    let unspecified = v1::TrafficDistribution::Unspecified;
+    assert_eq!(used(&preferring(unspecified, nodes, &here())), ALL[..1]);
+}
+
+#[test]
+fn hints_that_not_all_endpoints_have_count_for_nothing() {
+    let some = vec![
+        hinted("10.0.0.1:80", &["zone-1"], &[]),
+        endpoint("10.0.0.2:80"),
+    ];
+    let unspecified = v1::TrafficDistribution::Unspecified;
+    assert_eq!(used(&preferring(unspecified, some, &here())), ALL[..2]);
+}
+
+#[test]
+fn leaves_its_zone_as_far_as_that_is_not_ready() {
+    let unready = |endpoint: v1::Endpoint| v1::Endpoint {
+        ready: false,
+        ..endpoint
+    };
+    let mut endpoints = vec![at("10.0.0.1:80", "node-1", "zone-1")];
+    endpoints.extend((2..=4).map(|n| unready(at(&format!("10.0.0.{n}:80"), "", "zone-1"))));
+    endpoints.extend((5..=8).map(|n| at(&format!("10.0.0.{n}:80"), "", "zone-2")));
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    let destination = preferring(zone, endpoints, &here());
+    fastrand::seed(7);
+    let near = addr("10.0.0.1:80");
+    let stayed = (0..1000)
+        .filter(|_| chosen(&destination) == Some(near))
+        .count();
+    // A quarter of the zone is ready, which is taken for 35 %; of the rest a fifth
+    // comes here too.
+    assert!((430..=530).contains(&stayed), "{stayed} of 1000");
+}
+
+#[test]
+fn overflows_when_its_zone_is_overloaded() {
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    let destination = preferring(zone, spread(), &here());
+    let now = Instant::now();
+    let held: Vec<_> = (0..100)
+        .filter_map(|_| destination.choose(Unit::Request, &[], now))
+        .collect();
+    let pending: Vec<_> = destination.endpoints.iter().map(|e| e.requests()).collect();
+    assert_eq!(held.len(), 100);
+    assert!(pending[2] > 0 && pending[2] < pending[0] / 4, "{pending:?}");
+}
+
+#[test]
+fn session_affinity_keeps_this_pod_at_one_endpoint() {
+    let mut snapshot = service(
+        false,
+        (1..=9)
+            .map(|n| endpoint(&format!("10.0.0.{n}:80")))
+            .collect(),
+    );
+    if let Some(destination) = &mut snapshot.destination {
+        destination.session_affinity_seconds = 60;
+    }
+    let before = Destination::from_snapshot(snapshot.clone(), None, &Place::default());
+    let before = before.expect("a good snapshot");
+    let mut now = Instant::now();
+    let ask = |destination: &Destination, without: &[EndpointAddr], now| {
+        let chosen = destination.choose(Unit::Request, without, now);
+        chosen.expect("there are endpoints").addr()
+    };
+    let first = ask(&before, &[], now);
+    for _ in 0..50 {
+        now += Duration::from_secs(59);
+        assert_eq!(ask(&before, &[], now), first);
+    }
+    let others = service(
+        false,
+        (1..=20)
+            .map(|n| endpoint(&format!("10.0.0.{n}:80")))
+            .collect(),
+    );
+    let others = v1::Snapshot {
+        destination: snapshot.destination,
+        ..others
+    };
+    let after = Destination::from_snapshot(others, Some(&before), &Place::default());
+    let after = after.expect("a good snapshot");
+    assert_eq!(ask(&after, &[], now), first, "others come and go");
+    let second = ask(&after, &[first], now);
+    assert_ne!(second, first, "it failed");
+    assert_eq!(ask(&after, &[], now), second);
+    let later = now + Duration::from_secs(60);
+    let moved = (0..50).any(|n| ask(&after, &[], later + Duration::from_secs(60 * n)) != second);
+    assert!(moved, "it has been away too long");
+}
