@@ -2,9 +2,11 @@
 //! peer stands for, behind the same rules as everything else.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, ErrorKind::ConnectionRefused, Read as _, Write as _},
     net::TcpListener,
+    sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use super::{
@@ -54,9 +56,11 @@ fn serve(listener: TcpListener) {
 fn a_probe_fails_while_the_application_does_not_listen_and_passes_once_it_does() {
     let pod = Pod::start_with_probes(PROBES);
     for family in FAMILIES {
-        // Whoever connects to the port itself finds the sidecar.
+        // Whoever connects to the port itself finds the sidecar. (It resets what it
+        // can't pass on, perhaps before the connect returns.)
         let redirected = pod.peer_connect(dst(family.pod, 8080));
-        assert!(redirected.is_ok(), "{redirected:?}");
+        let refused = redirected.is_err_and(|error| error.kind() == ConnectionRefused);
+        assert!(!refused, "the port is not redirected");
 
         let answer = probe(&pod, family.pod, "/probe/web/liveness").expect("it answers");
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
@@ -98,6 +102,33 @@ fn a_hook_that_nobody_takes_is_not_answered_at_all() {
     let pod = Pod::start_with_probes(PROBES);
     let answer = probe(&pod, "10.0.0.2", "/probe/web/prestop").expect("it is closed in order");
     assert_eq!(answer, "", "the kubelet takes any answer for a good one");
+}
+
+#[test]
+fn the_sidecar_does_not_end_before_a_hook_that_the_application_is_taking() {
+    let mut pod = Pod::start_with_probes(PROBES);
+    let app = pod.listen(dst("10.0.0.2", 8080));
+    let (answer, answered) = mpsc::channel();
+    thread::scope(|scope| {
+        let pod = &pod;
+        scope.spawn(move || answer.send(probe(pod, "10.0.0.2", "/probe/web/prestop")));
+        let (mut asked, _) = app.accept().expect("the hook is asked");
+        let read = asked.read(&mut [0; 1024]).expect("it is a request");
+        assert!(read > 0);
+
+        pod.terminate();
+        pod.wait_for("/ready", "not ready: not draining");
+        // Twice as long as the sidecar would stay for nothing.
+        let early = answered.recv_timeout(Duration::from_secs(1));
+        assert!(early.is_err(), "nothing has been answered yet: {early:?}");
+        asked
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ndrained")
+            .expect("the sidecar is there");
+        let answer = answered.recv_timeout(PATIENCE).expect("it is passed on");
+        let answer = answer.expect("it is an answer");
+        assert!(answer.ends_with("drained"), "{answer}");
+    });
+    assert_eq!(pod.exit_code(), Some(0));
 }
 
 #[test]

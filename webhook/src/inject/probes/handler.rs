@@ -240,18 +240,15 @@ fn plain_request(get: &Object) -> Result<(), Left> {
 fn is_plain_path(path: &str) -> bool {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/[]%".contains(&c);
-    let escapes = path.split('%').skip(1);
-    let are_escapes = |mut escapes: std::iter::Skip<std::str::Split<'_, char>>| {
-        escapes.all(|escape| {
-            let digits = escape.as_bytes().get(..2);
-            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-        })
+    let is_escape = |after: &str| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     };
     let first_segment = path.split('/').next().unwrap_or_default();
     !path.starts_with("//")
         && !first_segment.contains(':')
         && path.bytes().all(is_plain)
-        && are_escapes(escapes)
+        && path.split('%').skip(1).all(is_escape)
         && query.bytes().all(|c| c.is_ascii_graphic() && c != b'#')
         && PathAndQuery::from_str(&format!("/{path}?{query}")).is_ok()
 }
