@@ -46,6 +46,7 @@ pub struct App {
     annotations: BTreeMap<String, String>,
     pod_spec: Value,
     readiness: Value,
+    liveness: Value,
 }
 
 impl App {
@@ -61,6 +62,7 @@ impl App {
             annotations: BTreeMap::new(),
             pod_spec: json!({}),
             readiness: Value::Null,
+            liveness: Value::Null,
         }
     }
 
@@ -110,6 +112,18 @@ impl App {
         Self { pod_spec, ..self }
     }
 
+    /// Ready by this probe.
+    #[must_use]
+    pub fn readiness(self, readiness: Value) -> Self {
+        Self { readiness, ..self }
+    }
+
+    /// Restarted by this probe.
+    #[must_use]
+    pub fn liveness(self, liveness: Value) -> Self {
+        Self { liveness, ..self }
+    }
+
     fn template(&self, image: &str) -> Value {
         let mut command = vec!["/netting/netting-test-app".to_owned()];
         command.extend(self.args.iter().cloned());
@@ -120,8 +134,13 @@ impl App {
             "command": command,
             "env": [{"name": "POD_NAME", "valueFrom": pod_name}],
         });
-        if !self.readiness.is_null() {
-            container["readinessProbe"] = self.readiness.clone();
+        for (field, probe) in [
+            ("readinessProbe", &self.readiness),
+            ("livenessProbe", &self.liveness),
+        ] {
+            if !probe.is_null() {
+                container[field] = probe.clone();
+            }
         }
         let mut spec = json!({"containers": [container], "terminationGracePeriodSeconds": 20});
         for (field, value) in self.pod_spec.as_object().into_iter().flatten() {

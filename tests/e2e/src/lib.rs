@@ -14,13 +14,16 @@
 //! - [`cluster`]: where the tests run;
 //! - [`mesh`]: Netting installed in it, from the manifests that users apply;
 //! - [`apps`]: applications to deploy;
-//! - [`observe`]: what became of them.
+//! - [`observe`]: what became of them;
+//! - [`meshed`]: all of that together, as most tests begin.
 
 pub mod apps;
 pub mod cluster;
 pub mod mesh;
+pub mod meshed;
 pub mod observe;
 
 pub use apps::{App, Namespace};
 pub use cluster::Cluster;
 pub use mesh::Mesh;
+pub use meshed::Meshed;

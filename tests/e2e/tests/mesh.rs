@@ -6,111 +6,12 @@ use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use netting_e2e::{
-    App, Cluster, Mesh, Namespace,
-    apps::{PORT, STATS_PORT},
+    App, Meshed, Namespace,
+    apps::PORT,
     mesh::Part,
     observe::{self, eventually, is_injected},
 };
 use serde_json::{Value, json};
-
-const ADMIN_PORT: u16 = 15020;
-
-/// A cluster with Netting in it, and a namespace whose pods are injected.
-struct Meshed {
-    cluster: Cluster,
-    mesh: Mesh,
-    namespace: Namespace,
-}
-
-impl Meshed {
-    async fn start() -> anyhow::Result<Self> {
-        let cluster = Cluster::start().await?;
-        let mesh = Mesh::install(&cluster).await?;
-        let namespace = Namespace::create(&cluster, true).await?;
-        Ok(Self {
-            cluster,
-            mesh,
-            namespace,
-        })
-    }
-
-    /// Replicas of an echo server, behind the service `echo`.
-    async fn echo(&self, replicas: u32) -> anyhow::Result<Vec<Pod>> {
-        self.namespace.service("echo", json!({})).await?;
-        self.namespace
-            .deploy(&App::echo("echo").replicas(replicas))
-            .await
-    }
-
-    /// A load generator against `echo`, once its first requests have been answered.
-    async fn load(&self, rate: u32) -> anyhow::Result<Pod> {
-        let url = format!("http://{}/", self.namespace.host("echo"));
-        self.namespace
-            .deploy(&App::load("load", &url, rate))
-            .await?;
-        let load = self.namespace.one_pod("load").await?;
-        self.until_more_answers(&load, 50).await?;
-        Ok(load)
-    }
-
-    async fn stats(&self, load: &Pod) -> anyhow::Result<Value> {
-        let stats = observe::pod_get(self.namespace.client(), load, STATS_PORT, "stats").await?;
-        Ok(serde_json::from_str(&stats)?)
-    }
-
-    async fn answers(&self, load: &Pod) -> anyhow::Result<u64> {
-        self.stats(load).await?["ok"]
-            .as_u64()
-            .context("the load generator counts")
-    }
-
-    async fn until_more_answers(&self, load: &Pod, more: u64) -> anyhow::Result<()> {
-        let before = self.answers(load).await.unwrap_or(0);
-        eventually("more requests are answered", async || {
-            Ok(self.answers(load).await? >= before + more)
-        })
-        .await
-    }
-
-    async fn failures(&self, load: &Pod) -> anyhow::Result<(u64, Value)> {
-        let stats = self.stats(load).await?;
-        let failed = stats["failed"]
-            .as_u64()
-            .context("the load generator counts")?;
-        Ok((failed, stats["failures"].clone()))
-    }
-
-    /// What a sidecar holds.
-    async fn config(&self, pod: &Pod) -> anyhow::Result<Value> {
-        let config = observe::pod_get(self.namespace.client(), pod, ADMIN_PORT, "config").await?;
-        Ok(serde_json::from_str(&config)?)
-    }
-
-    /// What a sidecar holds of the service `echo`.
-    async fn echo_in(&self, pod: &Pod) -> anyhow::Result<Value> {
-        let config = self.config(pod).await?;
-        let destinations = config["destinations"].as_array().context("it lists them")?;
-        let echo = destinations
-            .iter()
-            .find(|d| d["name"] == "echo" && d["kind"] == "service");
-        echo.cloned()
-            .with_context(|| format!("the sidecar does not follow echo: {config}"))
-    }
-
-    async fn sidecar_metrics(&self, pod: &Pod) -> anyhow::Result<String> {
-        observe::pod_get(self.namespace.client(), pod, ADMIN_PORT, "metrics").await
-    }
-
-    /// Fetches a URL once from a pod of its own.
-    async fn fetch(&self, name: &str, url: &str) -> anyhow::Result<String> {
-        let fetch = App::new(name, &format!("fetch {url} --tries 20 --every 250ms"));
-        self.namespace.run(&fetch).await
-    }
-
-    async fn end(self) -> anyhow::Result<()> {
-        self.namespace.delete().await
-    }
-}
 
 fn connections(destination: &Value) -> Vec<u64> {
     let endpoints = destination["endpoints"].as_array().into_iter().flatten();
