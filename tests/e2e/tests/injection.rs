@@ -1,7 +1,8 @@
 //! Pods that must start, stay and end as they would without a sidecar.
 
 use anyhow::ensure;
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::{ResourceExt as _, api::ListParams};
 use netting_e2e::{
     App, Meshed,
     apps::PORT,
@@ -11,11 +12,10 @@ use serde_json::{Value, json};
 
 const MODE: &str = "netting.dev/sidecar-mode";
 
-/// A probe that fails for good within two seconds.
-fn quick(handler: Value) -> Value {
+/// A probe that asks each second.
+fn each_second(handler: Value) -> Value {
     let mut probe = handler;
     probe["periodSeconds"] = json!(1);
-    probe["failureThreshold"] = json!(2);
     probe
 }
 
@@ -88,17 +88,18 @@ async fn a_probe_says_what_the_application_would_say() -> anyhow::Result<()> {
     let meshed = Meshed::start().await?;
     let namespace = &meshed.namespace;
     let tcp = json!({"tcpSocket": {"port": PORT}});
-    let listens = App::echo("listens").readiness(quick(tcp.clone()));
+    let listens = App::echo("listens").readiness(each_second(tcp.clone()));
     namespace.pod(&listens).await?;
     namespace.until_ready("listens").await?;
 
-    let deaf = App::new("deaf", "sleep").liveness(quick(tcp));
+    // A proxy that accepts and breaks off again is taken for a refusal now and then,
+    // but not so many times in a row.
+    let mut often = each_second(tcp);
+    often["failureThreshold"] = json!(8);
+    let deaf = App::new("deaf", "sleep").liveness(often);
     namespace.pod(&deaf).await?;
     eventually("the kubelet restarts what does not listen", async || {
-        let pod = namespace
-            .api::<k8s_openapi::api::core::v1::Pod>()
-            .get("deaf")
-            .await?;
+        let pod = namespace.api::<Pod>().get("deaf").await?;
         let statuses = pod.status.and_then(|status| status.container_statuses);
         let mut statuses = statuses.into_iter().flatten();
         Ok(statuses.any(|status| status.name == "app" && status.restart_count > 0))
@@ -109,7 +110,7 @@ async fn a_probe_says_what_the_application_would_say() -> anyhow::Result<()> {
     for (name, rewritten) in [("as-it-is", "false"), ("rewritten", "true")] {
         let app = App::echo(name)
             .annotation("netting.dev/rewrite-http-probes", rewritten)
-            .readiness(quick(over_http.clone()));
+            .readiness(each_second(over_http.clone()));
         namespace.pod(&app).await?;
         namespace.until_ready(name).await?;
     }
@@ -161,8 +162,8 @@ async fn what_is_wrong_with_an_option_is_said_and_the_pod_injected() -> anyhow::
         "the other item counts: {args}"
     );
     eventually("an event says it too", async || {
-        let events: kube::Api<k8s_openapi::api::core::v1::Event> = meshed.namespace.api();
-        let events = events.list(&Default::default()).await?;
+        let events = meshed.namespace.api::<Event>();
+        let events = events.list(&ListParams::default()).await?;
         Ok(events
             .iter()
             .any(|event| event.message.as_ref().is_some_and(named)))
