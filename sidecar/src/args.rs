@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use netting_runtime::logging::LogFormat;
 
 use crate::ports::PortSet;
@@ -11,6 +11,10 @@ use crate::ports::PortSet;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "netting-sidecar", version, about)]
 pub struct Args {
+    /// What to do instead of being the proxy.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Port that the application's outbound connections are redirected to.
     #[arg(long, env = "NETTING_OUTBOUND_PORT", default_value_t = 15001)]
     pub outbound_port: u16,
@@ -160,6 +164,18 @@ pub struct Args {
     /// Resolver configuration that the catalog's name is looked up with.
     #[arg(long, env = "NETTING_RESOLV_CONF", default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
+}
+
+/// What else this binary does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Wait until the sidecar of this pod is ready, and exit with 0; with 1 if it
+    /// is not in time.
+    Wait {
+        /// How long, such as 60s.
+        #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+        timeout: Duration,
+    },
 }
 
 /// What the access log has.

@@ -15,6 +15,7 @@
 //! - [`connect`], [`relay`]: the upstream, and the bytes both ways;
 //! - [`subscriber`], [`resolve`]: the stream that fills the view;
 //! - [`probe`]: the application's probes, asked for the kubelet;
+//! - [`wait`]: what keeps containers from starting before the sidecar is ready;
 //! - [`worker`], [`listener`]: the threads, and what they accept;
 //! - [`access_log`], [`dump`], [`run`], [`args`]: the shell around these.
 //!
@@ -48,6 +49,7 @@ pub mod run;
 pub mod stream;
 pub mod subscriber;
 pub mod view;
+pub mod wait;
 pub mod worker;
 
 pub use args::Args;

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    args::{Args, Exporter},
+    args::{Args, Command, Exporter},
     connect::Connector,
     dump,
     listener::Listeners,
@@ -30,6 +30,7 @@ use crate::{
     route::OwnPorts,
     subscriber::Subscriber,
     view::{View, ViewLimits},
+    wait::until_ready,
     worker::{self, Doors, HttpLimits, Shared},
 };
 
@@ -42,6 +43,9 @@ const FILES_OF_OUR_OWN: u64 = 256;
 /// told to hurry.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
+    if let Some(Command::Wait { timeout }) = args.command {
+        return wait(args.admin_port, timeout);
+    }
     let process = Process {
         name: "netting-sidecar",
         log: args.log.clone(),
@@ -50,6 +54,16 @@ pub fn main(args: Args) -> ExitCode {
         worker_threads: Some(1),
     };
     process.run(|log| run(args, log))
+}
+
+fn wait(admin_port: u16, timeout: Duration) -> ExitCode {
+    match until_ready(admin_port, timeout) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(not_ready) => {
+            eprintln!("netting-sidecar: {not_ready}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {

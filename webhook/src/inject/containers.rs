@@ -10,6 +10,10 @@ use crate::{
     pod::Pod,
 };
 
+/// Where the image has them.
+const INIT: &str = "/netting/netting-iptables-init";
+const SIDECAR: &str = "/netting/netting-sidecar";
+
 /// Between the end of the sidecar's drain and SIGKILL, so that it exits by itself.
 const EXIT_MARGIN: Duration = Duration::from_secs(2);
 
@@ -20,7 +24,7 @@ pub(super) fn init(
     chosen: &PodOptions,
     resources: &Value,
 ) -> Value {
-    let mut container = common(options, names::INIT_CONTAINER, "netting-iptables-init");
+    let mut container = common(options, names::INIT_CONTAINER, INIT);
     container["args"] = json!([ports_args(), init_args(chosen)].concat());
     // Capabilities are kept across exec by uid 0 only, and the pod may say that its
     // containers run as somebody else, or not as root.
@@ -37,7 +41,7 @@ pub(super) fn sidecar(
     chosen: &PodOptions,
     resources: &Value,
 ) -> Value {
-    let mut container = common(options, names::SIDECAR_CONTAINER, "netting-sidecar");
+    let mut container = common(options, names::SIDECAR_CONTAINER, SIDECAR);
     container["args"] = json!(ports_args());
     container["env"] = sidecar_env(pod, options, chosen);
     container["ports"] = json!([{"name": "netting-admin", "containerPort": names::ADMIN_PORT}]);
@@ -51,8 +55,15 @@ pub(super) fn sidecar(
     container["startupProbe"] =
         json!({"httpGet": ready, "periodSeconds": 1, "failureThreshold": 60});
     container["readinessProbe"] = json!({"httpGet": ready, "periodSeconds": 5});
-    if chosen.mode == SidecarMode::Native {
-        container["restartPolicy"] = json!("Always");
+    match chosen.mode {
+        SidecarMode::Native => container["restartPolicy"] = json!("Always"),
+        // The kubelet starts the next container once this hook has ended, so that the
+        // application's first connection finds somebody to accept it.
+        SidecarMode::Classic => {
+            let admin_port = format!("--admin-port={}", names::ADMIN_PORT);
+            let wait = json!({"command": [SIDECAR, admin_port, "wait"]});
+            container["lifecycle"] = json!({"postStart": {"exec": wait}});
+        }
     }
     sized(container, resources)
 }
@@ -65,11 +76,11 @@ pub(super) fn token_volume() -> Value {
     json!({"name": names::TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}})
 }
 
-fn common(options: &Options, name: &str, binary: &str) -> Value {
+fn common(options: &Options, name: &str, binary: &'static str) -> Value {
     let mut container = json!({
         "name": name,
         "image": options.image,
-        "command": [format!("/netting/{binary}")],
+        "command": [binary],
         "terminationMessagePolicy": "FallbackToLogsOnError",
     });
     if let Some(policy) = options.image_pull_policy {

@@ -12,6 +12,10 @@ use crate::{
 const GUARANTEED_CPU: &str = "100m";
 const GUARANTEED_MEMORY: &str = "64Mi";
 
+/// Where limits are the rule but requests may be lower, there is room for bursts.
+const LIMITED_CPU: &str = "500m";
+const LIMITED_MEMORY: &str = "128Mi";
+
 /// The `resources` of both injected containers.
 ///
 /// A pod is Guaranteed if each of its containers has limits for CPU and memory
@@ -19,6 +23,10 @@ const GUARANTEED_MEMORY: &str = "64Mi";
 /// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>), so in such a
 /// pod ours do so too. (An init container of the same size costs the pod nothing
 /// extra: it has ended before the application begins.)
+///
+/// Where each of the pod's containers has a limit, ours have one: a ResourceQuota for
+/// limits may be the reason, by which the API server refuses pods with a container
+/// that has none (<https://kubernetes.io/docs/concepts/policy/resource-quotas/>).
 ///
 /// What the pod as a whole has an amount of, its containers share: there ours ask
 /// for nothing of their own. Their requests could exceed the pod's, which the API
@@ -30,16 +38,22 @@ pub(super) fn of(pod: &Pod<'_>, chosen: &PodOptions) -> Value {
     let guaranteed = !any_shared && pod.all_containers().all(is_guaranteed);
     let mut requests = Map::new();
     let mut limits = Map::new();
-    for (name, budget, needed) in [
-        ("cpu", &chosen.cpu, GUARANTEED_CPU),
-        ("memory", &chosen.memory, GUARANTEED_MEMORY),
+    for (name, budget, needed, most) in [
+        ("cpu", &chosen.cpu, GUARANTEED_CPU, LIMITED_CPU),
+        ("memory", &chosen.memory, GUARANTEED_MEMORY, LIMITED_MEMORY),
     ] {
         if shared.contains(&(name, true)) {
             continue;
         }
         let (request, limit) = if guaranteed {
-            let limit = guaranteed_limit(budget, needed);
+            let limit = limit_of(budget, needed);
             (limit.clone(), Some(limit))
+        } else if pod
+            .all_containers()
+            .all(|container| is_limited(container, name))
+        {
+            let request = budget.request().clone();
+            (request, Some(limit_of(budget, most)))
         } else {
             (budget.request().clone(), budget.limit().cloned())
         };
@@ -66,11 +80,17 @@ fn is_shared(pod: &Pod<'_>, name: &str) -> bool {
         .any(|amount| !amount.is_null())
 }
 
-fn guaranteed_limit(budget: &Budget, needed: &str) -> Quantity {
+/// The limit that was chosen; else this one, or the request if that is higher.
+fn limit_of(budget: &Budget, otherwise: &str) -> Quantity {
     budget.limit().cloned().unwrap_or_else(|| {
-        let needed = needed.parse().expect("the constants are quantities");
-        budget.request().clone().max(needed)
+        let otherwise = otherwise.parse().expect("the constants are quantities");
+        budget.request().clone().max(otherwise)
     })
+}
+
+fn is_limited(container: Container<'_>, name: &str) -> bool {
+    let limit = || container.get("resources")?.get("limits")?.get(name);
+    limit().is_some_and(|limit| !limit.is_null())
 }
 
 fn is_guaranteed(container: Container<'_>) -> bool {
@@ -118,11 +138,24 @@ mod tests {
         for application in [
             json!({}),
             json!({"requests": {"cpu": "1", "memory": "1Gi"}}),
-            json!({"limits": {"cpu": "1"}}),
-            json!({"limits": {"cpu": "1", "memory": "0"}}),
-            json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}),
+            json!({"limits": {"cpu": null}}),
         ] {
             let expected = json!({"requests": {"cpu": "10m", "memory": "16Mi"}});
+            assert_eq!(resources(application, json!({})), expected);
+        }
+    }
+
+    #[test]
+    fn where_all_containers_are_limited_ours_are_too() {
+        let requests = json!({"cpu": "10m", "memory": "16Mi"});
+        for (application, limits) in [
+            (json!({"limits": {"cpu": "1"}}), json!({"cpu": "500m"})),
+            (
+                json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}),
+                json!({"cpu": "500m", "memory": "128Mi"}),
+            ),
+        ] {
+            let expected = json!({"requests": requests, "limits": limits});
             assert_eq!(resources(application, json!({})), expected);
         }
     }
@@ -153,7 +186,7 @@ mod tests {
         assert_eq!(of_pod(json!({"limits": both, "requests": both})), json!({}));
         assert_eq!(
             of_pod(json!({"limits": {"cpu": "1"}})),
-            json!({"requests": {"memory": "16Mi"}})
+            json!({"requests": {"memory": "16Mi"}, "limits": {"memory": "128Mi"}})
         );
         let guaranteed = json!({"cpu": "100m", "memory": "64Mi"});
         assert_eq!(
