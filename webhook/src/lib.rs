@@ -8,6 +8,7 @@
 //! - [`warnings`]: what the pod's author is told;
 //! - [`decision`]: whether to inject, and if not, why not;
 //! - `inject`: what is added, as a JSON patch; `status`: the note that it leaves;
+//! - `removal`: a pod as it was before that; [`documents`]: both, for manifests;
 //! - [`review`]: the API server's questions and the answers to them;
 //! - what it looks up in the cluster: [`api_version`], [`namespaces`]; and what it
 //!   writes there: [`events`];
@@ -20,6 +21,7 @@ pub mod args;
 pub mod ca_bundle;
 pub mod certificate;
 pub mod decision;
+pub mod documents;
 pub mod events;
 mod inject;
 pub mod mutate;
@@ -28,6 +30,7 @@ pub mod namespaces;
 pub mod options;
 pub mod pod;
 pub mod process;
+mod removal;
 pub mod review;
 pub mod server;
 mod status;

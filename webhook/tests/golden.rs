@@ -16,8 +16,12 @@ use netting_webhook::{
 use serde_json::{Value, json};
 
 /// Golden patches of classic mode, where the properties alone would not show it:
-/// with init containers and native sidecars of the pod's own, and without.
-const CLASSIC: [&str; 2] = [
+/// with init containers and native sidecars of the pod's own, and without; of a Job;
+/// Guaranteed; without the cluster's DNS.
+const CLASSIC: [&str; 5] = [
+    "edge-job-once",
+    "edge-none-restricted",
+    "edge-none-share-pid",
     "edge-none-probes-every-kind",
     "bookinfo-replicaset-productpage-v1-7498b5bd44",
 ];

@@ -1,16 +1,21 @@
 //! Recorded requests, damaged at random from a fixed seed: whatever arrives is
-//! refused as malformed or allowed, and a patch fits the pod that it is for.
+//! refused as malformed or allowed; a patch fits the pod that it is for, changes
+//! nothing that it shouldn't, adds nothing the second time, and can be taken back.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::Parser as _;
 use fastrand::Rng;
+use json_patch::{Patch, PatchOperation};
+use k8s_openapi::api::core::v1::Pod;
 use netting_sidecar::probe::Probes;
-use netting_webhook::{Args, Decision, Options, names, review::Review};
+use netting_webhook::{
+    Args, Decision, Namespace, Options, SkipReason, decide, documents, names, review::Review,
+};
 use serde_json::{Value, json};
 
 const SEED: u64 = 4150;
-const ROUNDS: usize = 150;
+const ROUNDS: usize = 60;
 
 fn bodies() -> Vec<Value> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/admission");
@@ -27,13 +32,17 @@ fn bodies() -> Vec<Value> {
     paths.into_iter().map(read).collect()
 }
 
-fn options() -> Options {
-    let args = Args::parse_from([
-        "netting-webhook",
-        "--pod-namespace=netting",
-        "--rewrite-http-probes",
-    ]);
-    args.options().expect("the defaults agree with each other")
+/// Native and classic, with probes of every kind rewritten.
+fn options() -> [Options; 2] {
+    ["native", "classic"].map(|mode| {
+        let args = Args::parse_from([
+            "netting-webhook",
+            "--pod-namespace=netting",
+            "--rewrite-http-probes",
+            &format!("--sidecar-mode={mode}"),
+        ]);
+        args.options().expect("the defaults agree with each other")
+    })
 }
 
 /// What the webhook promises about any body at all. Says whether it was a review.
@@ -43,12 +52,7 @@ fn check(body: &[u8], options: &Options) -> bool {
     };
     let verdict = review.decide(&BTreeMap::new(), options);
     if let Decision::Inject(patch) = &verdict.decision {
-        let mut pod = review.object().clone();
-        json_patch::patch(&mut pod, patch).expect("the patch fits its pod");
-        if let Some(probes) = told_to_the_sidecar(&pod) {
-            let taken = probes.parse::<Probes>();
-            taken.expect("the sidecar takes what the webhook tells it");
-        }
+        check_patch(review.object(), patch, options);
     }
     for warning in &verdict.warnings {
         assert!(warning.chars().count() <= 200, "{warning}");
@@ -57,6 +61,48 @@ fn check(body: &[u8], options: &Options) -> bool {
     let answer = serde_json::to_value(review.answer(verdict)).expect("an answer is JSON");
     assert_eq!(answer["response"]["allowed"], true);
     true
+}
+
+fn check_patch(original: &Value, patch: &Patch, options: &Options) {
+    let mut patched = original.clone();
+    json_patch::patch(&mut patched, patch).expect("the patch fits its pod");
+    if let Some(probes) = told_to_the_sidecar(&patched) {
+        let taken = probes.parse::<Probes>();
+        taken.expect("the sidecar takes what the webhook tells it");
+    }
+    if serde_json::from_value::<Pod>(original.clone()).is_ok() {
+        let still = serde_json::from_value::<Pod>(patched.clone());
+        still.expect("what was a pod still is one");
+    }
+    for operation in patch.iter() {
+        let path = operation.path().to_string();
+        assert!(is_ours_to_change(operation, &path), "{operation}");
+    }
+
+    // Another webhook has put a container before ours, and the API server asks again.
+    let mut reinvoked = patched.clone();
+    for list in ["initContainers", "containers"] {
+        let list = reinvoked["spec"][list].as_array_mut();
+        list.expect("both have some now")
+            .insert(0, json!({"name": "added-later", "image": "other"}));
+    }
+    for again in [&patched, &reinvoked] {
+        let decision = decide(again, &Namespace::named("edge"), options).decision;
+        assert_eq!(decision, Decision::Skip(SkipReason::AlreadyInjected));
+    }
+
+    let manifest = |pod: &Value| {
+        json!({"kind": "List", "apiVersion": "v1", "items": [
+            {"kind": "ReplicationController", "apiVersion": "v1", "spec": {"template": pod}},
+        ]})
+    };
+    let restored = documents::uninject(&manifest(&patched).to_string()).text;
+    let restored: Value = serde_json::from_str(&restored).expect("it still is JSON");
+    assert_eq!(
+        without_nulls(restored),
+        without_nulls(manifest(original)),
+        "uninject restores what was"
+    );
 }
 
 /// What the injected sidecar is told of the pod's probes.
@@ -68,13 +114,70 @@ fn told_to_the_sidecar(pod: &Value) -> Option<&str> {
     variables.find(|variable| variable["name"] == "NETTING_PROBES")?["value"].as_str()
 }
 
+/// Adding is, of what is Netting's; replacing or removing is only a probe's or a hook's
+/// handler, and a value of Netting's own label and annotation.
+fn is_ours_to_change(operation: &PatchOperation, path: &str) -> bool {
+    let fields: Vec<_> = path.split('/').skip(1).collect();
+    let in_handler = matches!(
+        fields[..],
+        ["spec", "initContainers" | "containers", _, probe, "httpGet" | "tcpSocket" | "grpc", ..]
+            if probe.ends_with("Probe")
+    ) || matches!(
+        fields[..],
+        [
+            "spec",
+            "initContainers" | "containers",
+            _,
+            "lifecycle",
+            _,
+            "httpGet",
+            ..
+        ]
+    );
+    let own = [
+        "/metadata/labels/netting.dev~1injected",
+        "/metadata/annotations/netting.dev~1status",
+        "/metadata/annotations/kubectl.kubernetes.io~1default-container",
+    ];
+    match operation {
+        PatchOperation::Add(_) => {
+            let parents = ["/metadata", "/metadata/labels", "/metadata/annotations"];
+            let lists = ["/spec/initContainers", "/spec/containers", "/spec/volumes"];
+            let in_list = path
+                .rsplit_once('/')
+                .is_some_and(|(list, _)| lists.contains(&list));
+            in_handler
+                || in_list
+                || own.contains(&path)
+                || parents.contains(&path)
+                || lists.contains(&path)
+        }
+        PatchOperation::Replace(_) => in_handler || own.contains(&path),
+        PatchOperation::Remove(_) => in_handler,
+        PatchOperation::Move(_) | PatchOperation::Copy(_) | PatchOperation::Test(_) => false,
+    }
+}
+
+/// `null` is as good as absent, in every object that Kubernetes has.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(object) => object
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key, without_nulls(value)))
+            .collect(),
+        Value::Array(list) => list.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
+
 #[test]
 fn arbitrary_bytes_are_refused_or_allowed() {
     let mut random = Rng::with_seed(SEED);
     let options = options();
     for body in bodies() {
         let original = serde_json::to_vec(&body).expect("a value is JSON");
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let mut bytes = original.clone();
             for _ in 0..random.usize(1..4) {
                 let at = random.usize(..bytes.len());
@@ -84,13 +187,13 @@ fn arbitrary_bytes_are_refused_or_allowed() {
                     _ => bytes.insert(at, random.u8(..)),
                 }
             }
-            check(&bytes, &options);
+            check(&bytes, &options[round % 2]);
         }
     }
     for _ in 0..ROUNDS {
         let mut noise = vec![0; random.usize(..4096)];
         random.fill(&mut noise);
-        assert!(!check(&noise, &options), "noise is no review");
+        assert!(!check(&noise, &options[0]), "noise is no review");
     }
 }
 
@@ -100,7 +203,7 @@ fn arbitrary_json_in_the_place_of_anything_is_refused_or_allowed() {
     let options = options();
     let mut reviews = 0;
     for body in bodies() {
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let mut body = body.clone();
             for _ in 0..random.usize(1..4) {
                 let anywhere = random.u8(..3) == 0;
@@ -110,7 +213,7 @@ fn arbitrary_json_in_the_place_of_anything_is_refused_or_allowed() {
                 }
             }
             let bytes = serde_json::to_vec(&body).expect("a value is JSON");
-            reviews += usize::from(check(&bytes, &options));
+            reviews += usize::from(check(&bytes, &options[round % 2]));
         }
     }
     assert!(reviews > 1000, "most of them still are reviews: {reviews}");

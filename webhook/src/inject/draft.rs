@@ -36,10 +36,10 @@ impl Draft {
     /// Sets a member of an object. Parents that are missing (or `null`) come with
     /// it in the same operation; nothing happens if the value is there already.
     pub(super) fn set(&mut self, path: &[&str], value: Value) {
+        self.remember(path);
         if self.get(path) == Some(&value) {
             return;
         }
-        self.remember(path);
         let present = present(&self.document, path);
         if present == path.len() {
             *self.at(path) = value.clone();
@@ -61,7 +61,9 @@ impl Draft {
             self.set(path, Value::Array(items));
             return;
         }
-        self.remember(path);
+        if self.get(path) == Some(&json!([])) {
+            self.remember(path);
+        }
         let list = self
             .at(path)
             .as_array_mut()
@@ -81,8 +83,8 @@ impl Draft {
         &self.before
     }
 
-    /// Keeps what a change at this path would make an end of: a value that it
-    /// replaces, or a `null` or an empty list or object that it adds to.
+    /// Keeps what taking out an addition at this path would make an end of: a value
+    /// that was there already, or a `null` or an empty list or object that is added to.
     pub(super) fn remember(&mut self, path: &[&str]) {
         let mut place = &self.document;
         for (depth, key) in path.iter().enumerate() {
@@ -92,10 +94,11 @@ impl Draft {
             place = member;
             let last = depth + 1 == path.len();
             let kept = match member {
+                value if last => value.to_string().len() <= BEFORE_BYTES_MAX,
                 Value::Null => true,
                 Value::Object(object) => object.is_empty(),
                 Value::Array(list) => list.is_empty(),
-                value => last && value.to_string().len() <= BEFORE_BYTES_MAX,
+                _ => false,
             };
             if kept {
                 let pointer = pointer(&path[..=depth]).to_string();
@@ -266,7 +269,7 @@ mod tests {
         let path = ["a", "b/c"];
         assert_eq!(set(json!({}), &path), json!({}));
         assert_eq!(set(json!({"a": {"x": 1}}), &path), json!({}));
-        assert_eq!(set(json!({"a": {"b/c": 1}}), &path), json!({}));
+        assert_eq!(set(json!({"a": {"b/c": 1}}), &path), json!({"/a/b~1c": 1}));
         assert_eq!(set(json!({"a": null}), &path), json!({"/a": null}));
         assert_eq!(set(json!({"a": {}}), &path), json!({"/a": {}}));
         assert_eq!(set(json!({"a": {"b/c": 2}}), &path), json!({"/a/b~1c": 2}));
