@@ -3,22 +3,23 @@
 //!
 //! In reading order: `resources` is the table of what is served, `store` holds the objects with
 //! their versions and history; `server` takes a request, `call` says what it is about, and `read`,
-//! `watch`, `write` and `delete` do it. A write goes through `defaults`, `fields` (managed fields
-//! and server-side apply), `admission`, `webhooks`, `networks` and `validate`. `access` knows who may.
+//! `watch`, `write` and `delete` do it. A write goes through `defaults`, `admission`, `webhooks`,
+//! `networks` and `validate`. `access` knows who may. The `controllers` write from within, as
+//! an `insider`.
 
 mod access;
 mod admission;
 mod bootstrap;
 mod call;
 mod command;
+pub mod controllers;
 mod defaults;
 mod delete;
 mod discovery;
-mod fields;
 mod format;
+mod insider;
 mod networks;
 mod object;
-mod outgoing;
 mod patch;
 mod pki;
 mod pods;
@@ -26,7 +27,6 @@ mod read;
 mod reply;
 mod resources;
 mod reviews;
-mod scale;
 mod schema;
 mod selector;
 mod server;
@@ -47,6 +47,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::command::write_kubeconfig;
 pub use self::command::{Args, run};
 use self::{
     access::{MASTERS, User, tokens::Tokens},
@@ -56,6 +57,7 @@ use self::{
     status::Status,
     store::{Key, Store},
 };
+use crate::https;
 
 /// What is the server's to decide about its cluster.
 #[derive(Debug, Clone)]
@@ -128,24 +130,6 @@ impl Cluster {
         self.kubeconfig(server, &user, &token)
     }
 
-    /// A kubeconfig, in YAML, for one of the controllers, by the name of its service account.
-    pub fn controller_kubeconfig(&self, server: &str, name: &str) -> String {
-        const SECONDS: i64 = 10 * 365 * 24 * 3600;
-        let key = Key::new(resources::core("serviceaccounts"), "kube-system", name);
-        let account = self
-            .store
-            .get(&key)
-            .expect("the controllers' accounts were made with the cluster");
-        let audience = [access::tokens::ISSUER.to_owned()];
-        let (token, _) = self.tokens.issue(
-            &account,
-            &audience,
-            SECONDS,
-            &access::tokens::Bound::default(),
-        );
-        self.kubeconfig(server, name, &token)
-    }
-
     fn credential(&self, user: User) -> String {
         let token: String = object::random::<16>()
             .iter()
@@ -200,40 +184,24 @@ impl Cluster {
 /// # Errors
 /// If no certificate can be made for the listeners' addresses.
 pub async fn serve(cluster: Arc<Cluster>, listeners: Vec<TcpListener>) -> anyhow::Result<()> {
-    let mut names: Vec<String> = [
-        "localhost",
-        "127.0.0.1",
-        "::1",
-        "10.96.0.1",
-        "fd00:10:96::1",
-        "kubernetes",
-    ]
-    .map(str::to_owned)
-    .into();
-    names.extend(
-        ["default", "default.svc", "default.svc.cluster.local"]
-            .map(|domain| format!("kubernetes.{domain}")),
-    );
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "10.96.0.1", "kubernetes"]
+        .map(str::to_owned)
+        .into();
+    let domains = ["default", "default.svc", "default.svc.cluster.local"];
+    names.extend(domains.map(|domain| format!("kubernetes.{domain}")));
     for listener in &listeners {
-        names.push(
-            listener
-                .local_addr()
-                .context("read a listener's address")?
-                .ip()
-                .to_string(),
-        );
+        let addr = listener.local_addr().context("read a listener's address")?;
+        names.push(addr.ip().to_string());
     }
     names.extend(cluster.options.advertised.map(|addr| addr.ip().to_string()));
     names.sort_unstable();
     names.dedup();
-    let tls = cluster.authority.server_config(names)?;
+    let acceptor = cluster.authority.acceptor(names)?;
     let servers = TaskTracker::new();
     for listener in listeners {
-        servers.spawn(server::serve(
-            Arc::clone(&cluster),
-            listener,
-            Arc::clone(&tls),
-        ));
+        let router = server::router(Arc::clone(&cluster));
+        let stopping = cluster.stopping.clone();
+        servers.spawn(https::serve(listener, acceptor.clone(), router, stopping));
     }
     servers.close();
     servers.wait().await;

@@ -3,11 +3,12 @@
 //!
 //! In reading order:
 //! - [`up`]: `netting-sandbox up`, which makes the box (namespaces of its own) and starts the parts;
-//! - [`api`]: the embedded Kubernetes API, a store of JSON objects behind HTTPS;
-//! - [`controllers`]: Deployments, EndpointSlices, scheduling and Jobs, as clients of that API;
+//! - [`api`]: the embedded Kubernetes API, a store of JSON objects behind HTTPS, with its controllers
+//!   (Deployments, Jobs, EndpointSlices);
 //! - [`node`]: the node agent, which runs pods as processes. It serves any Kubernetes API.
 
 pub mod api;
-pub mod controllers;
+mod https;
 pub mod node;
+mod outgoing;
 pub mod up;

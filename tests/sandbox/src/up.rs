@@ -1,42 +1,43 @@
-//! `netting-sandbox up`: makes the box, a set of namespaces of its own, and starts the parts in it.
+//! `netting-sandbox up`: makes the box, a set of namespaces of its own, and starts the cluster in it.
 //!
-//! The API's socket is bound before the box exists: a socket stays in the network namespace that it
-//! was made in, so that the caller reaches the API at a port of 127.0.0.1, and the box needs no way
-//! out. The box ends with its first process, which dies when this one does: the kernel then removes
-//! every process, mount and interface in it. Any number of boxes can run at once.
+//! The box is one process, this program again: the first in its process namespace, so that the kernel
+//! removes every process, mount and interface in the box when it ends, which is when this one ends at
+//! the latest. The API's socket is bound before: a socket stays in the network namespace that it was
+//! made in, so that the caller reaches the API at a port of 127.0.0.1, and the box needs no way out.
+//! Any number of boxes can run at once.
 
 mod inside;
-mod process;
-mod ready;
 
 use std::{
-    fs,
-    io::Write as _,
+    fs::{self, File},
     net::TcpListener,
-    path::{Path, PathBuf},
-    time::Duration,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, bail, ensure};
-use nix::unistd::geteuid;
-use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+    },
+    unistd::{geteuid, getppid},
+};
 
-use self::process::{Ended, Sandbox};
-
-/// How long the parts may take until the node is ready.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::node::images::{self, Image};
 
 /// Options of `netting-sandbox up`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Directory for logs, kubeconfigs and the node's state; made if it is missing
+    /// Directory for the log, kubeconfigs and the node's state; made if it is missing
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
 
     /// An image, and the directory that its containers see at /netting; may be given several times
-    #[arg(long = "image", value_name = "NAME=DIR")]
-    images: Vec<String>,
+    #[arg(long = "image", value_name = "NAME=DIR", value_parser = images::parse)]
+    images: Vec<Image>,
 
     /// File to write the kubeconfig to [default: kubeconfig in the state directory]
     #[arg(long, value_name = "FILE")]
@@ -49,103 +50,84 @@ pub struct Args {
     /// Go on when the process that started this one ends
     #[arg(long)]
     outlive_parent: bool,
+
+    /// Be the box
+    #[arg(long, hide = true)]
+    inside: bool,
 }
 
 /// Runs a box until SIGTERM, SIGINT or the end of the parent process. Prints one line of JSON once
 /// the cluster is ready. Must be called before there are threads.
 ///
 /// # Errors
-/// What keeps the box from starting, or which part of it ended by itself.
-pub fn run(args: Args) -> anyhow::Result<()> {
+/// What keeps the box from starting, or how it ended by itself.
+pub fn run(mut args: Args) -> anyhow::Result<()> {
     ensure!(
         geteuid().is_root(),
         "a box is made of namespaces, mounts and iptables rules, which only root may make: run this with sudo"
     );
     fs::create_dir_all(&args.state)
         .with_context(|| format!("make the state directory {}", args.state.display()))?;
-    let state = args
+    args.state = args
         .state
         .canonicalize()
         .context("find the state directory")?;
-    let kubeconfig = args
-        .kubeconfig
-        .clone()
-        .unwrap_or_else(|| state.join("kubeconfig"));
-    // One of an earlier box would be taken for this one's.
-    if let Err(error) = fs::remove_file(&kubeconfig)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        bail!(
-            "remove the old kubeconfig {}: {error}",
-            kubeconfig.display()
-        );
+    if args.inside {
+        let error = inside::run(args).err().context("the box ended")?;
+        // The last line of the log says it all.
+        eprintln!("{error:#}");
+        std::process::exit(1);
     }
-    let listener = TcpListener::bind("127.0.0.1:0").context("listen on 127.0.0.1 for the API")?;
-    let plan = inside::Plan {
-        state: state.clone(),
-        kubeconfig: kubeconfig.clone(),
-        images: args.images,
-        no_ipv6: args.no_ipv6,
-        listener,
-    };
-    let cluster = Sandbox::start(plan)?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the async runtime")?
-        .block_on(attend(cluster, &state, &kubeconfig, args.outlive_parent))
-}
-
-/// Waits until the cluster is ready, says so, and waits for its end.
-async fn attend(
-    mut cluster: Sandbox,
-    state: &Path,
-    kubeconfig: &Path,
-    outlive_parent: bool,
-) -> anyhow::Result<()> {
-    let mut terminated = signal(SignalKind::terminate()).context("wait for SIGTERM")?;
-    let mut interrupted = signal(SignalKind::interrupt()).context("wait for SIGINT")?;
-    let parent = process::parent().context("watch the parent process")?;
-    let api_is_up = cluster.api_is_up();
-    let until_ready = async {
-        api_is_up.await?;
-        let ready = tokio::time::timeout(START_TIMEOUT, ready::node(kubeconfig));
-        ready
-            .await
-            .with_context(|| format!("the node was not ready within {START_TIMEOUT:?}"))?
-    };
-    let mut announced = false;
-    let mut until_ready = std::pin::pin!(until_ready);
-    let pid = cluster.pid();
-    let ended = cluster.ended();
-    let mut ended = std::pin::pin!(ended);
+    if !args.outlive_parent {
+        end_with_parent(Signal::SIGTERM)?;
+    }
+    let log = args.state.join("sandbox.log");
+    let mut first = start(&args, &log)?;
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+        signals.add(signal);
+    }
+    // Only now, or the box would inherit the blocked signals.
+    signals.thread_block().context("block signals")?;
     loop {
-        tokio::select! {
-            ready = until_ready.as_mut(), if !announced => {
-                ready.with_context(|| logs(state))?;
-                announce(pid, kubeconfig)?;
-                announced = true;
-            }
-            ended = ended.as_mut() => {
-                let Ended(how) = ended?;
-                bail!("the box ended by itself ({how}); {}", logs(state));
-            }
-            _ = terminated.recv() => return Ok(()),
-            _ = interrupted.recv() => return Ok(()),
-            _ = parent.readable(), if !outlive_parent => return Ok(()),
+        if let Some(status) = first.try_wait().context("look after the box")? {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            let last = said.lines().last().unwrap_or("it said nothing");
+            bail!(
+                "the box ended by itself ({status}); its log is {}: {last}",
+                log.display()
+            );
+        }
+        if signals.wait().context("wait for a signal")? != Signal::SIGCHLD {
+            first.kill().context("end the box")?;
+            first.wait().context("wait for the end of the box")?;
+            return Ok(());
         }
     }
 }
 
-fn announce(pid: i32, kubeconfig: &Path) -> anyhow::Result<()> {
-    let line = json!({"ready": true, "kubeconfig": kubeconfig, "pid": pid,
-        "enter": format!("nsenter -t {pid} -n -m -p")});
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{line}")
-        .and_then(|()| stdout.flush())
-        .context("say that the box is ready")
+/// Has the kernel send `signal` to this process when its parent ends.
+fn end_with_parent(signal: Signal) -> anyhow::Result<()> {
+    let parent = getppid();
+    prctl::set_pdeathsig(signal).context("ask to end with the parent")?;
+    ensure!(getppid() == parent, "the parent process ended first");
+    Ok(())
 }
 
-fn logs(state: &Path) -> String {
-    format!("the logs are {0}/api.log and {0}/node.log", state.display())
+/// Starts the box's first process, with the API's socket as its standard input.
+fn start(args: &Args, log: &PathBuf) -> anyhow::Result<Child> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("listen on 127.0.0.1 for the API")?;
+    let log = File::create(log).with_context(|| format!("write {}", log.display()))?;
+    // The next child will be the first process of its namespace.
+    unshare(CloneFlags::CLONE_NEWPID).context("make a process namespace")?;
+    let program = std::env::current_exe().context("find this program")?;
+    Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .arg("--inside")
+        // Boxes must not wait for each other's rules.
+        .env("XTABLES_LOCKFILE", args.state.join("xtables.lock"))
+        .stdin(Stdio::from(OwnedFd::from(listener)))
+        .stderr(log)
+        .spawn()
+        .context("start the box")
 }

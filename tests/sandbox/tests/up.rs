@@ -142,17 +142,23 @@ fn a_state_directory_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn a_part_that_does_not_start_says_why() {
+fn a_box_that_does_not_start_says_why() {
     let state = TempDir::new().expect("a directory");
-    let output = Command::new(PROGRAM)
-        .args(["up", "--image", "no-directory", "--state"])
-        .arg(state.path())
-        .output()
-        .expect("it runs");
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
+    let up = |options: &[&str]| {
+        let output = Command::new(PROGRAM)
+            .args(["up", "--state"])
+            .arg(state.path())
+            .args(options)
+            .output()
+            .expect("it runs");
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = up(&["--image", "no-directory"]);
+    assert!(said.contains("write NAME=DIR"), "{said}");
+    let said = up(&["--kubeconfig", "/proc/nowhere"]);
     assert!(
-        said.contains("the part `node` ended") && said.contains("node.log"),
+        said.contains("/proc/nowhere") && said.contains("sandbox.log"),
         "{said}"
     );
 }

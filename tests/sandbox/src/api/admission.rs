@@ -64,25 +64,13 @@ fn mount_token(pod: &mut Value) {
     let name = format!("kube-api-access-{}", name_suffix());
     let mut used = false;
     for kind in ["/spec/initContainers", "/spec/containers"] {
-        for container in pod
-            .pointer_mut(kind)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
-            if container
-                .items("/volumeMounts")
-                .iter()
-                .any(|mount| mount["mountPath"] == TOKEN_PATH)
-            {
-                continue;
+        for container in pod.each(kind) {
+            let mut mounts = container.items("/volumeMounts").iter();
+            if !mounts.any(|mount| mount["mountPath"] == TOKEN_PATH) {
+                let mount = json!({"name": name, "readOnly": true, "mountPath": TOKEN_PATH});
+                container.push("/volumeMounts", mount);
+                used = true;
             }
-            push(
-                container,
-                "/volumeMounts",
-                json!({"name": name, "readOnly": true, "mountPath": TOKEN_PATH}),
-            );
-            used = true;
         }
     }
     if used {
@@ -93,7 +81,7 @@ fn mount_token(pod: &mut Value) {
                 "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}},
         ]);
         let volume = json!({"name": name, "projected": {"sources": sources, "defaultMode": 0o644}});
-        push(pod, "/spec/volumes", volume);
+        pod.push("/spec/volumes", volume);
     }
 }
 
@@ -108,7 +96,7 @@ fn tolerations(pod: &mut Value) {
         });
         if !tolerated {
             let toleration = json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-            push(pod, "/spec/tolerations", toleration);
+            pod.push("/spec/tolerations", toleration);
         }
     }
 }
@@ -131,14 +119,4 @@ pub(crate) fn qos_class(pod: &Value) -> &'static str {
         (true, true) => "Guaranteed",
         (true, false) => "Burstable",
     }
-}
-
-fn push(object: &mut Value, pointer: &str, item: Value) {
-    let list = object.entry(pointer);
-    if !list.is_array() {
-        *list = json!([]);
-    }
-    list.as_array_mut()
-        .expect("it was just made a list")
-        .push(item);
 }

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::{
     access::{User, rbac::Action},
-    fields::Author,
     format::Format,
     status::Status,
     target::Target,
@@ -21,8 +20,6 @@ pub(crate) struct Call {
     pub(crate) user: User,
     pub(crate) content_type: String,
     pub(crate) format: Format,
-    /// `User-Agent` up to the slash: the default of `fieldManager`.
-    pub(crate) agent: String,
     pub(crate) body: Bytes,
     /// Sent back as `Warning` headers (RFC 9111 section 5.5).
     pub(crate) warnings: parking_lot::Mutex<Vec<String>>,
@@ -75,8 +72,6 @@ impl Call {
         user: User,
         body: Bytes,
     ) -> Self {
-        let agent = text(&parts.headers, &header::USER_AGENT);
-        let agent = agent.split(['/', ' ']).next().unwrap_or("");
         Self {
             method: parts.method.clone(),
             target,
@@ -84,8 +79,27 @@ impl Call {
             user,
             content_type: text(&parts.headers, &header::CONTENT_TYPE).to_owned(),
             format: Format::parse(text(&parts.headers, &header::ACCEPT)),
-            agent: if agent.is_empty() { "unknown" } else { agent }.to_owned(),
             body,
+            warnings: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// A request from within the process.
+    pub(crate) fn inside(
+        method: Method,
+        target: Target,
+        user: User,
+        content_type: &str,
+        body: &Value,
+    ) -> Self {
+        Self {
+            method,
+            target,
+            query: Query::default(),
+            user,
+            content_type: content_type.to_owned(),
+            format: Format::Object,
+            body: body.to_string().into(),
             warnings: parking_lot::Mutex::default(),
         }
     }
@@ -126,20 +140,6 @@ impl Call {
         let mut terms = self.query.get("fieldSelector").split(',');
         let name = terms.find_map(|term| term.strip_prefix("metadata.name="));
         name.map_or("", |name| name.trim_start_matches('='))
-    }
-
-    /// Who the fields that are written belong to; `api_version` is that of what is written.
-    pub(crate) fn author<'a>(&'a self, api_version: &'a str) -> Author<'a> {
-        let manager = match self.query.get("fieldManager") {
-            "" => &self.agent,
-            given => given,
-        };
-        Author {
-            manager,
-            subresource: &self.target.subresource,
-            api_version,
-            has_status: self.target.resource.has_status(),
-        }
     }
 
     /// Whether nothing is to be stored.

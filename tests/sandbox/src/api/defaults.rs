@@ -2,7 +2,7 @@
 
 mod pod;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{object::Object as _, resources::Resource};
 
@@ -27,27 +27,23 @@ pub(crate) fn apply(resource: &Resource, object: &mut Value) {
             object.default_to("/status", json!({}));
         }
         ("", "secrets") => secret(object),
-        ("", "configmaps" | "serviceaccounts" | "endpoints") => endpoint_ports(object),
+        ("", "endpoints") => {
+            for subset in object.each("/subsets") {
+                protocols(subset, "/ports");
+            }
+        }
         ("apps", plural) => workload(plural, object),
         ("batch", "jobs") => job(object),
-        ("batch", "cronjobs") => {
-            object.default_to("/spec/concurrencyPolicy", "Allow");
-            object.default_to("/spec/suspend", false);
-            template(object.entry("/spec/jobTemplate/spec"), "Never");
-        }
         ("admissionregistration.k8s.io", _) => webhooks(object),
-        ("discovery.k8s.io", _) => slice(object),
+        ("discovery.k8s.io", _) => {
+            for port in object.each("/ports") {
+                port.default_to("/name", "");
+            }
+            protocols(object, "/ports");
+        }
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => binding(object),
         _ => {}
     }
-}
-
-fn each<'a>(object: &'a mut Value, pointer: &str) -> impl Iterator<Item = &'a mut Value> {
-    object
-        .pointer_mut(pointer)
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
 }
 
 fn service(object: &mut Value) {
@@ -60,7 +56,7 @@ fn service(object: &mut Value) {
             10_800,
         );
     }
-    for port in each(object, "/spec/ports") {
+    for port in object.each("/spec/ports") {
         port.default_to("/protocol", "TCP");
         let number = port["port"].clone();
         port.default_to("/targetPort", number);
@@ -84,46 +80,28 @@ fn secret(object: &mut Value) {
     };
     for (key, value) in plain {
         let encoded = super::base64(value.as_str().unwrap_or("").as_bytes());
-        object
-            .entry("/data")
-            .as_object_mut_or_new()
-            .insert(key, encoded.into());
+        let key = key.replace('~', "~0").replace('/', "~1");
+        object.set(&format!("/data/{key}"), encoded);
     }
 }
 
-fn endpoint_ports(object: &mut Value) {
-    for subset in each(object, "/subsets") {
-        for port in each(subset, "/ports") {
-            port.default_to("/protocol", "TCP");
-        }
+fn protocols(object: &mut Value, ports: &str) {
+    for port in object.each(ports) {
+        port.default_to("/protocol", "TCP");
     }
 }
 
 fn workload(plural: &str, object: &mut Value) {
     object.default_to("/status", json!({}));
-    if plural != "daemonsets" {
-        object.default_to("/spec/replicas", 1);
-    }
-    match plural {
-        "deployments" => {
-            object.default_to("/spec/progressDeadlineSeconds", 600);
-            object.default_to("/spec/revisionHistoryLimit", 10);
-            object.default_to("/spec/strategy/type", "RollingUpdate");
-            if object.text("/spec/strategy/type") == "RollingUpdate" {
-                object.default_to("/spec/strategy/rollingUpdate/maxSurge", "25%");
-                object.default_to("/spec/strategy/rollingUpdate/maxUnavailable", "25%");
-            }
+    object.default_to("/spec/replicas", 1);
+    if plural == "deployments" {
+        object.default_to("/spec/progressDeadlineSeconds", 600);
+        object.default_to("/spec/revisionHistoryLimit", 10);
+        object.default_to("/spec/strategy/type", "RollingUpdate");
+        if object.text("/spec/strategy/type") == "RollingUpdate" {
+            object.default_to("/spec/strategy/rollingUpdate/maxSurge", "25%");
+            object.default_to("/spec/strategy/rollingUpdate/maxUnavailable", "25%");
         }
-        "statefulsets" => {
-            object.default_to("/spec/podManagementPolicy", "OrderedReady");
-            object.default_to("/spec/revisionHistoryLimit", 10);
-            object.default_to("/spec/updateStrategy/type", "RollingUpdate");
-        }
-        "daemonsets" => {
-            object.default_to("/spec/revisionHistoryLimit", 10);
-            object.default_to("/spec/updateStrategy/type", "RollingUpdate");
-        }
-        _ => {}
     }
     template(object.entry("/spec"), "Always");
 }
@@ -158,7 +136,7 @@ fn template(spec: &mut Value, restart_policy: &str) {
 }
 
 fn webhooks(object: &mut Value) {
-    for webhook in each(object, "/webhooks") {
+    for webhook in object.each("/webhooks") {
         for (field, value) in [
             ("/failurePolicy", json!("Fail")),
             ("/matchPolicy", json!("Equivalent")),
@@ -172,37 +150,17 @@ fn webhooks(object: &mut Value) {
         if !webhook["clientConfig"]["service"].is_null() {
             webhook.default_to("/clientConfig/service/port", 443);
         }
-        for rule in each(webhook, "/rules") {
+        for rule in webhook.each("/rules") {
             rule.default_to("/scope", "*");
         }
     }
 }
 
-fn slice(object: &mut Value) {
-    for port in each(object, "/ports") {
-        port.default_to("/name", "");
-        port.default_to("/protocol", "TCP");
-    }
-}
-
 fn binding(object: &mut Value) {
     object.default_to("/roleRef/apiGroup", "rbac.authorization.k8s.io");
-    for subject in each(object, "/subjects") {
+    for subject in object.each("/subjects") {
         if matches!(subject.text("/kind"), "User" | "Group") {
             subject.default_to("/apiGroup", "rbac.authorization.k8s.io");
         }
-    }
-}
-
-trait OrNew {
-    fn as_object_mut_or_new(&mut self) -> &mut Map<String, Value>;
-}
-
-impl OrNew for Value {
-    fn as_object_mut_or_new(&mut self) -> &mut Map<String, Value> {
-        if !self.is_object() {
-            *self = Value::Object(Map::new());
-        }
-        self.as_object_mut().expect("it was just made an object")
     }
 }

@@ -16,53 +16,43 @@ use super::{
 };
 
 /// `meta.v1` `DeleteOptions`.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug)]
 struct Options {
     grace_seconds: Option<i64>,
-    propagation: String,
     uid: String,
     revision: String,
-}
-
-/// What deleting came to.
-enum Outcome {
-    Removed(Arc<Value>),
-    /// It is marked, and stays until somebody lets go of it.
-    Marked(Arc<Value>),
 }
 
 /// DELETE of one object: returns it, or a `Status`, as its kind does.
 pub(crate) fn one(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
     let resource = call.target.resource;
-    let options = Options::of(call)?;
-    match delete(cluster, &call.target.key(), &options, call.is_dry_run())? {
-        Outcome::Removed(object) if !resource.returns_deleted => {
-            let mut details = status::details(resource, object.name());
-            details["uid"] = object.uid().into();
-            Ok(
-                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}),
-            )
-        }
-        Outcome::Removed(object) | Outcome::Marked(object) => Ok(Value::clone(&object)),
+    let key = call.target.key();
+    let object = delete(cluster, &key, &Options::of(call)?, call.is_dry_run())?;
+    let is_gone = cluster
+        .store
+        .get(&key)
+        .is_none_or(|left| left.uid() != object.uid());
+    if is_gone && !resource.returns_deleted {
+        let mut details = status::details(resource, object.name());
+        details["uid"] = object.uid().into();
+        return Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+            "status": "Success", "details": details}));
     }
+    Ok(Value::clone(&object))
 }
 
 /// DELETE of a collection: returns the list of what was selected.
 pub(crate) fn collection(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
     let options = Options::of(call)?;
     let selection = Selection::of(call)?;
-    let (revision, objects) = cluster
-        .store
-        .list(call.target.resource, call.target.scope());
-    let selected: Vec<&Value> = objects
-        .iter()
-        .map(|object| &**object)
-        .filter(|object| selection.selects(object))
-        .collect();
+    let resource = call.target.resource;
+    let (revision, objects) = cluster.store.list(resource, call.target.scope());
+    let objects = objects.iter().map(|object| &**object);
+    let selected: Vec<&Value> = objects.filter(|object| selection.selects(object)).collect();
     for object in &selected {
         match delete(
             cluster,
-            &Key::of(call.target.resource, object),
+            &Key::of(resource, object),
             &options,
             call.is_dry_run(),
         ) {
@@ -70,18 +60,7 @@ pub(crate) fn collection(cluster: &Cluster, call: &Call) -> Result<Value, Status
             Err(refused) => return Err(refused),
         }
     }
-    Ok(call.format.list(
-        call.target.resource,
-        &selected,
-        json!({"resourceVersion": revision.to_string()}),
-    ))
-}
-
-/// Deletes a pod for an eviction, whose body may hold `deleteOptions`.
-pub(crate) fn evict(cluster: &Cluster, call: &Call) -> Result<(), Status> {
-    let body = call.decode()?;
-    let options = Options::read(&body["deleteOptions"], call)?;
-    delete(cluster, &call.target.key(), &options, call.is_dry_run()).map(drop)
+    Ok(call.format.list(resource, &selected, revision))
 }
 
 impl Options {
@@ -91,24 +70,19 @@ impl Options {
         } else {
             call.decode()?
         };
-        Self::read(&body, call)
-    }
-
-    fn read(body: &Value, call: &Call) -> Result<Self, Status> {
         let propagation = match body.text("/propagationPolicy") {
             "" => call.query.get("propagationPolicy"),
             given => given,
         };
-        if !["", "Background", "Foreground", "Orphan"].contains(&propagation) {
+        if !["", "Background"].contains(&propagation) {
             return Err(Status::bad_request(format!(
-                "propagationPolicy \"{propagation}\" is unknown: expected Background, Foreground or Orphan"
+                "propagationPolicy \"{propagation}\" is not supported here: only Background"
             )));
         }
         Ok(Self {
-            grace_seconds: body["gracePeriodSeconds"]
-                .as_i64()
+            grace_seconds: body
+                .integer("/gracePeriodSeconds")
                 .or(call.query.number("gracePeriodSeconds")?),
-            propagation: propagation.to_owned(),
             uid: body.text("/preconditions/uid").to_owned(),
             revision: body.text("/preconditions/resourceVersion").to_owned(),
         })
@@ -130,89 +104,64 @@ impl Options {
     }
 }
 
+/// Removes the object, or marks it: returns its last state.
 fn delete(
     cluster: &Cluster,
     key: &Key,
     options: &Options,
     dry_run: bool,
-) -> Result<Outcome, Status> {
+) -> Result<Arc<Value>, Status> {
+    let missing = || Status::not_found(key.resource, &key.name);
     loop {
-        let old = cluster
-            .store
-            .get(key)
-            .ok_or_else(|| Status::not_found(key.resource, &key.name))?;
+        let old = cluster.store.get(key).ok_or_else(missing)?;
         options.check(key.resource, &old)?;
-        let marked = mark(key.resource, &old, options);
         if dry_run {
-            return Ok(Outcome::Marked(old));
+            return Ok(old);
         }
+        let grace = grace(key.resource, &old, options);
+        let removes = grace == 0 && !old.is_held();
+        let marked = mark(key.resource, &old, grace);
         let done = match marked {
-            Mark::Remove => cluster
-                .store
-                .remove(key, old.revision())
-                .map(Outcome::Removed),
-            Mark::Keep => Ok(Outcome::Marked(old)),
-            Mark::Wait(object) => cluster
-                .store
-                .replace(key, old.revision(), object)
-                .map(Outcome::Marked),
-            // Watchers see the shortened grace period, then the end.
-            Mark::ShortenThenRemove(object) => cluster
+            None if removes => cluster.store.remove(key, old.revision()),
+            Some(_) if removes && !old.is_terminating() => {
+                cluster.store.remove(key, old.revision())
+            }
+            None => Ok(old),
+            // Watchers of what was on its way see the shortened grace period, then the end.
+            Some(object) => cluster
                 .store
                 .replace(key, old.revision(), object)
-                .and_then(|shortened| cluster.store.remove(key, shortened.revision()))
-                .map(Outcome::Removed),
+                .and_then(|marked| {
+                    if removes {
+                        cluster.store.remove(key, marked.revision())
+                    } else {
+                        Ok(marked)
+                    }
+                }),
         };
         match done {
-            Ok(outcome) => return Ok(outcome),
+            Ok(object) => return Ok(object),
             Err(Refused::Stale) => {}
-            Err(Refused::Missing | Refused::Exists) => {
-                return Err(Status::not_found(key.resource, &key.name));
-            }
+            Err(Refused::Missing | Refused::Exists) => return Err(missing()),
         }
     }
 }
 
-/// What a DELETE does to an object.
-enum Mark {
-    Remove,
-    /// It is already on its way, no slower than this asks for.
-    Keep,
-    Wait(Value),
-    ShortenThenRemove(Value),
-}
-
-fn mark(resource: &Resource, old: &Value, options: &Options) -> Mark {
-    let grace = grace(resource, old, options);
-    let mut object = old.clone();
-    match options.propagation.as_str() {
-        "Foreground" => add_finalizer(&mut object, "foregroundDeletion"),
-        "Orphan" => add_finalizer(&mut object, "orphan"),
-        _ => {}
-    }
-    let held = !object.items("/metadata/finalizers").is_empty()
-        || !object.items("/spec/finalizers").is_empty();
+/// The object on its way, `None` if it already is, no slower than this asks for.
+fn mark(resource: &Resource, old: &Value, grace: i64) -> Option<Value> {
     let current = old
-        .pointer("/metadata/deletionGracePeriodSeconds")
-        .and_then(Value::as_i64);
-    if old.is_terminating() && current.is_some_and(|current| grace >= current) {
-        if grace == 0 && !held {
-            return Mark::Remove;
-        }
-        return if object == *old {
-            Mark::Keep
-        } else {
-            Mark::Wait(object)
-        };
+        .integer("/metadata/deletionGracePeriodSeconds")
+        .unwrap_or(0);
+    if old.is_terminating() && grace >= current {
+        return None;
     }
-    if grace == 0 && !held && !old.is_terminating() {
-        return Mark::Remove;
-    }
+    let mut object = old.clone();
     let until = Timestamp::now() + SignedDuration::from_secs(grace);
     object.set("/metadata/deletionTimestamp", object::at(until));
     object.set("/metadata/deletionGracePeriodSeconds", grace);
-    if !old.is_terminating()
-        && let Some(generation) = old["metadata"]["generation"].as_i64()
+    if let Some(generation) = old
+        .integer("/metadata/generation")
+        .filter(|_| !old.is_terminating())
     {
         object.set("/metadata/generation", generation + 1);
     }
@@ -220,11 +169,7 @@ fn mark(resource: &Resource, old: &Value, options: &Options) -> Mark {
         object.take_out("/metadata/deletionGracePeriodSeconds");
         object.set("/status/phase", "Terminating");
     }
-    if grace == 0 && !held {
-        Mark::ShortenThenRemove(object)
-    } else {
-        Mark::Wait(object)
-    }
+    Some(object)
 }
 
 /// Only pods are given time: those that run somewhere, and haven't ended.
@@ -234,19 +179,6 @@ fn grace(resource: &Resource, object: &Value, options: &Options) -> i64 {
     if resource.id() != ("", "pods") || !runs || ended {
         return 0;
     }
-    let own = object
-        .pointer("/spec/terminationGracePeriodSeconds")
-        .and_then(Value::as_i64);
+    let own = object.integer("/spec/terminationGracePeriodSeconds");
     options.grace_seconds.or(own).unwrap_or(30).max(0)
-}
-
-fn add_finalizer(object: &mut Value, name: &str) {
-    let finalizers = object.entry("/metadata/finalizers");
-    if !finalizers.is_array() {
-        *finalizers = json!([]);
-    }
-    let list = finalizers.as_array_mut().expect("it was just made a list");
-    if !list.iter().any(|one| one == name) {
-        list.push(name.into());
-    }
 }

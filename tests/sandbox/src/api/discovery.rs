@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::resources::{RESOURCES, Resource, Subresource, group_version};
 
-/// The document at `path`, if it is one of discovery's. `server` is `host:port` as the client sees it.
-pub(crate) fn document(path: &str, server: &str) -> Option<Value> {
+/// The document at `path`, if it is one of discovery's.
+pub(crate) fn document(path: &str) -> Option<Value> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
         ["version"] => Some(version()),
         ["api"] => Some(json!({"kind": "APIVersions", "versions": ["v1"],
-            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server}]})),
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "10.96.0.1:443"}]})),
         ["apis"] => {
             let groups: Vec<Value> = groups()
                 .map(|(group, version)| group_document(group, version))
@@ -94,9 +94,6 @@ fn resource_document(resource: &Resource) -> Value {
         "namespaced": resource.namespaced, "kind": resource.kind, "verbs": resource.verbs});
     if !resource.short_names.is_empty() {
         document["shortNames"] = json!(resource.short_names);
-    }
-    if resource.in_all {
-        document["categories"] = json!(["all"]);
     }
     if resource.verbs.contains(&"get") {
         let identity = format!("{}/{}/{}", resource.group, resource.version, resource.kind);

@@ -1,7 +1,5 @@
-//! The forms an object is sent in: itself, its metadata alone, or as the rows of a table.
-
-mod cells;
-mod table;
+//! The forms an object is sent in: itself, or its metadata alone. Tables are not made: `kubectl get`
+//! prints names and ages without.
 
 use serde_json::{Value, json};
 
@@ -13,71 +11,52 @@ pub(crate) enum Format {
     Object,
     /// `meta.k8s.io/v1` `PartialObjectMetadata`.
     Metadata,
-    /// `meta.k8s.io/v1` `Table`, which `kubectl get` prints.
-    Table,
 }
 
 impl Format {
     /// The first of the accepted media types that is served.
     pub(crate) fn parse(accept: &str) -> Self {
         for media_type in accept.split(',') {
-            let parameters: Vec<&str> = media_type.split(';').map(str::trim).collect();
-            if !parameters[0].starts_with("application/json") || parameters.contains(&"v=v1beta1") {
-                continue;
+            let mut parameters = media_type.split(';').map(str::trim);
+            let is_json = parameters
+                .next()
+                .is_some_and(|kind| kind == "application/json");
+            match parameters.find_map(|one| one.strip_prefix("as=")) {
+                None if is_json => return Self::Object,
+                Some(form) if is_json && form.starts_with("PartialObjectMetadata") => {
+                    return Self::Metadata;
+                }
+                _ => {}
             }
-            if parameters.contains(&"as=Table") {
-                return Self::Table;
-            }
-            if parameters
-                .iter()
-                .any(|one| one.starts_with("as=PartialObjectMetadata"))
-            {
-                return Self::Metadata;
-            }
-            return Self::Object;
         }
         Self::Object
     }
 
     /// One object, as it is sent alone and in a watch.
-    pub(crate) fn object(self, resource: &Resource, object: &Value) -> Value {
+    pub(crate) fn object(self, object: &Value) -> Value {
         match self {
             Self::Object => object.clone(),
-            Self::Metadata => metadata(object),
-            Self::Table => table::render(
-                resource,
-                &[object],
-                json!({"resourceVersion": object.revision()}),
-            ),
-        }
-    }
-
-    /// A list; `list` is its `ListMeta`.
-    pub(crate) fn list(self, resource: &Resource, objects: &[&Value], list: Value) -> Value {
-        match self {
-            Self::Object => {
-                let items: Vec<Value> = objects.iter().map(|object| without_type(object)).collect();
-                json!({"kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(),
-                    "metadata": list, "items": items})
-            }
             Self::Metadata => {
-                let items: Vec<Value> = objects.iter().map(|object| metadata(object)).collect();
-                json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
-                    "metadata": list, "items": items})
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": object["metadata"]})
             }
-            Self::Table => table::render(resource, objects, list),
         }
     }
-}
 
-fn metadata(object: &Value) -> Value {
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
-}
-
-/// The items of a list don't repeat its kind.
-fn without_type(object: &Value) -> Value {
-    let mut object = object.clone();
-    object.take_out("/kind");
-    object.take_out("/apiVersion");
-    object
+    /// A list as of `revision`.
+    pub(crate) fn list(self, resource: &Resource, objects: &[&Value], revision: u64) -> Value {
+        let metadata = json!({"resourceVersion": revision.to_string()});
+        let mut items: Vec<Value> = objects.iter().map(|object| self.object(object)).collect();
+        if self == Self::Metadata {
+            return json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "metadata": metadata, "items": items});
+        }
+        // The items of a list don't repeat its kind.
+        for item in &mut items {
+            item.take_out("/kind");
+            item.take_out("/apiVersion");
+        }
+        json!({"kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(),
+            "metadata": metadata, "items": items})
+    }
 }

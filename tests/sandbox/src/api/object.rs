@@ -18,6 +18,19 @@ pub(crate) trait Object {
     fn default_to(&mut self, pointer: &str, value: impl Into<Value>);
     /// Takes away what is at `pointer`.
     fn take_out(&mut self, pointer: &str) -> Option<Value>;
+    /// The items of the array at `pointer`, to be changed; none if there is no array.
+    fn each(&mut self, pointer: &str) -> &mut [Value];
+
+    /// The number at `pointer`, if there is one.
+    fn integer(&self, pointer: &str) -> Option<i64>;
+    /// Adds `item` to the array at `pointer`, which is made if it is missing.
+    fn push(&mut self, pointer: &str, item: Value) {
+        let at = self.entry(pointer);
+        match at {
+            Value::Array(list) => list.push(item),
+            _ => *at = Value::Array(vec![item]),
+        }
+    }
 
     /// `metadata.name`.
     fn name(&self) -> &str {
@@ -34,6 +47,15 @@ pub(crate) trait Object {
     /// `metadata.resourceVersion`.
     fn revision(&self) -> &str {
         self.text("/metadata/resourceVersion")
+    }
+    /// Whether a condition in the object's status holds.
+    fn has_condition(&self, kind: &str) -> bool {
+        let mut conditions = self.items("/status/conditions").iter();
+        conditions.any(|one| one["type"] == kind && one["status"] == "True")
+    }
+    /// Whether something keeps the object from going when it is deleted.
+    fn is_held(&self) -> bool {
+        !self.items("/metadata/finalizers").is_empty() || !self.items("/spec/finalizers").is_empty()
     }
     /// Whether deletion was asked for and something still holds the object.
     fn is_terminating(&self) -> bool {
@@ -80,6 +102,15 @@ impl Object for Value {
         let (parent, key) = pointer.rsplit_once('/')?;
         let key = key.replace("~1", "/").replace("~0", "~");
         self.pointer_mut(parent)?.as_object_mut()?.remove(&key)
+    }
+
+    fn each(&mut self, pointer: &str) -> &mut [Value] {
+        let list = self.pointer_mut(pointer).and_then(Value::as_array_mut);
+        list.map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    fn integer(&self, pointer: &str) -> Option<i64> {
+        self.pointer(pointer)?.as_i64()
     }
 }
 

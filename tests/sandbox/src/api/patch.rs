@@ -1,6 +1,7 @@
-//! The kinds of patch, apart from server-side apply: JSON patch (RFC 6902), merge patch (RFC 7396)
-//! and Kubernetes' strategic merge patch.
+//! The kinds of patch: JSON patch (RFC 6902), merge patch (RFC 7396), Kubernetes' strategic merge
+//! patch, and server-side apply.
 
+pub(crate) mod apply;
 mod strategic;
 
 use serde_json::Value;
@@ -33,7 +34,7 @@ impl PatchKind {
 }
 
 /// `object`, which is of `kind`, after `patch`. Server-side apply is not done here.
-pub(crate) fn apply(
+pub(crate) fn patched(
     how: PatchKind,
     kind: &str,
     object: &Value,

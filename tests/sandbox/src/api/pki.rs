@@ -1,16 +1,13 @@
 //! The cluster's own certificate authority, and the server's certificate.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use tokio_rustls::rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
+use tokio_rustls::TlsAcceptor;
+
+use crate::https;
 
 /// A certificate authority made for one cluster; it lives as long as the process.
 pub(crate) struct Authority {
@@ -42,23 +39,15 @@ impl Authority {
     }
 
     /// What a TLS server presents that is reached under any of `names` (DNS names and addresses).
-    pub(crate) fn server_config(&self, names: Vec<String>) -> anyhow::Result<Arc<ServerConfig>> {
+    pub(crate) fn acceptor(&self, names: Vec<String>) -> anyhow::Result<TlsAcceptor> {
         let mut params = CertificateParams::new(names).context("name the server's certificate")?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
+        let name = &mut params.distinguished_name;
+        name.push(DnType::CommonName, "kube-apiserver");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().context("make the server's key")?;
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .context("sign the server's certificate")?;
-        let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], private)
-            .context("use the server's certificate")?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        let certificate = params.signed_by(&key, &self.issuer);
+        let certificate = certificate.context("sign the server's certificate")?;
+        https::acceptor(certificate.der().clone(), key.serialize_der())
     }
 }

@@ -1,23 +1,22 @@
-//! What can be done below a pod's path: bind, evict, read logs, proxy.
+//! What can be done below a pod's path: bind, read logs, proxy.
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response, header};
-use http_body_util::{BodyExt as _, Full};
+use http::{Method, Request, Response, header};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::{
     Cluster,
     call::Call,
-    delete,
     object::{Object as _, now},
-    outgoing::{self, Security},
-    reply::{self, Body},
-    resources,
+    reply, resources,
     status::Status,
     store::Key,
 };
+use crate::outgoing::{self, Security};
 
 /// POST to `binding`: the scheduler's decision.
 pub(crate) async fn bind(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
@@ -71,30 +70,17 @@ pub(crate) async fn bind(cluster: &Cluster, call: &Call) -> Result<Value, Status
     }
 }
 
-/// POST to `eviction`.
-pub(crate) fn evict(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
-    delete::evict(cluster, call).map(|()| reply::success())
-}
-
 /// GET of `log`: asks the kubelet of the pod's node, as it writes.
 pub(crate) async fn log(cluster: &Cluster, call: &Call) -> Result<Response<Body>, Status> {
     let pod = pod(cluster, call, &call.target.name)?;
     let container = container(call, &pod)?;
     let (host, port) = kubelet(cluster, &pod)?;
-    let kept = [
-        "follow",
-        "previous",
-        "sinceSeconds",
-        "sinceTime",
-        "tailLines",
-        "timestamps",
-        "limitBytes",
-    ];
+    let kept = ["follow", "previous", "tailLines"];
     let query: Vec<String> = kept
         .iter()
         .map(|key| (key, call.query.get(key)))
         .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| format!("{key}={}", value.replace('+', "%2B")))
+        .map(|(key, value)| format!("{key}={value}"))
         .collect();
     let path = format!(
         "/containerLogs/{}/{}/{container}?{}",
@@ -105,7 +91,8 @@ pub(crate) async fn log(cluster: &Cluster, call: &Call) -> Result<Response<Body>
     let addr = outgoing::resolve(&host, port)
         .await
         .map_err(|error| Status::unreachable(error.to_string()))?;
-    let response = relay(addr, Security::Unverified { name: host }, &path).await?;
+    let security = Security::Unverified;
+    let response = relay(addr, security, &Method::GET, &path, Bytes::new()).await?;
     if response.status().is_success() {
         return Ok(response);
     }
@@ -158,40 +145,24 @@ fn kubelet(cluster: &Cluster, pod: &Value) -> Result<(String, u16), Status> {
     })
 }
 
-/// The container to read: the one asked for, or the only one, or the annotated default.
+/// The container to read: the one asked for, or the only one.
 fn container(call: &Call, pod: &Value) -> Result<String, Status> {
-    let names = |kind: &str| -> Vec<String> {
-        pod.items(kind)
-            .iter()
-            .map(|container| container.text("/name").to_owned())
-            .collect()
-    };
-    let (own, init) = (names("/spec/containers"), names("/spec/initContainers"));
-    let asked = call.query.get("container");
-    if !asked.is_empty() {
-        if own.iter().chain(&init).any(|name| name == asked) {
-            return Ok(asked.to_owned());
-        }
-        return Err(Status::bad_request(format!(
-            "container {asked} is not valid for pod {}",
-            pod.name()
-        )));
+    let own = pod.items("/spec/containers");
+    let mut all = own.iter().chain(pod.items("/spec/initContainers"));
+    let name = pod.name();
+    match (call.query.get("container"), own) {
+        ("", [only]) => Ok(only.text("/name").to_owned()),
+        ("", _) => Err(Status::bad_request(format!(
+            "a container name must be specified for pod {name}"
+        ))),
+        (asked, _) if all.any(|one| one["name"] == asked) => Ok(asked.to_owned()),
+        (asked, _) => Err(Status::bad_request(format!(
+            "container {asked} is not valid for pod {name}"
+        ))),
     }
-    if let [only] = own.as_slice() {
-        return Ok(only.clone());
-    }
-    let mut message = format!(
-        "a container name must be specified for pod {}, choose one of: [{}]",
-        pod.name(),
-        own.join(" ")
-    );
-    if !init.is_empty() {
-        message += &format!(" or one of the init containers: [{}]", init.join(" "));
-    }
-    Err(Status::bad_request(message))
 }
 
-/// GET below `proxy`: asks the pod itself. The name may end in `:port`.
+/// A request below `proxy`: asks the pod itself. The name may end in `:port`.
 pub(crate) async fn proxy(
     cluster: &Cluster,
     call: &Call,
@@ -231,7 +202,15 @@ pub(crate) async fn proxy(
         &call.target.rest
     };
     let path = query.map_or_else(|| rest.to_owned(), |query| format!("{rest}?{query}"));
-    relay(SocketAddr::new(address, port), Security::Plain, &path).await
+    let addr = SocketAddr::new(address, port);
+    relay(
+        addr,
+        Security::Plain,
+        &call.method,
+        &path,
+        call.body.clone(),
+    )
+    .await
 }
 
 fn pod(cluster: &Cluster, call: &Call, name: &str) -> Result<std::sync::Arc<Value>, Status> {
@@ -243,10 +222,18 @@ fn pod(cluster: &Cluster, call: &Call, name: &str) -> Result<std::sync::Arc<Valu
         .ok_or_else(|| Status::not_found(pods, name))
 }
 
-async fn relay(addr: SocketAddr, security: Security, path: &str) -> Result<Response<Body>, Status> {
-    let request = Request::get(path)
+async fn relay(
+    addr: SocketAddr,
+    security: Security,
+    method: &Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Response<Body>, Status> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(header::HOST, addr.to_string())
-        .body(Full::new(Bytes::new()))
+        .body(body)
         .map_err(|error| Status::bad_request(format!("unusable path: {error}")))?;
     let answer = outgoing::send(addr, security, request).await;
     let answer = answer
@@ -255,8 +242,5 @@ async fn relay(addr: SocketAddr, security: Security, path: &str) -> Result<Respo
     for hop_by_hop in [header::CONNECTION, header::TRANSFER_ENCODING] {
         head.headers.remove(hop_by_hop);
     }
-    Ok(Response::from_parts(
-        head,
-        body.map_err(Into::into).boxed_unsync(),
-    ))
+    Ok(Response::from_parts(head, Body::new(body)))
 }

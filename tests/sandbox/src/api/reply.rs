@@ -1,18 +1,14 @@
 //! Answers.
 
+use std::convert::Infallible;
+
+use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
 use serde_json::{Value, json};
 
 use super::status::Status;
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// The body of an answer: whole, or as it comes.
-pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A JSON document.
 pub(crate) fn json(code: StatusCode, value: &Value) -> Response<Body> {
@@ -32,9 +28,8 @@ pub(crate) fn refusal(status: &Status) -> Response<Body> {
 
 /// A stream of JSON documents.
 pub(crate) fn stream(lines: impl Stream<Item = Bytes> + Send + 'static) -> Response<Body> {
-    let frames = lines.map(|line| Ok::<_, BoxError>(Frame::data(line)));
     let mut response = json(StatusCode::OK, &Value::Null);
-    *response.body_mut() = StreamBody::new(frames).boxed_unsync();
+    *response.body_mut() = Body::from_stream(lines.map(Ok::<_, Infallible>));
     response
 }
 
@@ -58,16 +53,11 @@ pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
 }
 
 fn with_type(code: StatusCode, kind: &'static str, bytes: Bytes) -> Response<Body> {
-    let body = Full::new(bytes)
-        .map_err(|never| match never {})
-        .boxed_unsync();
-    let mut response = Response::new(body);
+    let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(
-        header::CACHE_CONTROL,
-        HeaderValue::from_static("no-cache, private"),
-    );
+    let cache = HeaderValue::from_static("no-cache, private");
+    headers.insert(header::CACHE_CONTROL, cache);
     response
 }

@@ -4,10 +4,8 @@ use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
     api::{
         admissionregistration::v1 as admission, apps::v1 as apps, authentication::v1 as authn,
-        authorization::v1 as authz, batch::v1 as batch, coordination::v1 as coordination,
-        core::v1 as core, discovery::v1 as discovery, events::v1 as events,
-        networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac,
-        scheduling::v1 as scheduling,
+        batch::v1 as batch, coordination::v1 as coordination, core::v1 as core,
+        discovery::v1 as discovery, events::v1 as events, rbac::v1 as rbac,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,8 +21,6 @@ pub(crate) struct Resource {
     pub(crate) kind: &'static str,
     pub(crate) namespaced: bool,
     pub(crate) short_names: &'static [&'static str],
-    /// Shown by `kubectl get all`.
-    pub(crate) in_all: bool,
     pub(crate) verbs: &'static [&'static str],
     pub(crate) subresources: &'static [Subresource],
     /// Whether `metadata.generation` counts the changes of the specification.
@@ -89,11 +85,6 @@ impl Resource {
 
     const fn short(mut self, names: &'static [&'static str]) -> Self {
         self.short_names = names;
-        self
-    }
-
-    const fn shown_in_all(mut self) -> Self {
-        self.in_all = true;
         self
     }
 
@@ -169,7 +160,6 @@ where
         kind: K::KIND,
         namespaced: <K::Scope as Scope>::NAMESPACED,
         short_names: &[],
-        in_all: false,
         verbs: ALL,
         subresources: &[],
         has_generation: false,
@@ -195,23 +185,6 @@ const fn sub(
     }
 }
 
-const fn foreign(
-    name: &'static str,
-    kind: &'static str,
-    group: &'static str,
-    version: &'static str,
-    verbs: &'static [&'static str],
-) -> Subresource {
-    Subresource {
-        name,
-        kind,
-        of: Some((group, version)),
-        verbs,
-    }
-}
-
-const SCALE: Subresource = foreign("scale", "Scale", "autoscaling", "v1", READ_WRITE);
-
 /// Everything that is served: groups in the order of `/apis`, resources in alphabetical order.
 pub(crate) static RESOURCES: &[Resource] = &[
     stored::<core::ConfigMap>().short(&["cm"]),
@@ -220,91 +193,52 @@ pub(crate) static RESOURCES: &[Resource] = &[
     stored::<core::Namespace>()
         .short(&["ns"])
         .verbs(NO_COLLECTION)
-        .subs(&[
-            sub("finalize", "Namespace", &["update"]),
-            sub("status", "Namespace", READ_WRITE),
-        ]),
+        .subs(&[sub("status", "Namespace", READ_WRITE)]),
     stored::<core::Node>()
         .short(&["no"])
         .subs(&[sub("status", "Node", READ_WRITE)]),
     stored::<core::Pod>()
         .short(&["po"])
-        .shown_in_all()
         .counted()
         .returned_when_deleted()
         .subs(&[
             sub("binding", "Binding", CREATE),
-            foreign("eviction", "Eviction", "policy", "v1", CREATE),
             sub("log", "Pod", &["get"]),
-            sub("proxy", "PodProxyOptions", &["get"]),
+            sub("proxy", "PodProxyOptions", &["create", "get", "update"]),
             sub("status", "Pod", READ_WRITE),
         ]),
     stored::<core::Secret>(),
     stored::<core::ServiceAccount>()
         .short(&["sa"])
         .returned_when_deleted()
-        .subs(&[foreign(
-            "token",
-            "TokenRequest",
-            "authentication.k8s.io",
-            "v1",
-            CREATE,
-        )]),
+        .subs(&[Subresource {
+            name: "token",
+            kind: "TokenRequest",
+            of: Some(("authentication.k8s.io", "v1")),
+            verbs: CREATE,
+        }]),
     stored::<core::Service>()
         .short(&["svc"])
-        .shown_in_all()
         .returned_when_deleted()
         .subs(&[sub("status", "Service", READ_WRITE)]),
-    stored::<apps::DaemonSet>()
-        .short(&["ds"])
-        .shown_in_all()
-        .counted()
-        .subs(&[sub("status", "DaemonSet", READ_WRITE)]),
     stored::<apps::Deployment>()
         .short(&["deploy"])
-        .shown_in_all()
         .counted()
-        .subs(&[SCALE, sub("status", "Deployment", READ_WRITE)]),
+        .subs(&[sub("status", "Deployment", READ_WRITE)]),
     stored::<apps::ReplicaSet>()
         .short(&["rs"])
-        .shown_in_all()
         .counted()
-        .subs(&[SCALE, sub("status", "ReplicaSet", READ_WRITE)]),
-    stored::<apps::StatefulSet>()
-        .short(&["sts"])
-        .shown_in_all()
-        .counted()
-        .subs(&[SCALE, sub("status", "StatefulSet", READ_WRITE)]),
+        .subs(&[sub("status", "ReplicaSet", READ_WRITE)]),
     stored::<events::Event>().short(&["ev"]),
-    stored::<authn::SelfSubjectReview>().verbs(CREATE),
     stored::<authn::TokenReview>().verbs(CREATE),
-    stored::<authz::LocalSubjectAccessReview>().verbs(CREATE),
-    stored::<authz::SelfSubjectAccessReview>().verbs(CREATE),
-    stored::<authz::SubjectAccessReview>().verbs(CREATE),
-    stored::<batch::CronJob>()
-        .short(&["cj"])
-        .shown_in_all()
-        .counted()
-        .subs(&[sub("status", "CronJob", READ_WRITE)]),
     stored::<batch::Job>()
-        .shown_in_all()
         .counted()
         .subs(&[sub("status", "Job", READ_WRITE)]),
-    stored::<networking::NetworkPolicy>()
-        .short(&["netpol"])
-        .counted(),
-    stored::<policy::PodDisruptionBudget>()
-        .short(&["pdb"])
-        .counted()
-        .subs(&[sub("status", "PodDisruptionBudget", READ_WRITE)]),
     stored::<rbac::ClusterRoleBinding>(),
     stored::<rbac::ClusterRole>(),
     stored::<rbac::RoleBinding>(),
     stored::<rbac::Role>(),
     stored::<admission::MutatingWebhookConfiguration>().counted(),
-    stored::<scheduling::PriorityClass>()
-        .short(&["pc"])
-        .counted(),
     stored::<coordination::Lease>(),
     stored::<discovery::EndpointSlice>().counted(),
 ];

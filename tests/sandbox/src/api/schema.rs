@@ -1,6 +1,6 @@
 //! How the lists and maps of the kinds we serve merge: the part of the OpenAPI schema
 //! (`x-kubernetes-list-map-keys`, `x-kubernetes-map-type`, `x-kubernetes-patch-merge-key`) that
-//! strategic merge patches, server-side apply and `managedFields` need.
+//! strategic merge patches and server-side apply need.
 
 /// How a list is merged, and how its items are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum List {
 /// How the list in `field` of an object of `kind` merges. Fields of one name merge alike wherever
 /// they are nested, but for `ports`, which depends on the kind.
 pub(crate) fn list(kind: &str, field: &str) -> List {
-    if kind == "EndpointSlice" || kind == "Endpoints" || kind == "NetworkPolicy" {
+    if kind == "EndpointSlice" || kind == "Endpoints" {
         return match field {
             "ownerReferences" => List::Map(&["uid"]),
             "finalizers" => List::Set,
@@ -56,8 +56,6 @@ pub(crate) fn is_atomic_map(field: &str) -> bool {
             | "nodeSelector"
             | "namespaceSelector"
             | "objectSelector"
-            | "podSelector"
-            | "labelSelector"
             | "fieldRef"
             | "resourceFieldRef"
             | "configMapKeyRef"
@@ -66,25 +64,5 @@ pub(crate) fn is_atomic_map(field: &str) -> bool {
             | "involvedObject"
             | "regarding"
             | "roleRef"
-    )
-}
-
-/// Whether `field` is an object or list that the Go type always has, so that an update which
-/// fills it doesn't "add" it.
-pub(crate) fn is_always_there(field: &str) -> bool {
-    matches!(
-        field,
-        "metadata"
-            | "spec"
-            | "status"
-            | "template"
-            | "jobTemplate"
-            | "strategy"
-            | "updateStrategy"
-            | "containers"
-            | "loadBalancer"
-            | "nodeInfo"
-            | "daemonEndpoints"
-            | "kubeletEndpoint"
     )
 }

@@ -63,24 +63,14 @@ impl Status {
 
     /// 404: no such path, which is also what an unknown kind is.
     pub(crate) fn no_such_path() -> Self {
-        let mut status = Self::new(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        );
-        status.details = Some(json!({}));
-        status
+        let message = "the server could not find the requested resource";
+        Self::new(404, "NotFound", message).with(json!({}))
     }
 
     /// 405: the resource doesn't do that.
     pub(crate) fn method_not_allowed() -> Self {
-        let mut status = Self::new(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        );
-        status.details = Some(json!({}));
-        status
+        let message = "the server does not allow this method on the requested resource";
+        Self::new(405, "MethodNotAllowed", message).with(json!({}))
     }
 
     /// 409: an object of that name exists.
@@ -107,33 +97,12 @@ impl Status {
         )
     }
 
-    /// 409 of a server-side apply: other managers own these fields with other values.
-    /// `conflicts` are pairs of a manager, as it is to be printed, and a field; a manager's together.
-    pub(crate) fn apply_conflict(conflicts: &[(String, String)]) -> Self {
-        let message = if let [(manager, field)] = conflicts {
-            format!("Apply failed with 1 conflict: conflict with {manager}: {field}")
-        } else {
-            let mut message = format!("Apply failed with {} conflicts:", conflicts.len());
-            let mut last = None;
-            for (manager, field) in conflicts {
-                if last != Some(manager) {
-                    let gap = if last.is_none() { ' ' } else { '\n' };
-                    message += &format!("{gap}conflicts with {manager}:");
-                    last = Some(manager);
-                }
-                message += &format!("\n- {field}");
-            }
-            message
-        };
-        let causes: Vec<Value> = conflicts
-            .iter()
-            .map(|(manager, field)| {
-                json!({"reason": "FieldManagerConflict", "message": format!("conflict with {manager}"), "field": field})
-            })
-            .collect();
-        let mut status = Self::new(409, "Conflict", message);
-        status.details = Some(json!({"causes": causes}));
-        status
+    /// 409 of a server-side apply: another manager applied this field with another value.
+    pub(crate) fn apply_conflict(manager: &str, field: &str) -> Self {
+        let conflict = format!("conflict with \"{manager}\"");
+        let message = format!("Apply failed with 1 conflict: {conflict}: {field}");
+        let cause = json!({"reason": "FieldManagerConflict", "message": conflict, "field": field});
+        Self::new(409, "Conflict", message).with(json!({"causes": [cause]}))
     }
 
     /// 410: that version is no longer remembered.
@@ -188,24 +157,15 @@ impl Status {
 
     /// 422: a patch that doesn't apply.
     pub(crate) fn patch_does_not_apply() -> Self {
-        let mut status = Self::new(
-            422,
-            "Invalid",
-            "the server rejected our request due to an error in our request",
-        );
-        status.details = Some(json!({}));
-        status
+        let message = "the server rejected our request due to an error in our request";
+        Self::new(422, "Invalid", message).with(json!({}))
     }
 
     /// 500.
     pub(crate) fn internal(message: impl std::fmt::Display) -> Self {
-        let mut status = Self::new(
-            500,
-            "InternalError",
-            format!("Internal error occurred: {message}"),
-        );
-        status.details = Some(json!({"causes": [{"message": message.to_string()}]}));
-        status
+        let details = json!({"causes": [{"message": message.to_string()}]});
+        let message = format!("Internal error occurred: {message}");
+        Self::new(500, "InternalError", message).with(details)
     }
 
     /// 502 or 503: what the request is passed on to doesn't answer.
@@ -232,9 +192,14 @@ impl Status {
         reason: &'static str,
         message: String,
     ) -> Self {
-        let mut status = Self::new(code, reason, message);
-        status.details = Some(details(resource, name));
-        status
+        Self::new(code, reason, message).with(details(resource, name))
+    }
+
+    fn with(self, details: Value) -> Self {
+        Self {
+            details: Some(details),
+            ..self
+        }
     }
 }
 

@@ -58,6 +58,17 @@ impl Target {
         })
     }
 
+    /// The object at `key`, or one of its parts ("" for itself).
+    pub(crate) fn of(key: &Key, subresource: &str) -> Self {
+        Self {
+            resource: key.resource,
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            subresource: subresource.to_owned(),
+            rest: String::new(),
+        }
+    }
+
     /// Where the object is kept.
     pub(crate) fn key(&self) -> Key {
         Key::new(self.resource, &self.namespace, &self.name)
@@ -114,41 +125,30 @@ mod tests {
     #[test]
     fn paths_name_collections_objects_and_subresources() {
         for (path, expected) in [
-            ("/api/v1/pods", ("pods", "", "", "", "")),
-            ("/api/v1/namespaces", ("namespaces", "", "", "", "")),
-            (
-                "/api/v1/namespaces/shop",
-                ("namespaces", "", "shop", "", ""),
-            ),
-            (
-                "/api/v1/namespaces/shop/status",
-                ("namespaces", "", "shop", "status", ""),
-            ),
-            ("/api/v1/namespaces/shop/pods", ("pods", "shop", "", "", "")),
+            ("/api/v1/pods", "pods,,,,"),
+            ("/api/v1/namespaces/shop", "namespaces,,shop,,"),
+            ("/api/v1/namespaces/shop/status", "namespaces,,shop,status,"),
+            ("/api/v1/namespaces/shop/pods", "pods,shop,,,"),
             (
                 "/api/v1/namespaces/shop/pods/a%3Ab%zz",
-                ("pods", "shop", "a:b%zz", "", ""),
+                "pods,shop,a:b%zz,,",
             ),
-            (
-                "/api/v1/namespaces/shop/pods/x/log",
-                ("pods", "shop", "x", "log", ""),
-            ),
+            ("/api/v1/namespaces/shop/pods/x/log", "pods,shop,x,log,"),
             (
                 "/api/v1/namespaces/shop/pods/x:80/proxy/a/b",
-                ("pods", "shop", "x:80", "proxy", "/a/b"),
-            ),
-            (
-                "/apis/apps/v1/namespaces/shop/deployments/d/scale",
-                ("deployments", "shop", "d", "scale", ""),
+                "pods,shop,x:80,proxy,/a/b",
             ),
         ] {
-            let target = Target::parse(path).expect(path);
-            let found = (
-                target.resource.plural,
-                &*target.namespace,
-                &*target.name,
-                &*target.subresource,
-                &*target.rest,
+            let Target {
+                resource,
+                namespace,
+                name,
+                subresource,
+                rest,
+            } = Target::parse(path).expect(path);
+            let found = format!(
+                "{},{namespace},{name},{subresource},{rest}",
+                resource.plural
             );
             assert_eq!(found, expected, "{path}");
         }

@@ -197,7 +197,7 @@ impl Watcher {
 
     fn send(&mut self, kind: &str, object: &Value) {
         self.pending
-            .push_back(line(kind, &self.format.object(self.resource, object)));
+            .push_back(line(kind, &self.format.object(object)));
     }
 
     fn send_bookmark(&mut self, initial_events_end: bool) {

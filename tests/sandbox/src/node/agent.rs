@@ -137,11 +137,7 @@ async fn run_parts(
     let logs = kubelet_server::Server::bind(listen, args.kubelet_port).await?;
     let mut parts = JoinSet::new();
     parts.spawn(cluster::follow(client.clone(), view));
-    parts.spawn(services::run(
-        network.clone(),
-        node.name.clone(),
-        cluster.clone(),
-    ));
+    parts.spawn(services::run(network.clone(), cluster.clone()));
     parts.spawn(names.serve(cluster));
     let port = logs.port();
     parts.spawn(logs.serve(node.clone()));

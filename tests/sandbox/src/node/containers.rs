@@ -2,27 +2,26 @@
 
 mod exec;
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub(crate) use exec::{Exec, ExecError};
+pub(crate) use exec::Exec;
 
 use super::launcher::{ContainerSpec, KILL_REQUEST};
-use super::logs::LogFile;
 
 /// What is to become of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +29,6 @@ pub(crate) enum Order {
     Run,
     /// SIGTERM now, SIGKILL after this time.
     Terminate(Duration),
-    /// SIGKILL now.
-    Kill,
 }
 
 /// All that is needed to start a container.
@@ -52,7 +49,7 @@ pub(crate) struct Running {
     /// The container's first process.
     pub(crate) pid: u32,
     output: JoinSet<()>,
-    log: Arc<Mutex<LogFile>>,
+    log: PathBuf,
 }
 
 impl Launch {
@@ -63,7 +60,6 @@ impl Launch {
     pub(crate) async fn start(&self) -> anyhow::Result<Running> {
         self.spec.write(&self.spec_file)?;
         let (report, theirs) = UnixStream::pair().context("make the report socket")?;
-        let log = Arc::new(Mutex::new(LogFile::create(&self.log)?));
         let mut monitor = Command::new(&self.launcher)
             .args(["run-container", "container"])
             .arg(&self.spec_file)
@@ -73,32 +69,64 @@ impl Launch {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {}", self.launcher.display()))?;
+        let log = || {
+            let opened = File::options().create(true).append(true).open(&self.log);
+            opened.with_context(|| format!("create {}", self.log.display()))
+        };
         let mut output = JoinSet::new();
-        if let Some(stdout) = monitor.stdout.take() {
-            output.spawn(super::logs::copy(stdout, "stdout", log.clone()));
+        if let (Some(stdout), Some(stderr)) = (monitor.stdout.take(), monitor.stderr.take()) {
+            output.spawn(copy(stdout, log()?));
+            output.spawn(copy(stderr, log()?));
         }
-        if let Some(stderr) = monitor.stderr.take() {
-            output.spawn(super::logs::copy(stderr, "stderr", log.clone()));
-        }
+        let mut running = Running {
+            monitor,
+            pid: 0,
+            output,
+            log: self.log.clone(),
+        };
         match executed(report).await {
-            Ok(pid) => Ok(Running {
-                monitor,
-                pid,
-                output,
-                log,
-            }),
+            Ok(pid) => running.pid = pid,
             Err(error) => {
-                let mut failed = Running {
-                    monitor,
-                    pid: 0,
-                    output,
-                    log,
-                };
-                failed.end().await;
-                Err(error)
+                // It has ended, or does so now that it is told.
+                let _ = running.monitor.kill().await;
+                running.finish_output().await;
+                return Err(error);
             }
         }
+        Ok(running)
     }
+
+    /// How to run more commands in the container, once its first process is `pid`.
+    pub(crate) fn exec(&self, pid: u32) -> Exec {
+        Exec {
+            launcher: self.launcher.clone(),
+            dir: self.spec_file.with_extension("exec"),
+            pid,
+            process: self.spec.process.clone(),
+        }
+    }
+}
+
+/// Copies a container's stream to its log, line by line, until the stream ends. A full disk loses
+/// lines, but ends no container.
+async fn copy(pipe: impl AsyncRead + Unpin, mut log: File) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while reader
+        .read_until(b'\n', &mut line)
+        .await
+        .is_ok_and(|length| length > 0)
+    {
+        if let Err(error) = std::io::Write::write_all(&mut log, &line) {
+            tracing::warn!(%error, "could not write a log");
+        }
+        line.clear();
+    }
+}
+
+/// The file that is there once nothing more comes to the log.
+pub(crate) fn end_mark(log: &Path) -> PathBuf {
+    log.with_extension("end")
 }
 
 /// Reads the report until its end, which is when the command has been executed.
@@ -130,17 +158,13 @@ impl Running {
         let mut open = true;
         loop {
             let order = *orders.borrow_and_update();
-            match order {
-                Order::Run => (),
-                Order::Terminate(grace) => {
-                    let own = Instant::now() + grace;
-                    if deadline.is_none() {
-                        self.signal(Signal::SIGTERM);
-                    }
-                    // A later order may leave less time, never more.
-                    deadline = Some(deadline.map_or(own, |before: Instant| before.min(own)));
+            if let Order::Terminate(grace) = order {
+                let own = Instant::now() + grace;
+                if deadline.is_none() {
+                    self.signal(Signal::SIGTERM);
                 }
-                Order::Kill => self.signal(KILL_REQUEST),
+                // A later order may leave less time, never more.
+                deadline = Some(deadline.map_or(own, |before: Instant| before.min(own)));
             }
             tokio::select! {
                 status = self.monitor.wait() => {
@@ -158,18 +182,14 @@ impl Running {
         }
     }
 
-    /// After a failed start, whatever is left of it.
-    async fn end(&mut self) {
-        // It has ended, or does so now that it was told.
-        let _ = self.monitor.start_kill();
-        let _ = self.monitor.wait().await;
-        self.finish_output().await;
-    }
-
     /// All writers are gone with the container's process namespace.
     async fn finish_output(&mut self) {
         while self.output.join_next().await.is_some() {}
-        self.log.lock().finish();
+        if let Err(error) = File::create(end_mark(&self.log))
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::debug!(%error, "could not mark the end of a log");
+        }
     }
 
     fn signal(&self, signal: Signal) {

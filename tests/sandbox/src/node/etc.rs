@@ -27,19 +27,23 @@ pub(crate) fn files(
     credentials: &Credentials,
     resolver: Resolver<'_>,
 ) -> BTreeMap<String, String> {
-    let default = PodSpec::default();
-    let spec = pod.spec.as_ref().unwrap_or(&default);
+    let spec = pod.spec.clone().unwrap_or_default();
     let namespace = pod.namespace().unwrap_or_default();
+    let Credentials { uid, gid, .. } = credentials;
     let files = [
         ("hostname", format!("{}\n", hostname(pod))),
-        ("hosts", hosts(pod, spec, addrs, resolver.domain)),
-        ("resolv.conf", resolv_conf(spec, &namespace, resolver)),
+        ("hosts", hosts(pod, &spec, addrs)),
+        ("resolv.conf", resolv_conf(&spec, &namespace, resolver)),
         (
             "nsswitch.conf",
             "passwd: files\ngroup: files\nhosts: files dns\n".to_owned(),
         ),
-        ("passwd", passwd(credentials)),
-        ("group", group(credentials)),
+        // The first line of an id is the one that counts.
+        (
+            "passwd",
+            format!("root:x:0:0:root:/root:/bin/sh\ncontainer:x:{uid}:{gid}::/:/bin/sh\n"),
+        ),
+        ("group", format!("root:x:0:\ncontainer:x:{gid}:\n")),
     ];
     files
         .map(|(name, content)| (name.to_owned(), content))
@@ -58,132 +62,53 @@ pub(crate) fn hostname(pod: &Pod) -> String {
     name.trim_end_matches(['-', '.']).to_owned()
 }
 
-fn hosts(pod: &Pod, spec: &PodSpec, addrs: &[IpAddr], domain: &str) -> String {
-    let mut text = String::from(
-        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
-         fe00::0\tip6-localnet\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
-    );
-    let name = hostname(pod);
+fn hosts(pod: &Pod, spec: &PodSpec, addrs: &[IpAddr]) -> String {
+    let mut text =
+        String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for addr in addrs {
-        let _ = match spec.subdomain.as_deref() {
-            Some(subdomain) => {
-                let namespace = pod.namespace().unwrap_or_default();
-                writeln!(
-                    text,
-                    "{addr}\t{name}.{subdomain}.{namespace}.svc.{domain}\t{name}"
-                )
-            }
-            None => writeln!(text, "{addr}\t{name}"),
-        };
+        let _ = writeln!(text, "{addr}\t{}", hostname(pod));
     }
     for alias in spec.host_aliases.iter().flatten() {
-        let names = alias
-            .hostnames
-            .iter()
-            .flatten()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\t");
-        let _ = writeln!(text, "{}\t{names}", alias.ip);
+        let names = alias.hostnames.clone().unwrap_or_default();
+        let _ = writeln!(text, "{}\t{}", alias.ip, names.join("\t"));
     }
     text
 }
 
 /// See <https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/>.
 fn resolv_conf(spec: &PodSpec, namespace: &str, resolver: Resolver<'_>) -> String {
-    let host_network = spec.host_network.unwrap_or(false);
     let Resolver {
         servers,
         domain,
         node,
     } = resolver;
-    let mut lines = Lines::default();
-    match spec.dns_policy.as_deref().unwrap_or("ClusterFirst") {
-        "None" => (),
-        "ClusterFirst" if host_network => lines.read(node),
-        "Default" => lines.read(node),
+    let mut text = match spec.dns_policy.as_deref().unwrap_or("ClusterFirst") {
+        "None" => String::new(),
+        "Default" => node.to_owned(),
+        "ClusterFirst" if spec.host_network == Some(true) => node.to_owned(),
         _ => {
-            lines.servers = servers.iter().map(ToString::to_string).collect();
-            lines.searches = vec![
-                format!("{namespace}.svc.{domain}"),
-                format!("svc.{domain}"),
-                domain.to_owned(),
-            ];
-            lines.options = vec!["ndots:5".to_owned()];
+            let servers = servers
+                .iter()
+                .map(|server| format!("nameserver {server}\n"));
+            let search = format!("search {namespace}.svc.{domain} svc.{domain} {domain}\n");
+            search + &servers.collect::<String>() + "options ndots:5\n"
         }
+    };
+    let config = spec.dns_config.clone().unwrap_or_default();
+    for server in config.nameservers.into_iter().flatten() {
+        let _ = writeln!(text, "nameserver {server}");
     }
-    if let Some(config) = &spec.dns_config {
-        lines
-            .servers
-            .extend(config.nameservers.iter().flatten().cloned());
-        lines
-            .searches
-            .extend(config.searches.iter().flatten().cloned());
-        for option in config.options.iter().flatten() {
-            let Some(name) = &option.name else { continue };
-            let prefix = format!("{name}:");
-            lines
-                .options
-                .retain(|known| known != name && !known.starts_with(&prefix));
-            lines.options.push(match &option.value {
-                Some(value) => format!("{name}:{value}"),
-                None => name.clone(),
-            });
-        }
+    // Of several such lines the last one counts (resolv.conf(5)).
+    if let Some(searches) = config.searches {
+        let _ = writeln!(text, "search {}", searches.join(" "));
     }
-    lines.text()
-}
-
-#[derive(Default)]
-struct Lines {
-    servers: Vec<String>,
-    searches: Vec<String>,
-    options: Vec<String>,
-}
-
-impl Lines {
-    fn read(&mut self, file: &str) {
-        for line in file.lines() {
-            let mut words = line.split_whitespace().map(str::to_owned);
-            match words.next().as_deref() {
-                Some("nameserver") => self.servers.extend(words),
-                Some("search") => self.searches = words.collect(),
-                Some("options") => self.options = words.collect(),
-                _ => (),
-            }
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        if !self.searches.is_empty() {
-            let _ = writeln!(text, "search {}", self.searches.join(" "));
-        }
-        for server in &self.servers {
-            let _ = writeln!(text, "nameserver {server}");
-        }
-        if !self.options.is_empty() {
-            let _ = writeln!(text, "options {}", self.options.join(" "));
-        }
-        text
-    }
-}
-
-fn passwd(credentials: &Credentials) -> String {
-    let mut text = String::from(
-        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    );
-    if ![0, 65534].contains(&credentials.uid) {
-        let Credentials { uid, gid, .. } = credentials;
-        let _ = writeln!(text, "container:x:{uid}:{gid}::/:/bin/sh");
-    }
-    text
-}
-
-fn group(credentials: &Credentials) -> String {
-    let mut text = String::from("root:x:0:\nnogroup:x:65534:\n");
-    if ![0, 65534].contains(&credentials.gid) {
-        let _ = writeln!(text, "container:x:{}:", credentials.gid);
+    for option in config.options.into_iter().flatten() {
+        let name = option.name.unwrap_or_default();
+        let value = option
+            .value
+            .map(|value| format!(":{value}"))
+            .unwrap_or_default();
+        let _ = writeln!(text, "options {name}{value}");
     }
     text
 }
@@ -194,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    const NODE: &str = "# by hand\nnameserver 192.0.2.53\nsearch example.org\noptions edns0\n";
+    const NODE: &str = "nameserver 192.0.2.53\n";
 
     fn made(spec: Value) -> BTreeMap<String, String> {
         let mut pod = json!({"metadata": {"name": "web-0", "namespace": "shop"}, "spec": spec});
@@ -219,48 +144,39 @@ mod tests {
 
     #[test]
     fn names_are_looked_up_as_the_dns_policy_says() {
-        let node = "search example.org\nnameserver 192.0.2.53\noptions edns0\n";
         let cluster = "search shop.svc.cluster.local svc.cluster.local cluster.local\n\
                        nameserver 10.244.0.1\noptions ndots:5\n";
+        let own = json!({"nameservers": ["1.2.3.4"], "searches": ["a.b"], "options": [{"name": "ndots", "value": "2"}]});
         for (spec, expected) in [
             (json!({}), cluster),
-            (json!({"hostNetwork": true}), node),
+            (json!({"hostNetwork": true}), NODE),
             (
                 json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet"}),
                 cluster,
             ),
-            (json!({"dnsPolicy": "Default"}), node),
-            (json!({"dnsPolicy": "None"}), ""),
+            (json!({"dnsPolicy": "Default"}), NODE),
             (
-                json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.2.3.4"],
-                       "searches": ["a.b"], "options": [{"name": "debug"}]}}),
-                "search a.b\nnameserver 1.2.3.4\noptions debug\n",
+                json!({"dnsPolicy": "None", "dnsConfig": own}),
+                "nameserver 1.2.3.4\nsearch a.b\noptions ndots:2\n",
             ),
         ] {
             assert_eq!(made(spec.clone())["resolv.conf"], expected, "{spec}");
         }
-        let options = json!({"dnsConfig": {"options": [{"name": "ndots", "value": "2"}]}});
-        assert!(made(options)["resolv.conf"].ends_with("options ndots:2\n"));
     }
 
     #[test]
-    fn a_pod_knows_its_own_names_and_aliases() {
-        let files = made(json!({"hostname": "db", "subdomain": "dbs",
-            "hostAliases": [{"ip": "192.0.2.7", "hostnames": ["a", "b"]}]}));
+    fn a_pod_knows_its_own_name_its_aliases_and_its_user() {
+        let alias = json!([{"ip": "192.0.2.7", "hostnames": ["a", "b"]}]);
+        let files = made(json!({"hostname": "db", "hostAliases": alias}));
         assert_eq!(files["hostname"], "db\n");
         for line in [
             "127.0.0.1\tlocalhost\n",
-            "10.244.0.2\tdb.dbs.shop.svc.cluster.local\tdb\n",
-            "fd00::2\tdb.dbs.shop.svc.cluster.local\tdb\n",
+            "10.244.0.2\tdb\n",
+            "fd00::2\tdb\n",
             "192.0.2.7\ta\tb\n",
         ] {
             assert!(files["hosts"].contains(line), "{line}");
         }
-    }
-
-    #[test]
-    fn the_containers_user_has_a_name() {
-        assert!(made(json!({}))["passwd"].contains(":4150:7:"));
-        assert!(made(json!({}))["group"].contains(":7:"));
+        assert!(files["passwd"].contains(":4150:7:") && files["group"].contains(":7:"));
     }
 }

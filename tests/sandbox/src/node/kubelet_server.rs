@@ -6,7 +6,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -15,24 +14,13 @@ use axum::extract::{Path as UrlPath, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::ListParams;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_util::sync::CancellationToken;
 
 use super::agent::Node;
 use super::logs::{self, Options};
-
-const CONNECTIONS_MAX: usize = 256;
-
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::https;
 
 /// A server that doesn't serve yet.
 pub(crate) struct Server {
@@ -47,28 +35,20 @@ impl Server {
     /// # Errors
     /// When the port is taken.
     pub(crate) async fn bind(addr: IpAddr, port: u16) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((addr, port)).await.with_context(|| {
-            format!("bind the logs' server to {addr}:{port}; choose another --kubelet-port")
-        })?;
+        let bound = TcpListener::bind((addr, port)).await;
+        let taken =
+            || format!("bind the logs' server to {addr}:{port}; choose another --kubelet-port");
+        let listener = bound.with_context(taken)?;
         let addr = listener
             .local_addr()
             .context("find the address of the logs' server")?;
-        let made = rcgen::generate_simple_self_signed([addr.ip().to_string()])
-            .context("make a certificate")?;
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
-            .map_err(anyhow::Error::msg)
-            .context("use the certificate's key")?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .context("set up TLS")?
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .context("use the certificate")?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let made = rcgen::generate_simple_self_signed([addr.ip().to_string()]);
+        let made = made.context("make a certificate")?;
+        let tls = https::acceptor(made.cert.der().clone(), made.signing_key.serialize_der())?;
         Ok(Self {
             listener,
             addr,
-            tls: TlsAcceptor::from(Arc::new(config)),
+            tls,
         })
     }
 
@@ -78,59 +58,11 @@ impl Server {
 
     /// Serves until it is dropped.
     pub(crate) async fn serve(self, node: Arc<Node>) {
+        let logs = "/containerLogs/{namespace}/{pod}/{container}";
         let router = Router::new()
-            .route("/healthz", get(|| async { "ok" }))
-            .route("/pods", get(pods))
-            .route(
-                "/containerLogs/{namespace}/{pod}/{container}",
-                get(container_logs),
-            )
+            .route(logs, get(container_logs))
             .with_state(node);
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let Ok(permit) = connections.clone().acquire_owned().await else {
-                return;
-            };
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    let (tls, router) = (self.tls.clone(), router.clone());
-                    tokio::spawn(async move {
-                        if let Err(error) = serve_connection(tls, stream, router).await {
-                            tracing::debug!(error = format!("{error:#}"), "a connection failed");
-                        }
-                        drop(permit);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-}
-
-async fn serve_connection(
-    tls: TlsAcceptor,
-    stream: TcpStream,
-    router: Router,
-) -> anyhow::Result<()> {
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream))
-        .await
-        .context("no TLS handshake in time")?
-        .context("TLS handshake")?;
-    hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await
-        .context("serve HTTP")
-}
-
-async fn pods(State(node): State<Arc<Node>>) -> Response {
-    let api: Api<Pod> = Api::all(node.client.clone());
-    let ours = ListParams::default().fields(&format!("spec.nodeName={}", node.name));
-    match api.list(&ours).await {
-        Ok(pods) => axum::Json(pods).into_response(),
-        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+        https::serve(self.listener, self.tls, router, CancellationToken::new()).await;
     }
 }
 

@@ -1,150 +1,108 @@
-//! Containers' output, in files of the form that container runtimes write (CRI).
-//!
-//! See <https://github.com/kubernetes/design-proposals-archive/blob/main/node/kubelet-cri-logging.md>:
-//! each line is `<RFC 3339 time> <stdout|stderr> <F|P> <text>`, where P is a part of a longer one.
+//! Containers' output as `kubectl logs` wants it. A log is what the container wrote, as it is.
 
-mod read;
-
-use std::fs::File;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context as _;
-use k8s_openapi::jiff::Timestamp;
-use parking_lot::Mutex;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-pub(crate) use read::{Options, stream};
+use super::containers::end_mark;
 
-/// Longer lines are written in parts, as containerd does.
-const LINE_BYTES_MAX: usize = 16 * 1024;
+/// How often a followed log is looked at for more.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The log of one run of a container.
-#[derive(Debug)]
-pub(crate) struct LogFile {
-    file: File,
-    path: PathBuf,
+/// Of one read.
+const CHUNK_BYTES: u64 = 64 * 1024;
+
+/// The query of `/containerLogs`, named as in the API (`PodLogOptions`); others are ignored.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Options {
+    pub(crate) follow: bool,
+    pub(crate) previous: bool,
+    pub(crate) tail_lines: Option<usize>,
 }
 
-impl LogFile {
-    /// # Errors
-    /// When the file can't be created.
-    pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
-        let _ = std::fs::remove_file(end_mark(path));
-        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-        })
-    }
-
-    /// A full disk loses lines, but ends no container.
-    fn append(&mut self, stream: &str, whole: bool, line: &[u8]) {
-        let mut entry = format!(
-            "{:.9} {stream} {} ",
-            Timestamp::now(),
-            if whole { "F" } else { "P" }
-        )
-        .into_bytes();
-        entry.extend_from_slice(line);
-        entry.push(b'\n');
-        if let Err(error) = self.file.write_all(&entry) {
-            tracing::warn!(%error, path = %self.path.display(), "could not write a log");
-        }
-    }
-
-    /// Tells those who follow the log that nothing more comes.
-    pub(crate) fn finish(&mut self) {
-        if let Err(error) = File::create(end_mark(&self.path)) {
-            tracing::debug!(%error, "could not mark the end of a log");
-        }
-    }
+/// A log's text, until its end or, when following, the container's end.
+///
+/// # Errors
+/// When there is no such log.
+pub(crate) async fn stream(
+    path: &Path,
+    options: Options,
+) -> std::io::Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>> {
+    let text = tokio::fs::read(path).await?;
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let lines: Vec<&[u8]> = lines.collect();
+    let skipped = lines.len() - options.tail_lines.unwrap_or(lines.len()).min(lines.len());
+    let skipped: usize = lines[..skipped].iter().map(|line| line.len()).sum();
+    let start = (path.to_owned(), skipped as u64);
+    Ok(stream::unfold(start, move |(path, offset)| async move {
+        let chunk = next(&path, offset, options.follow).await.transpose()?;
+        let read = chunk.as_ref().map_or(0, Bytes::len) as u64;
+        Some((chunk, (path, offset + read)))
+    }))
 }
 
-fn end_mark(path: &Path) -> PathBuf {
-    path.with_extension("end")
-}
-
-/// Copies a container's stream to its log until the stream ends.
-pub(crate) async fn copy(
-    pipe: impl AsyncRead + Unpin,
-    stream: &'static str,
-    log: Arc<Mutex<LogFile>>,
-) {
-    let mut reader = BufReader::with_capacity(LINE_BYTES_MAX, pipe);
-    let mut line = Vec::new();
+async fn next(path: &PathBuf, offset: u64, follow: bool) -> std::io::Result<Option<Bytes>> {
     loop {
-        let chunk = match reader.fill_buf().await {
-            Ok([]) | Err(_) => break,
-            Ok(chunk) => chunk,
+        // Looked at before reading: what was written until then is read after it.
+        let ended = end_mark(path).exists();
+        let mut file = match tokio::fs::File::open(path).await {
+            // It went with its pod.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
         };
-        let room = LINE_BYTES_MAX - line.len();
-        let end = chunk.iter().take(room).position(|byte| *byte == b'\n');
-        let taken = end.unwrap_or(chunk.len().min(room));
-        line.extend_from_slice(&chunk[..taken]);
-        reader.consume(taken + usize::from(end.is_some()));
-        if end.is_some() || line.len() == LINE_BYTES_MAX {
-            log.lock().append(stream, end.is_some(), &line);
-            line.clear();
+        file.seek(std::io::SeekFrom::Start(offset)).await?;
+        let mut chunk = Vec::new();
+        file.take(CHUNK_BYTES).read_to_end(&mut chunk).await?;
+        match chunk.is_empty() {
+            false => return Ok(Some(chunk.into())),
+            true if ended || !follow => return Ok(None),
+            true => tokio::time::sleep(FOLLOW_INTERVAL).await,
         }
-    }
-    if !line.is_empty() {
-        log.lock().append(stream, true, &line);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::TryStreamExt as _;
+
     use super::*;
 
-    async fn copied(output: &[u8]) -> Vec<(String, Vec<u8>)> {
+    #[tokio::test]
+    async fn a_log_that_is_not_there_is_an_error() {
+        let path = Path::new("/nowhere/0.log");
+        assert!(stream(path, Options::default()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn gives_what_was_asked_for() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("0.log");
-        let log = LogFile::create(&path).expect("a log");
-        copy(output, "stdout", Arc::new(Mutex::new(log))).await;
-        let written = std::fs::read(&path).expect("a log");
-        let lines = written.split_inclusive(|byte| *byte == b'\n');
-        lines
-            .map(|line| {
-                let line = line.strip_suffix(b"\n").expect("a whole line");
-                let mut parts = line.splitn(4, |byte| *byte == b' ');
-                let time = String::from_utf8_lossy(parts.next().expect("a time")).into_owned();
-                assert!(
-                    time.parse::<Timestamp>().is_ok() && time.len() == 30,
-                    "{time}"
-                );
-                assert_eq!(parts.next(), Some(&b"stdout"[..]));
-                let tag = String::from_utf8_lossy(parts.next().expect("a tag")).into_owned();
-                (tag, parts.next().expect("text").to_vec())
-            })
-            .collect()
-    }
-
-    #[tokio::test]
-    async fn every_line_is_written_and_the_last_needs_no_end() {
-        let whole = |text: &[u8]| ("F".to_owned(), text.to_vec());
-        assert_eq!(copied(b"").await, []);
-        assert_eq!(
-            copied(b"one\n\n two \xff\nlast").await,
-            [
-                whole(b"one"),
-                whole(b""),
-                whole(b" two \xff"),
-                whole(b"last")
-            ]
-        );
-    }
-
-    #[tokio::test]
-    async fn a_long_line_is_written_in_parts() {
-        let mut output = vec![b'x'; LINE_BYTES_MAX + 3];
-        output.push(b'\n');
-        let parts = copied(&output).await;
-        let shape: Vec<(&str, usize)> = parts
-            .iter()
-            .map(|(tag, text)| (tag.as_str(), text.len()))
-            .collect();
-        assert_eq!(shape, [("P", LINE_BYTES_MAX), ("F", 3)]);
+        std::fs::write(&path, "one\n\ntwo \u{fc}\nthree").expect("a log");
+        std::fs::write(end_mark(&path), "").expect("an end");
+        for (follow, tail_lines, expected) in [
+            (false, None, "one\n\ntwo \u{fc}\nthree"),
+            (true, None, "one\n\ntwo \u{fc}\nthree"),
+            (false, Some(2), "two \u{fc}\nthree"),
+            (true, Some(0), ""),
+            (false, Some(9), "one\n\ntwo \u{fc}\nthree"),
+        ] {
+            let options = Options {
+                follow,
+                previous: false,
+                tail_lines,
+            };
+            let chunks = stream(&path, options).await.expect("a stream");
+            let chunks: Vec<Bytes> = chunks.try_collect().await.expect("text");
+            assert_eq!(
+                String::from_utf8_lossy(&chunks.concat()),
+                expected,
+                "{options:?}"
+            );
+        }
     }
 }

@@ -8,7 +8,6 @@
 mod addresses;
 mod commands;
 mod rules;
-mod sysctls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -20,8 +19,7 @@ use parking_lot::Mutex;
 use addresses::Pool;
 pub(crate) use commands::restore_rules;
 use commands::{ip, ip_batch, ip_batch_in, ip_output};
-pub(crate) use rules::{CHAIN_PREFIX, Family, HAIRPIN_CHAIN, REFUSE_CHAIN, Rules, SERVICES_CHAIN};
-use sysctls::Sysctls;
+pub(crate) use rules::{Family, HAIRPIN_CHAIN, REFUSE_CHAIN, SERVICES_CHAIN};
 
 /// The interface that carries the node's own addresses towards its pods.
 const NODE_INTERFACE: &str = "netting0";
@@ -49,7 +47,6 @@ pub(crate) struct Network {
     gateways: Vec<IpAddr>,
     node_addrs: Vec<IpAddr>,
     pool: Mutex<Pool>,
-    sysctls: Sysctls,
 }
 
 /// A pod's place in the network.
@@ -77,7 +74,7 @@ impl Network {
     pub(crate) async fn open(config: Config) -> anyhow::Result<Self> {
         std::fs::create_dir_all("/run/netns").context("create /run/netns")?;
         remove_leftovers(&config.tag).await?;
-        let sysctls = Sysctls::set(config.pods_v6.is_some())?;
+        forward(config.pods_v6.is_some())?;
         let pool = Pool::new(config.pods_v4, config.pods_v6);
         let gateways = pool.gateways();
         let node_addrs = node_addrs(&config, &gateways).await?;
@@ -88,16 +85,15 @@ impl Network {
             &node_addrs,
         ))
         .await?;
-        restore_rules(&rules::base(config.pods_v4.into())).await?;
+        restore_rules(Family::V4, &rules::base(config.pods_v4.into())).await?;
         if let Some(pods) = config.pods_v6 {
-            restore_rules(&rules::base(pods.into())).await?;
+            restore_rules(Family::V6, &rules::base(pods.into())).await?;
         }
         Ok(Self {
             config,
             gateways,
             node_addrs,
             pool: Mutex::new(pool),
-            sysctls,
         })
     }
 
@@ -175,8 +171,20 @@ impl Network {
                 "could not remove the node's network"
             );
         }
-        self.sysctls.restore();
     }
+}
+
+/// Turns forwarding on, which a node needs and an ordinary machine has off. It stays on: others may
+/// have come to need it meanwhile.
+fn forward(ipv6: bool) -> anyhow::Result<()> {
+    let v6 = "/proc/sys/net/ipv6/conf/all/forwarding";
+    for path in ["/proc/sys/net/ipv4/ip_forward", v6] {
+        if path != v6 || ipv6 {
+            let said = || format!("write {path}; without IPv6 on the machine, pass --no-ipv6");
+            std::fs::write(path, "1").with_context(said)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sixteen and a half million pods: enough to be unique, short enough for an interface's name.

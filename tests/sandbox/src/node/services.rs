@@ -1,10 +1,10 @@
 //! Service addresses: what kube-proxy does on a node.
 //!
-//! Each port of each ClusterIP has a chain that sends a new connection to one of its endpoints by
-//! chance. The whole state is rendered on every change and applied in one transaction for each
-//! family, so that no connection ever meets half of it. What connection tracking has decided stays:
-//! a client that goes on sending datagrams from one port goes on reaching the same endpoint.
-//! Session affinity, node ports and external addresses are not there.
+//! A new connection to a port of a ClusterIP goes to one of its endpoints by chance. The whole state
+//! is rendered on every change and applied in one transaction for each family, so that no connection
+//! ever meets half of it. What connection tracking has decided stays: a client that goes on sending
+//! datagrams from one port goes on reaching the same endpoint. Session affinity, traffic policies,
+//! node ports and external addresses are not there.
 
 mod render;
 mod translation;
@@ -15,8 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::node::cluster::ClusterView;
-use crate::node::network::{Family, Network, Rules, restore_rules};
-use render::Rendered;
+use crate::node::network::{Family, Network, restore_rules};
 pub(crate) use translation::cluster_ips;
 use translation::{Translation, translations};
 
@@ -27,22 +26,23 @@ const DEBOUNCE: Duration = Duration::from_millis(5);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Keeps the rules at the newest state of `cluster`, until its sender is gone.
-pub(crate) async fn run(network: Arc<Network>, node: String, mut cluster: ClusterView) {
-    let mut applied = Applied::default();
+pub(crate) async fn run(network: Arc<Network>, mut cluster: ClusterView) {
+    let mut routed = BTreeSet::new();
+    let mut applied = Vec::new();
     loop {
         let state = cluster.borrow_and_update().clone();
-        if let Some(state) = state {
-            let wanted = translations(&state, &node);
-            if let Err(error) = applied.update(&network, &wanted).await {
+        let wanted = state.map(|state| translations(&state)).unwrap_or_default();
+        if wanted != applied {
+            if let Err(error) = apply(&network, &wanted, &mut routed).await {
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "could not apply service rules"
                 );
-                // Whatever was applied, it is not known any more.
-                applied.text.clear();
                 tokio::time::sleep(RETRY).await;
                 continue;
             }
+            tracing::debug!(ports = wanted.len(), "applied service rules");
+            applied = wanted;
         }
         if cluster.changed().await.is_err() {
             return;
@@ -51,45 +51,21 @@ pub(crate) async fn run(network: Arc<Network>, node: String, mut cluster: Cluste
     }
 }
 
-/// What is in the kernel.
-#[derive(Default)]
-struct Applied {
-    /// Those with a route.
-    addrs: BTreeSet<IpAddr>,
-    chains: BTreeSet<String>,
-    text: Vec<String>,
-}
-
-impl Applied {
-    async fn update(&mut self, network: &Network, wanted: &[Translation]) -> anyhow::Result<()> {
-        let addrs: BTreeSet<IpAddr> = wanted
-            .iter()
-            .map(|translation| translation.addr.ip())
-            .filter(|addr| addr.is_ipv4() || network.has_ipv6())
-            .collect();
-        // Routes stay: the node's connections to a Service that is gone go on, as everyone's do.
-        let added: Vec<IpAddr> = addrs.difference(&self.addrs).copied().collect();
-        network.route_services(&added).await?;
-        self.addrs.extend(added);
-        let v4 = render::render(wanted, Family::V4);
-        let v6 = render::render(wanted, Family::V6);
-        let text = vec![v4.text.clone(), v6.text.clone()];
-        if text == self.text {
-            return Ok(());
+async fn apply(
+    network: &Network,
+    wanted: &[Translation],
+    routed: &mut BTreeSet<IpAddr>,
+) -> anyhow::Result<()> {
+    let addrs = wanted.iter().map(|translation| translation.addr.ip());
+    let addrs = addrs.filter(|addr| addr.is_ipv4() || network.has_ipv6());
+    // Routes stay: the node's connections to a Service that is gone go on, as everyone's do.
+    let added: Vec<IpAddr> = addrs.filter(|addr| !routed.contains(addr)).collect();
+    network.route_services(&added).await?;
+    routed.extend(added);
+    for family in [Family::V4, Family::V6] {
+        if family == Family::V4 || network.has_ipv6() {
+            restore_rules(family, &render::render(wanted, family)).await?;
         }
-        let chains = &v4.chains | &v6.chains;
-        let stale = &self.chains - &chains;
-        let restore = async |rendered: &Rendered, family| {
-            let text = rendered.with_removal_of(&stale);
-            restore_rules(&Rules { family, text }).await
-        };
-        if network.has_ipv6() {
-            tokio::try_join!(restore(&v4, Family::V4), restore(&v6, Family::V6))?;
-        } else {
-            restore(&v4, Family::V4).await?;
-        }
-        (self.chains, self.text) = (chains, text);
-        tracing::debug!(ports = wanted.len(), "applied service rules");
-        Ok(())
     }
+    Ok(())
 }

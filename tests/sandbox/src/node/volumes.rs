@@ -1,23 +1,18 @@
 //! A pod's volumes, as directories of the node's.
 
-mod atomic;
 mod content;
 mod owner;
 mod tokens;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
-use k8s_openapi::api::core::v1::{
-    Container, EmptyDirVolumeSource, HostPathVolumeSource, PodSpec, Volume, VolumeMount,
-};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use anyhow::{Context as _, bail, ensure};
+use k8s_openapi::api::core::v1::{Container, PodSpec, Volume};
 
-use super::env::expand;
 use super::launcher::Mount;
 use content::Files;
 pub(crate) use content::Source;
@@ -30,7 +25,6 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(30);
 /// The volumes of one pod.
 #[derive(Debug)]
 pub(crate) struct Volumes {
-    dir: PathBuf,
     /// Where each volume is on the node.
     paths: HashMap<String, PathBuf>,
     /// Those whose content comes from the API.
@@ -49,16 +43,14 @@ impl Volumes {
         source: &mut Source,
     ) -> anyhow::Result<Self> {
         let mut volumes = Self {
-            dir: dir.to_owned(),
             paths: HashMap::new(),
             refreshed: Vec::new(),
             owner: Owner::of(spec),
         };
         for volume in spec.volumes.iter().flatten() {
-            let path = volumes
-                .prepare_one(volume, source)
-                .await
-                .with_context(|| format!("volume {:?}", volume.name))?;
+            let path = dir.join(&volume.name);
+            let prepared = volumes.prepare_one(path, volume, source).await;
+            let path = prepared.with_context(|| format!("volume {:?}", volume.name))?;
             volumes.paths.insert(volume.name.clone(), path);
         }
         Ok(volumes)
@@ -66,18 +58,29 @@ impl Volumes {
 
     async fn prepare_one(
         &mut self,
+        path: PathBuf,
         volume: &Volume,
         source: &mut Source,
     ) -> anyhow::Result<PathBuf> {
-        if let Some(host_path) = &volume.host_path {
-            return on_host(host_path);
+        if let Some(on_host) = &volume.host_path {
+            ensure!(
+                Path::new(&on_host.path).exists(),
+                "there is no {} on the node",
+                on_host.path
+            );
+            return Ok(PathBuf::from(&on_host.path));
         }
-        let path = self.dir.join(&volume.name);
         fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        if let Some(empty_dir) = &volume.empty_dir {
-            self.empty_dir(&path, empty_dir)?;
+        if volume.empty_dir.is_some() {
+            let mut mode = 0o777;
+            if let Some(group) = self.owner.group {
+                chown(&path, None, Some(group)).context("give it to the pod's fsGroup")?;
+                mode |= 0o2000;
+            }
+            let opened = fs::set_permissions(&path, Permissions::from_mode(mode));
+            opened.context("open it to everyone")?;
         } else if let Some(files) = source.files(volume, &self.owner).await? {
-            self.fill(&path, &files)?;
+            write(&path, &files, &self.owner)?;
             self.refreshed.push(volume.clone());
         } else {
             bail!(
@@ -94,8 +97,10 @@ impl Volumes {
             tokio::time::sleep(REFRESH_INTERVAL).await;
             for volume in &self.refreshed {
                 let written = match source.files(volume, &self.owner).await {
-                    Ok(Some(files)) => self.fill(&self.dir.join(&volume.name), &files),
-                    Ok(None) => Ok(()),
+                    Ok(files) => {
+                        let files = files.unwrap_or_default();
+                        write(&self.paths[&volume.name], &files, &self.owner)
+                    }
                     Err(error) => Err(error),
                 };
                 if let Err(error) = written {
@@ -106,121 +111,103 @@ impl Volumes {
         }
     }
 
-    fn empty_dir(&self, path: &Path, empty_dir: &EmptyDirVolumeSource) -> anyhow::Result<()> {
-        // A try before may have mounted it.
-        let mounted = fs::symlink_metadata(path)?.permissions().mode() & 0o777 == 0o777;
-        if empty_dir.medium.as_deref() == Some("Memory") && !mounted {
-            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-            mount(Some("tmpfs"), path, Some("tmpfs"), flags, None::<&str>)
-                .context("mount a tmpfs")?;
-        }
-        let mut mode = 0o777;
-        if let Some(group) = self.owner.group {
-            chown(path, None, Some(group)).context("give it to the pod's fsGroup")?;
-            mode |= 0o2000;
-        }
-        fs::set_permissions(path, Permissions::from_mode(mode)).context("open it to everyone")
-    }
-
-    fn fill(&self, path: &Path, files: &Files) -> anyhow::Result<()> {
-        atomic::write(path, files, &self.owner)
-    }
-
     /// What a container sees of the pod's volumes, parents before children.
     ///
     /// # Errors
-    /// A mount of a volume that the pod hasn't, or of a path that leads out of it.
-    pub(crate) fn mounts(
-        &self,
-        container: &Container,
-        variables: &BTreeMap<String, String>,
-    ) -> anyhow::Result<Vec<Mount>> {
+    /// A mount of a part of a volume, or of a volume that the pod hasn't.
+    pub(crate) fn mounts(&self, container: &Container) -> anyhow::Result<Vec<Mount>> {
         let mut mounts = Vec::new();
-        for volume_mount in container.volume_mounts.iter().flatten() {
-            let source = self
-                .mount_source(volume_mount, variables)
-                .with_context(|| format!("volume mount {:?}", volume_mount.mount_path))?;
+        for mount in container.volume_mounts.iter().flatten() {
+            let said = || format!("volume mount {:?}", mount.mount_path);
+            let part = mount.sub_path.as_ref().or(mount.sub_path_expr.as_ref());
+            let whole = part.is_none_or(String::is_empty);
+            let source = self.paths.get(&mount.name).filter(|_| whole);
+            let source =
+                source.context("only whole volumes of the pod can be mounted on this node");
             mounts.push(Mount {
-                source,
-                target: Path::new("/").join(&volume_mount.mount_path),
-                read_only: volume_mount.read_only.unwrap_or(false),
+                source: source.with_context(said)?.clone(),
+                target: Path::new("/").join(&mount.mount_path),
+                read_only: mount.read_only.unwrap_or(false),
             });
         }
         mounts.sort_by_key(|mount| mount.target.components().count());
         Ok(mounts)
     }
-
-    fn mount_source(
-        &self,
-        mount: &VolumeMount,
-        variables: &BTreeMap<String, String>,
-    ) -> anyhow::Result<PathBuf> {
-        let volume = self
-            .paths
-            .get(&mount.name)
-            .ok_or_else(|| anyhow!("the pod has no volume {:?}", mount.name))?;
-        let sub_path = match (&mount.sub_path, &mount.sub_path_expr) {
-            (Some(path), _) if !path.is_empty() => path.clone(),
-            (_, Some(path)) => expand(path, |name| variables.get(name).cloned()),
-            _ => return Ok(volume.clone()),
-        };
-        ensure!(
-            !Path::new(&sub_path).is_absolute() && !sub_path.split('/').any(|part| part == ".."),
-            "subPath {sub_path:?} must be relative and without .."
-        );
-        let path = volume.join(&sub_path);
-        if !path.exists() {
-            fs::create_dir_all(&path).with_context(|| format!("create subPath {sub_path:?}"))?;
-            fs::set_permissions(&path, Permissions::from_mode(0o777))?;
-        }
-        let real = path
-            .canonicalize()
-            .with_context(|| format!("find subPath {sub_path:?}"))?;
-        ensure!(
-            real.starts_with(volume.canonicalize()?),
-            "subPath {sub_path:?} leads out of it"
-        );
-        Ok(real)
-    }
 }
 
-/// Unmounts and removes everything below `dir`; what another agent left, too.
+/// Removes everything below `dir`; what another agent left, too.
 pub(crate) fn remove(dir: &Path) {
-    let mounts = fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
-    let prefix = format!("{}/", dir.display());
-    for place in mounts.lines().filter_map(|line| line.split(' ').nth(1)) {
-        if place.starts_with(&prefix)
-            && let Err(error) = umount2(place, MntFlags::MNT_DETACH)
-        {
-            tracing::warn!(%error, place, "could not unmount a volume");
-        }
-    }
     match fs::remove_dir_all(dir) {
-        Ok(()) => (),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (),
-        Err(error) => tracing::warn!(%error, dir = %dir.display(), "could not remove a directory"),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, dir = %dir.display(), "could not remove a directory");
+        }
+        _ => {}
     }
 }
 
-/// See <https://kubernetes.io/docs/concepts/storage/volumes/#hostpath-volume-types>.
-fn on_host(host_path: &HostPathVolumeSource) -> anyhow::Result<PathBuf> {
-    let path = PathBuf::from(&host_path.path);
-    let kind = host_path.type_.as_deref().unwrap_or_default();
-    match kind {
-        "DirectoryOrCreate" => fs::create_dir_all(&path)?,
-        "FileOrCreate" if !path.exists() => fs::write(&path, "")?,
-        _ => (),
+/// Makes `dir` hold these files, each of which changes all at once.
+fn write(dir: &Path, files: &Files, owner: &Owner) -> anyhow::Result<()> {
+    for (path, file) in files {
+        let plain = Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        ensure!(
+            plain && !path.is_empty(),
+            "path {path:?} must be relative and without .."
+        );
+        let place = dir.join(path);
+        if fs::read(&place).is_ok_and(|content| content == file.content) {
+            continue;
+        }
+        let partial = place.with_added_extension("partial");
+        fs::create_dir_all(place.parent().unwrap_or(dir))
+            .and_then(|()| fs::write(&partial, &file.content))
+            .and_then(|()| fs::set_permissions(&partial, Permissions::from_mode(file.mode)))
+            .and_then(|()| chown(&partial, owner.user, owner.group))
+            .and_then(|()| fs::rename(&partial, &place))
+            .with_context(|| format!("write {path:?}"))?;
     }
-    let found = fs::metadata(&path).with_context(|| format!("hostPath {}", path.display()))?;
-    let fits = match kind {
-        "Directory" | "DirectoryOrCreate" => found.is_dir(),
-        "File" | "FileOrCreate" => found.is_file(),
-        _ => true,
-    };
-    ensure!(
-        fits,
-        "hostPath type check failed: {} is not a {kind}",
-        path.display()
-    );
-    Ok(path)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::content::File;
+    use super::*;
+
+    fn files(list: &[(&str, &str)]) -> Files {
+        let file = |content: &str| File {
+            content: content.into(),
+            mode: 0o640,
+        };
+        list.iter()
+            .map(|(path, content)| ((*path).to_owned(), file(content)))
+            .collect()
+    }
+
+    #[test]
+    fn refuses_paths_that_lead_elsewhere() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for path in ["../up", "/etc/passwd", "a/../../b", ""] {
+            let written = write(dir.path(), &files(&[(path, "x")]), &Owner::default());
+            assert!(written.is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn writes_what_changed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let read = |path: &str| fs::read_to_string(dir.path().join(path)).ok();
+        for content in ["one", "two", "two"] {
+            let files = files(&[("token", content), ("sub/key", "k")]);
+            write(dir.path(), &files, &Owner::default()).expect("written");
+            assert_eq!(read("token").as_deref(), Some(content));
+        }
+        assert_eq!(read("sub/key").as_deref(), Some("k"));
+        let mode = fs::metadata(dir.path().join("token"))
+            .expect("a file")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
 }

@@ -1,56 +1,48 @@
-//! The box's first process: prepares its namespaces, starts the API and the node agent, and reaps
-//! what is left of other processes. It has no threads.
+//! The box's first process: prepares its namespaces, then is the API and the node agent.
 
 use std::{
-    fs::{self, File},
-    io::{BufRead as _, BufReader},
-    net::TcpListener,
-    os::fd::AsRawFd as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    fs, io::Write as _, net::TcpListener, os::fd::AsFd as _, path::Path, process::Command,
+    time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail, ensure};
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, runtime::wait::await_condition};
 use nix::{
-    errno::Errno,
-    fcntl::{FcntlArg, FdFlag, fcntl},
     mount::{MsFlags, mount},
-    sys::wait::{WaitStatus, wait},
+    sched::{CloneFlags, unshare},
+    sys::signal::Signal,
+    unistd::setsid,
 };
+use serde_json::json;
+
+use super::Args;
+use crate::{api, node};
 
 /// The node's name.
-pub(super) const NODE: &str = "netting-box";
+const NODE: &str = "netting-box";
 /// The node's addresses.
 const NODE_V4: &str = "10.244.0.1";
 const NODE_V6: &str = "fd00:10:244::1";
 /// Where the API is reached in the box.
-const API: &str = "10.244.0.1:6443";
+const API_PORT: u16 = 6443;
+/// How long the node may take until it is ready.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the box is to run.
-pub(super) struct Plan {
-    pub(super) state: PathBuf,
-    /// Where the caller's kubeconfig goes.
-    pub(super) kubeconfig: PathBuf,
-    /// `NAME=DIR` each, for the node agent to parse.
-    pub(super) images: Vec<String>,
-    pub(super) no_ipv6: bool,
-    /// The API's socket in the caller's network namespace.
-    pub(super) listener: TcpListener,
-}
-
-/// The processes whose end is the box's.
-pub(super) struct Parts {
-    api: Child,
-    node: Child,
-}
-
-/// Prepares the box and starts its parts; returns once the API serves.
-pub(super) fn start(plan: &Plan) -> anyhow::Result<Parts> {
+/// Runs the cluster until this process is killed.
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    super::end_with_parent(Signal::SIGKILL)?;
+    // Ctrl-C is for the parent, which ends the box in order.
+    setsid().context("leave the parent's terminal")?;
+    // As the caller's /proc knows this process.
+    let pid = fs::read_link("/proc/self").context("find the box's process id")?;
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("make namespaces")?;
     mounts()?;
-    network(plan.no_ipv6)?;
-    let (api, node_kubeconfig) = start_api(plan)?;
-    let node = start_node(plan, &node_kubeconfig)?;
-    Ok(Parts { api, node })
+    network(args.no_ipv6)?;
+    node::log_to_stderr();
+    tokio::runtime::Runtime::new()
+        .context("start the async runtime")?
+        .block_on(Box::pin(cluster(args, &pid)))
 }
 
 fn mounts() -> anyhow::Result<()> {
@@ -58,16 +50,12 @@ fn mounts() -> anyhow::Result<()> {
     // What is mounted in here must not show outside.
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .context("make the mounts private")?;
-    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).context("mount /proc")?;
     fs::create_dir_all("/run/netns").context("make /run/netns")?;
-    mount(
-        Some("tmpfs"),
-        "/run/netns",
-        Some("tmpfs"),
-        MsFlags::empty(),
-        none,
-    )
-    .context("mount /run/netns")
+    for (kind, place) in [("proc", "/proc"), ("tmpfs", "/run/netns")] {
+        mount(Some(kind), place, Some(kind), MsFlags::empty(), none)
+            .with_context(|| format!("mount {place}"))?;
+    }
+    Ok(())
 }
 
 /// The node's addresses are on the loopback interface: nobody else is to be reached through it.
@@ -101,96 +89,81 @@ fn ip(args: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the API and waits until it serves; returns it with the node agent's kubeconfig.
-fn start_api(plan: &Plan) -> anyhow::Result<(Child, PathBuf)> {
-    let node_kubeconfig = plan.state.join("node.kubeconfig");
-    // The one descriptor that the API is to inherit.
-    fcntl(&plan.listener, FcntlArg::F_SETFD(FdFlag::empty())).context("pass the API its socket")?;
-    let mut command = part(plan, "api")?;
-    command
-        .args(["--listen", API, "--advertise", API, "--controllers"])
-        .arg("--listen-fd")
-        .arg(plan.listener.as_raw_fd().to_string())
-        .arg("--kubeconfig")
-        .arg(&plan.kubeconfig)
-        .arg("--node-kubeconfig")
-        .arg(&node_kubeconfig)
-        .args(["--node-name", NODE])
-        .stdout(Stdio::piped());
-    let mut api = command.spawn().context("start the API")?;
-    fcntl(&plan.listener, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
-        .context("keep the API's socket from others")?;
-    let mut line = String::new();
-    let stdout = api.stdout.take().context("read from the API")?;
-    BufReader::new(stdout)
-        .read_line(&mut line)
-        .context("read from the API")?;
-    if line.is_empty() {
-        bail!(
-            "the API did not start: {}",
-            last_line(&plan.state.join("api.log"))
-        );
-    }
-    Ok((api, node_kubeconfig))
-}
-
-fn start_node(plan: &Plan, kubeconfig: &Path) -> anyhow::Result<Child> {
-    let mut command = part(plan, "node")?;
-    command
-        .arg("--kubeconfig")
-        .arg(kubeconfig)
-        .args(["--node-name", NODE, "--node-ip", NODE_V4])
-        .arg("--state")
-        .arg(plan.state.join("node"));
-    for image in &plan.images {
-        command.arg("--image").arg(image);
-    }
-    if !plan.no_ipv6 {
-        command.args(["--node-ip-v6", NODE_V6]);
-    }
-    command.spawn().context("start the node agent")
-}
-
-/// This program as one of its parts, logging to a file of that name.
-fn part(plan: &Plan, name: &str) -> anyhow::Result<Command> {
-    let path = plan.state.join(format!("{name}.log"));
-    let log = File::create(&path).with_context(|| format!("write {}", path.display()))?;
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg(name)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
-    // Boxes must not wait for each other's rules.
-    command.env("XTABLES_LOCKFILE", plan.state.join("xtables.lock"));
-    if plan.no_ipv6 {
-        command.arg("--no-ipv6");
-    }
-    Ok(command)
-}
-
-/// Collects every process that ends without a parent, until one of the parts does: returns which.
-pub(super) fn reap(parts: Parts) -> anyhow::Error {
-    loop {
-        let (pid, how) = match wait() {
-            Ok(WaitStatus::Exited(pid, code)) => (pid, format!("exit code {code}")),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, signal.to_string()),
-            Ok(_) | Err(Errno::EINTR) => continue,
-            Err(error) => return anyhow!(error).context("wait for the parts"),
-        };
-        for (name, part) in [("api", &parts.api), ("node", &parts.node)] {
-            if i64::from(part.id()) == i64::from(pid.as_raw()) {
-                return anyhow!("the part `{name}` ended: {how}");
-            }
-        }
+async fn cluster(args: Args, pid: &Path) -> anyhow::Result<()> {
+    let addr = format!("{NODE_V4}:{API_PORT}");
+    let cluster = api::Cluster::new(api::Options {
+        dual_stack: !args.no_ipv6,
+        advertised: Some(addr.parse().context("the API's address")?),
+        ..api::Options::default()
+    })?;
+    let outside = std::io::stdin().as_fd().try_clone_to_owned();
+    let outside = TcpListener::from(outside.context("take the API's socket")?);
+    outside
+        .set_nonblocking(true)
+        .context("set up the API's socket")?;
+    let url = format!(
+        "https://{}",
+        outside.local_addr().context("is it a socket?")?
+    );
+    let listeners = vec![
+        tokio::net::TcpListener::from_std(outside).context("use the API's socket")?,
+        tokio::net::TcpListener::bind(&addr)
+            .await
+            .context("listen for pods")?,
+    ];
+    let node_kubeconfig = args.state.join("node.kubeconfig");
+    api::write_kubeconfig(
+        &node_kubeconfig,
+        &cluster.node_kubeconfig(&format!("https://{addr}"), NODE),
+    )?;
+    let serving = tokio::spawn(api::serve(cluster.clone(), listeners));
+    tokio::spawn(api::controllers::run(cluster.clone(), &[]));
+    let client = node::client(&node_kubeconfig).await?;
+    let options = node::Args {
+        node_name: NODE.to_owned(),
+        node_ip: Some(NODE_V4.parse().context("the node's address")?),
+        node_ip_v6: (!args.no_ipv6).then(|| NODE_V6.parse()).transpose()?,
+        images: args.images,
+        no_ipv6: args.no_ipv6,
+        schedule: true,
+        ..node::Args::new(node_kubeconfig, args.state.join("node"))
+    };
+    let announced = async {
+        let ready = await_condition(Api::<Node>::all(client), NODE, is_ready);
+        let ready = tokio::time::timeout(START_TIMEOUT, ready).await;
+        ready
+            .context("the node was not ready in time")?
+            .context("watch the node")?;
+        let kubeconfig = args
+            .kubeconfig
+            .unwrap_or_else(|| args.state.join("kubeconfig"));
+        api::write_kubeconfig(&kubeconfig, &cluster.admin_kubeconfig(&url))?;
+        announce(pid, &kubeconfig)?;
+        std::future::pending::<anyhow::Result<()>>().await
+    };
+    tokio::select! {
+        ended = announced => ended,
+        ended = node::serve(options, std::future::pending()) => ended.context("the node agent"),
+        ended = serving => ended.context("the API panicked")?.context("the API"),
     }
 }
 
-fn last_line(path: &Path) -> String {
-    let content = fs::read_to_string(path).unwrap_or_default();
-    content
-        .lines()
-        .last()
-        .unwrap_or("it said nothing")
-        .to_owned()
+fn is_ready(node: Option<&Node>) -> bool {
+    let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn announce(pid: &Path, kubeconfig: &Path) -> anyhow::Result<()> {
+    let pid: u32 = pid
+        .display()
+        .to_string()
+        .parse()
+        .context("a process id is a number")?;
+    let line = json!({"ready": true, "kubeconfig": kubeconfig, "pid": pid,
+        "enter": format!("nsenter -t {pid} -n -m -p")});
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .context("say that the box is ready")
 }

@@ -1,16 +1,15 @@
 //! DELETE: what goes at once, what is given time, what goes along.
 
-use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy},
-    runtime::watcher,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    runtime::wait::await_condition,
 };
 use netting_sandbox::api::Options;
 use serde_json::json;
 
-use crate::harness::{Harness, object, pod};
+use crate::harness::{Harness, code, object, pod};
 
 #[tokio::test]
 async fn pods_that_run_are_given_time_and_finalizers_hold_objects() {
@@ -97,45 +96,23 @@ async fn collections_are_deleted_by_selector() {
 async fn owners_that_go_take_what_they_own_along() {
     let harness = Harness::with_controllers(&[]).await;
     let maps: Api<ConfigMap> = Api::default_namespaced(harness.admin.clone());
-    for (policy, survives) in [
-        (PropagationPolicy::Background, false),
-        (PropagationPolicy::Foreground, false),
-        (PropagationPolicy::Orphan, true),
-    ] {
-        let owner = maps
-            .create(
-                &PostParams::default(),
-                &object(json!({"metadata": {"generateName": "owner-"}})),
-            )
-            .await
-            .expect("a map");
-        let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": owner.name_any(), "uid": owner.uid(), "blockOwnerDeletion": true});
-        let child = json!({"metadata": {"generateName": "child-", "ownerReferences": [reference]}});
-        let child = maps
-            .create(&PostParams::default(), &object(child))
-            .await
-            .expect("a map");
-        let params = DeleteParams {
-            propagation_policy: Some(policy.clone()),
-            ..DeleteParams::default()
-        };
-        let name = if survives {
-            owner.name_any()
-        } else {
-            child.name_any()
-        };
-        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let mut events = std::pin::pin!(watcher(maps.clone(), config));
-        while !matches!(events.next().await, Some(Ok(watcher::Event::InitDone))) {}
-        maps.delete(&owner.name_any(), &params)
-            .await
-            .expect("deleted");
-        while !matches!(events.next().await, Some(Ok(watcher::Event::Delete(_)))) {}
-        let left = maps.get_opt(&child.name_any()).await.expect("an answer");
-        assert_eq!(
-            left.map(|left| left.owner_references().len()),
-            survives.then_some(0),
-            "{policy:?}"
-        );
-    }
+    let create = async |map: serde_json::Value| {
+        let made = maps.create(&PostParams::default(), &object(map)).await;
+        made.expect("a map")
+    };
+    let owner = create(json!({"metadata": {"name": "owner"}})).await;
+    let reference =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.uid()});
+    create(json!({"metadata": {"name": "child", "ownerReferences": [reference]}})).await;
+    let params = DeleteParams::background();
+    maps.delete("owner", &params).await.expect("deleted");
+    let gone = await_condition(maps.clone(), "child", |map: Option<&ConfigMap>| {
+        map.is_none()
+    });
+    gone.await.expect("a watch");
+    let orphan = DeleteParams::orphan();
+    assert_eq!(
+        code(maps.delete("owner", &orphan).await.expect_err("not here")).0,
+        400
+    );
 }

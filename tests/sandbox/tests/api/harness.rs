@@ -11,10 +11,7 @@ use kube::{
     client::Body,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use netting_sandbox::{
-    api::{Cluster, Options, serve},
-    controllers,
-};
+use netting_sandbox::api::{Cluster, Options, controllers, serve};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -52,14 +49,10 @@ impl Harness {
     }
 
     /// A cluster with all controllers but those that are named.
-    pub(crate) async fn with_controllers(without: &[&str]) -> Self {
+    pub(crate) async fn with_controllers(without: &'static [&'static str]) -> Self {
         let harness = Self::start(Options::default()).await;
-        let config = |name: &str| harness.cluster.controller_kubeconfig(&harness.url, name);
-        let mut clients = controllers::Clients::connect(config)
-            .await
-            .expect("the kubeconfigs are ours");
-        without.iter().for_each(|name| clients.leave_out(name));
-        tokio::spawn(controllers::run(clients));
+        let running = controllers::run(Arc::clone(&harness.cluster), without);
+        tokio::spawn(running);
         harness
     }
 
@@ -242,22 +235,21 @@ pub(crate) fn normalised(value: &Value) -> Value {
         "resourceVersion",
         "creationTimestamp",
         "deletionTimestamp",
-        "time",
         "clusterIP",
         "nodePort",
         "token",
         "expirationTimestamp",
         "lastTransitionTime",
         "serverAddress",
-        "endpoints.kubernetes.io/last-change-trigger-time",
         "gitCommit",
         "goVersion",
         "compiler",
-        "continue",
     ];
     match value {
         Value::Object(map) => {
-            let fields = map.iter().map(|(key, value)| {
+            // Only what was applied has managers here.
+            let fields = map.iter().filter(|(key, _)| *key != "managedFields");
+            let fields = fields.map(|(key, value)| {
                 let kept = VOLATILE.contains(&key.as_str())
                     && value != "None"
                     && !value.is_null()
@@ -269,22 +261,13 @@ pub(crate) fn normalised(value: &Value) -> Value {
                     }
                     _ => normalised(value),
                 };
-                (without_uids(key), value)
+                (key.clone(), value)
             });
             Value::Object(fields.collect())
         }
         Value::Array(list) => list.iter().map(normalised).collect(),
         Value::String(text) if text.starts_with("JTI=") => "<volatile>".into(),
         other => other.clone(),
-    }
-}
-
-/// Keys of managed fields may hold an owner's uid.
-fn without_uids(key: &str) -> String {
-    if key.starts_with("k:{\"uid\"") {
-        "k:{\"uid\":\"<volatile>\"}".to_owned()
-    } else {
-        key.to_owned()
     }
 }
 

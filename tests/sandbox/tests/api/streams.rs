@@ -111,23 +111,3 @@ async fn a_watch_of_one_name_sees_only_that() {
         "m"
     );
 }
-
-#[tokio::test]
-async fn tables_are_sent_to_those_who_print_them() {
-    let harness = Harness::start(Options::default()).await;
-    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-    let request = http::Request::get("/api/v1/namespaces").header("accept", accept);
-    let request = request.body(Vec::new()).expect("a request");
-    let table: Value =
-        serde_json::from_str(&harness.admin.request_text(request).await.expect("a table"))
-            .expect("JSON");
-    assert_eq!(table["kind"], "Table");
-    let names: Vec<&Value> = table["columnDefinitions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|column| &column["name"])
-        .collect();
-    assert_eq!(names, ["Name", "Status", "Age"]);
-    assert_eq!(table["rows"][0]["cells"][0], "default");
-}

@@ -260,33 +260,20 @@ async fn patches_of_every_kind_apply() {
         .await
         .expect("patched");
     assert_eq!(scaled.spec.and_then(|spec| spec.replicas), Some(3));
-    let scale = deployments
-        .patch_scale(
-            "d",
-            &PatchParams::default(),
-            &Patch::Merge(json!({"spec": {"replicas": 5}})),
-        )
-        .await;
-    assert_eq!(
-        scale.expect("scaled").spec.and_then(|spec| spec.replicas),
-        Some(5)
-    );
-    let applied = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 7}});
-    let contested = deployments
-        .patch("d", &PatchParams::apply("me"), &Patch::Apply(&applied))
-        .await;
+    let apply = async |manager: PatchParams, replicas: u32| {
+        let config =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": replicas}});
+        let applied = deployments
+            .patch("d", &manager, &Patch::Apply(&config))
+            .await;
+        applied.map(|deployment| deployment.spec.and_then(|spec| spec.replicas))
+    };
+    let first = apply(PatchParams::apply("me"), 7).await;
+    assert_eq!(first.expect("nobody applied it before"), Some(7));
+    let contested = apply(PatchParams::apply("you"), 8).await;
     assert_eq!(code(contested.expect_err("somebody else's")).0, 409);
-    let taken = deployments
-        .patch(
-            "d",
-            &PatchParams::apply("me").force(),
-            &Patch::Apply(&applied),
-        )
-        .await;
-    assert_eq!(
-        taken.expect("forced").spec.and_then(|spec| spec.replicas),
-        Some(7)
-    );
+    let taken = apply(PatchParams::apply("you").force(), 8).await;
+    assert_eq!(taken.expect("forced"), Some(8));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a container's process is and sees.
 
 use futures_util::{AsyncBufReadExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::LogParams;
 use serde_json::{Value, json};
 
@@ -93,13 +93,6 @@ fn a_container_has_a_file_system_of_its_own() {
 #[test]
 fn the_environment_is_what_the_pod_says() {
     in_a_box(&[], async |boxed| {
-        let metadata = json!({"name": "settings"});
-        boxed
-            .create::<ConfigMap>(json!({"metadata": metadata, "data": {"K": "v"}}))
-            .await;
-        boxed
-            .create::<Secret>(json!({"metadata": metadata, "stringData": {"P": "pw"}}))
-            .await;
         let service = json!({"metadata": {"name": "my-db"}, "spec": {"ports": [{"port": 5432}]}});
         let service: Service = boxed.create(service).await;
         let addr = service
@@ -113,12 +106,9 @@ fn the_environment_is_what_the_pod_says() {
             {"name": "NODE", "valueFrom": field("spec.nodeName")},
             {"name": "IP", "valueFrom": field("status.podIP")},
             {"name": "HOST", "valueFrom": field("status.hostIP")},
-            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
-            {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "settings", "key": "P"}}},
-            {"name": "BOTH", "value": "$(NAME)/$(KEY)/$(MY_DB_SERVICE_PORT)"}
+            {"name": "BOTH", "value": "$(NAME)/$(MY_DB_SERVICE_PORT)"}
         ]);
         let container = json!({"name": "main", "image": IMAGE, "env": env,
-            "envFrom": [{"prefix": "C_", "configMapRef": {"name": "settings"}}],
             "command": ["/bin/sh", "-c", "env; echo $0"], "args": ["$(BOTH)!"]});
         let said = boxed.output("env", container, json!({})).await;
         for expected in [
@@ -127,10 +117,8 @@ fn the_environment_is_what_the_pod_says() {
             "NODE=box\n",
             "IP=10.244.0.2\n",
             "HOST=10.244.0.1\n",
-            "KEY=pw\n",
-            "C_K=v\n",
-            "BOTH=env/pw/5432\n",
-            "env/pw/5432!\n",
+            "BOTH=env/5432\n",
+            "env/5432!\n",
             "KUBERNETES_SERVICE_HOST=10.96.0.1\n",
             "KUBERNETES_SERVICE_PORT=443\n",
             "HOSTNAME=env\n",
@@ -350,14 +338,10 @@ fn last_words_and_both_streams_are_kept() {
         assert_eq!(lines, ["end", "err", "out"]);
         let tail = LogParams {
             tail_lines: Some(1),
-            timestamps: true,
             ..LogParams::default()
         };
         let tail = boxed.api::<Pod>().logs("words", &tail).await.expect("logs");
-        assert!(
-            tail.starts_with("20") && tail.lines().count() == 1,
-            "{tail}"
-        );
+        assert_eq!(tail.lines().count(), 1, "{tail}");
     });
 }
 

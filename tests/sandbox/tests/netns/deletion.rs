@@ -171,19 +171,3 @@ fn a_pod_that_is_held_back_is_let_go_once() {
         boxed.gone("held").await;
     });
 }
-
-#[test]
-fn a_pod_may_be_given_a_time_to_live() {
-    in_a_box(&[], async |boxed| {
-        let short = json!({"activeDeadlineSeconds": 1, "restartPolicy": "Never",
-                           "containers": [shell("main", "true")]});
-        boxed.run("short", short).await;
-        let spec = json!({"activeDeadlineSeconds": 1, "terminationGracePeriodSeconds": 1,
-                          "containers": [shell("main", "sleep 3600")]});
-        boxed.run("brief", spec).await;
-        let status = boxed.in_phase("brief", "Failed").await;
-        assert_eq!(status.reason.as_deref(), Some("DeadlineExceeded"));
-        // The other one's time is over as well, but it had been done before.
-        boxed.in_phase("short", "Succeeded").await;
-    });
-}

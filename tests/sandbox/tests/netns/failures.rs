@@ -89,19 +89,15 @@ fn a_command_that_is_not_there_is_a_start_error() {
 #[test]
 fn a_pod_starts_when_what_it_needs_has_come() {
     in_a_box(&[], async |boxed| {
-        let from = json!({"configMapKeyRef": {"name": "late", "key": "k"}});
-        let env = json!({"env": [{"name": "K", "valueFrom": from}]});
-        waits(
-            &boxed,
-            "late",
-            with(shell("main", "echo $K; sleep 60"), env),
-            "CreateContainerConfigError",
-            "late",
-        )
-        .await;
+        let volume = json!({"name": "v", "configMap": {"name": "late"}});
+        let mounts = json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]});
+        let container = with(shell("main", "cat /v/k; sleep 60"), mounts);
+        let spec = json!({"volumes": [volume], "containers": [container]});
+        boxed.run("late", spec).await;
+        boxed.event("late", "FailedMount").await;
         let metadata = json!({"name": "late"});
         boxed
-            .create::<ConfigMap>(json!({"metadata": metadata, "data": {"k": "v"}}))
+            .create::<ConfigMap>(json!({"metadata": metadata, "data": {"k": "v\n"}}))
             .await;
         boxed.ready("late").await;
         assert_eq!(boxed.logs("late", "main").await, "v\n");

@@ -56,7 +56,7 @@ fn a_pod_may_look_names_up_elsewhere() {
         let said = boxed.output("own", shell("main", script), spec).await;
         assert_eq!(
             said,
-            "search default.svc.cluster.local\nnameserver 10.244.0.1\n10.96.0.1\n"
+            "nameserver 10.244.0.1\nsearch default.svc.cluster.local\n10.96.0.1\n"
         );
         let aliases = json!({"hostAliases": [{"ip": "192.0.2.9", "hostnames": ["elsewhere"]}]});
         let script = "getent hosts elsewhere | xargs; getent hosts $HOSTNAME | xargs; hostname";

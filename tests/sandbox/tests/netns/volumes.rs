@@ -28,28 +28,26 @@ fn files_come_from_config_maps_secrets_and_the_pod_itself() {
             {"name": "secret", "secret": {"secretName": "some", "defaultMode": 0o400}},
             {"name": "pod", "downwardAPI": {"items": [
                 {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
-            {"name": "scratch", "emptyDir": {}},
-            {"name": "memory", "emptyDir": {"medium": "Memory"}}
+            {"name": "scratch", "emptyDir": {}}
         ]);
-        let script = "cat /map/x/y /one /secret/key /pod/labels; echo
+        let script = "cat /map/x/y /all/b /secret/key /pod/labels; echo
             stat -Lc %a /secret/key; ! touch /map/z 2>/dev/null
-            echo kept > /scratch/sub/file; cat /scratch/sub/file; stat -f -c %T /memory";
+            echo kept > /scratch/file; cat /scratch/file; ls /scratch/all";
         let container = mounts(
             shell("main", script),
             json!([
                 {"name": "map", "mountPath": "/map", "readOnly": true},
-                {"name": "all", "mountPath": "/one", "subPath": "b"},
+                {"name": "all", "mountPath": "/all"},
                 {"name": "secret", "mountPath": "/secret"},
                 {"name": "pod", "mountPath": "/pod"},
                 {"name": "scratch", "mountPath": "/scratch"},
-                {"name": "memory", "mountPath": "/scratch/sub", "subPath": "deep"},
-                {"name": "memory", "mountPath": "/memory"}
+                {"name": "all", "mountPath": "/scratch/all"}
             ]),
         );
         let said = boxed
             .output("files", container, json!({"volumes": volumes}))
             .await;
-        assert_eq!(said, "onetwosecretapp=\"files\"\n\n400\nkept\ntmpfs\n");
+        assert_eq!(said, "onetwosecretapp=\"files\"\n\n400\nkept\na\nb\n");
     });
 }
 

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::each;
 use crate::api::object::Object as _;
 
 /// Fills in a pod's `spec`.
@@ -31,11 +30,11 @@ pub(super) fn spec(spec: &mut Value) {
     }
     let host_network = spec["hostNetwork"] == true;
     for field in ["/initContainers", "/containers"] {
-        for one in each(spec, field) {
+        for one in spec.each(field) {
             container(one, host_network);
         }
     }
-    for one in each(spec, "/volumes") {
+    for one in spec.each("/volumes") {
         volume(one);
     }
 }
@@ -46,14 +45,14 @@ fn container(container: &mut Value, host_network: bool) {
     container.default_to("/terminationMessagePolicy", "File");
     let policy = pull_policy(container.text("/image"));
     container.default_to("/imagePullPolicy", policy);
-    for port in each(container, "/ports") {
+    for port in container.each("/ports") {
         port.default_to("/protocol", "TCP");
         if host_network {
             let number = port["containerPort"].clone();
             port.default_to("/hostPort", number);
         }
     }
-    for variable in each(container, "/env") {
+    for variable in container.each("/env") {
         if !variable["valueFrom"]["fieldRef"].is_null() {
             variable.default_to("/valueFrom/fieldRef/apiVersion", "v1");
         }
@@ -123,15 +122,15 @@ fn volume(volume: &mut Value) {
     if kinds == 1 && volume["name"].is_string() {
         volume.set("/emptyDir", json!({}));
     }
-    for source in each(volume, "/projected/sources") {
+    for source in volume.each("/projected/sources") {
         if source["serviceAccountToken"].is_object() {
             source.default_to("/serviceAccountToken/expirationSeconds", 3600);
         }
-        for item in each(source, "/downwardAPI/items") {
+        for item in source.each("/downwardAPI/items") {
             field_version(item);
         }
     }
-    for item in each(volume, "/downwardAPI/items") {
+    for item in volume.each("/downwardAPI/items") {
         field_version(item);
     }
 }

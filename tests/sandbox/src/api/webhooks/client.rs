@@ -8,17 +8,17 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Request, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
 use super::Attributes;
 use crate::api::{
     Cluster,
     object::{Object as _, new_uid},
-    outgoing::{self, Security},
     resources,
     store::Key,
 };
+use crate::outgoing::{self, Security};
 
 /// The longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -69,15 +69,13 @@ async fn exchange(
         .header(header::USER_AGENT, "kube-apiserver-admission")
         .header(header::ACCEPT, "application/json, */*")
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(review.to_string())))
+        .body(Bytes::from(review.to_string()))
         .map_err(|error| error.to_string())?;
     let security = Security::Verified {
         name: endpoint.server_name,
         ca_bundle,
     };
-    let response = outgoing::send(endpoint.addr, security, request)
-        .await
-        .map_err(|error| error.to_string())?;
+    let response = outgoing::send(endpoint.addr, security, request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
         .collect()
@@ -103,9 +101,7 @@ async fn endpoint(cluster: &Cluster, config: &Value) -> Result<Endpoint, String>
     let host = url.host().filter(|_| url.scheme_str() == Some("https"));
     let host = host.ok_or("unusable url: it must be https://host[:port]/path")?;
     let port = url.port_u16().unwrap_or(443);
-    let addr = outgoing::resolve(host, port)
-        .await
-        .map_err(|error| error.to_string())?;
+    let addr = outgoing::resolve(host, port).await?;
     Ok(Endpoint {
         addr,
         authority: url.authority().map(ToString::to_string).unwrap_or_default(),
@@ -117,10 +113,10 @@ async fn endpoint(cluster: &Cluster, config: &Value) -> Result<Endpoint, String>
 /// A Service is reached at its cluster IP, through the same routing as everybody's.
 fn service(cluster: &Cluster, reference: &Value) -> Result<Endpoint, String> {
     let (namespace, name) = (reference.text("/namespace"), reference.text("/name"));
-    let port = reference["port"]
-        .as_u64()
-        .and_then(|port| u16::try_from(port).ok())
-        .unwrap_or(443);
+    let port = reference
+        .integer("/port")
+        .and_then(|port| u16::try_from(port).ok());
+    let port = port.unwrap_or(443);
     let object = cluster
         .store
         .get(&Key::new(resources::core("services"), namespace, name));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::api::{
     Cluster, admission,
     call::Call,
-    defaults, fields, networks,
+    defaults, networks,
     object::{Object as _, name_suffix, new_uid, now},
     resources::Resource,
     status::Status,
@@ -16,15 +16,14 @@ use crate::api::{
 /// POST to a collection: returns the new object.
 pub(crate) async fn create(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
     let object = call.decode()?;
-    create_object(cluster, call, object, false).await
+    create_object(cluster, call, object).await
 }
 
-/// Makes `object` of the kind that `call` names; `applied` if it came by server-side apply.
+/// Makes `object` of the kind that `call` names.
 pub(super) async fn create_object(
     cluster: &Cluster,
     call: &Call,
     mut object: Value,
-    applied: bool,
 ) -> Result<Value, Status> {
     let resource = call.target.resource;
     identify(call, &mut object)?;
@@ -44,15 +43,6 @@ pub(super) async fn create_object(
     }
     cluster.check_namespace(resource, &call.target.namespace, object.name())?;
     defaults::apply(resource, &mut object);
-    if !applied {
-        let version = resource.api_version();
-        fields::record(
-            resource.kind,
-            &Value::Null,
-            &mut object,
-            call.author(&version),
-        );
-    }
     admission::admit(cluster, resource, &mut object)?;
     let mut object = webhooks::mutate(cluster, call, "CREATE", &Value::Null, object).await?;
     defaults::apply(resource, &mut object);
@@ -144,14 +134,12 @@ fn complete(resource: &Resource, object: &mut Value) {
         ("batch", "jobs") if object["spec"]["manualSelector"] != true => {
             let (name, uid) = (object.name().to_owned(), object.uid().to_owned());
             for (label, value) in [("controller-uid", &uid), ("job-name", &name)] {
+                let labels = "/spec/template/metadata/labels";
                 object.set(
-                    &format!("/spec/template/metadata/labels/batch.kubernetes.io~1{label}"),
+                    &format!("{labels}/batch.kubernetes.io~1{label}"),
                     value.as_str(),
                 );
-                object.set(
-                    &format!("/spec/template/metadata/labels/{label}"),
-                    value.as_str(),
-                );
+                object.set(&format!("{labels}/{label}"), value.as_str());
             }
             object.set(
                 "/spec/selector/matchLabels/batch.kubernetes.io~1controller-uid",

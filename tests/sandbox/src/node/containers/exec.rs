@@ -2,16 +2,16 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::node::launcher::{ExecSpec, KILL_REQUEST, Process};
 
@@ -32,54 +32,38 @@ pub(crate) struct Exec {
     pub(crate) process: Process,
 }
 
-/// Why a command has no exit code.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ExecError {
-    /// It was killed.
-    #[error("command timed out after {0:?}")]
-    TimedOut(Duration),
-    /// It could not be run.
-    #[error("command could not be run: {0}")]
-    NotRun(String),
-}
-
 impl Exec {
-    /// Runs a command and returns its exit code and the beginning of its output.
+    /// Runs a command that is to exit with code 0.
     ///
     /// # Errors
-    /// When it can't be run or takes longer than `timeout`.
-    pub(crate) async fn run(
-        &self,
-        argv: &[String],
-        timeout: Duration,
-    ) -> Result<(i32, String), ExecError> {
+    /// Another code, with the beginning of the output; that it can't be run; or that it took longer
+    /// than `timeout`, and was killed.
+    pub(crate) async fn run(&self, argv: &[String], timeout: Duration) -> Result<(), String> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let file = self.dir.join(format!("exec-{number}.json"));
-        let mut process = self.process.clone();
-        process.argv = argv.to_vec();
-        let result = match (ExecSpec {
-            pid: self.pid,
-            process,
-        })
-        .write(&file)
-        {
-            Ok(()) => self.run_spec(&file, timeout).await,
-            Err(error) => Err(ExecError::NotRun(format!("{error:#}"))),
-        };
+        let file = self.dir.join(format!("{number}.json"));
+        let result = self.run_spec(argv, &file, timeout).await;
         // Its name is never used again, and it goes with the pod at the latest.
         let _ = std::fs::remove_file(&file);
-        result
+        result.unwrap_or_else(|error| Err(format!("command could not be run: {error:#}")))
     }
 
     async fn run_spec(
         &self,
-        file: &std::path::Path,
+        argv: &[String],
+        file: &Path,
         timeout: Duration,
-    ) -> Result<(i32, String), ExecError> {
-        let failed = |error: anyhow::Error| ExecError::NotRun(format!("{error:#}"));
-        let (report, theirs) = UnixStream::pair()
-            .context("make the report socket")
-            .map_err(failed)?;
+    ) -> anyhow::Result<Result<(), String>> {
+        std::fs::create_dir_all(&self.dir).context("create a directory for commands")?;
+        let process = Process {
+            argv: argv.to_vec(),
+            ..self.process.clone()
+        };
+        ExecSpec {
+            pid: self.pid,
+            process,
+        }
+        .write(file)?;
+        let (report, theirs) = UnixStream::pair().context("make the report socket")?;
         let mut child = Command::new(&self.launcher)
             .args(["run-container", "exec"])
             .arg(file)
@@ -88,42 +72,39 @@ impl Exec {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .context("start the launcher")
-            .map_err(failed)?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let finished = async {
-            let (stdout, stderr) = tokio::join!(beginning(stdout), beginning(stderr));
-            (child.wait().await, stdout + &stderr)
-        };
-        let ended = tokio::time::timeout(timeout, finished).await;
-        let Ok((status, output)) = ended else {
+            .context("start the launcher")?;
+        let Ok(finished) = tokio::time::timeout(timeout, finish(&mut child)).await else {
             if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
                 let _ = kill(Pid::from_raw(pid), KILL_REQUEST);
             }
             let _ = tokio::time::timeout(Duration::from_secs(1), child.wait()).await;
-            return Err(ExecError::TimedOut(timeout));
+            return Ok(Err(format!("command timed out after {timeout:?}")));
         };
-        let said = read_report(report).await;
+        let (code, output) = finished?;
+        report.set_nonblocking(true).context("read the report")?;
+        let mut said = String::new();
+        let mut report = tokio::net::UnixStream::from_std(report).context("read the report")?;
+        report
+            .read_to_string(&mut said)
+            .await
+            .context("read the report")?;
         if let Some(error) = said.trim().strip_prefix("error ") {
-            return Err(ExecError::NotRun(error.to_owned()));
+            anyhow::bail!("{error}");
         }
-        let status = status.map_err(|error| failed(error.into()))?;
-        Ok((
-            status.code().unwrap_or(128 + Signal::SIGKILL as i32),
-            output,
-        ))
+        Ok(match code {
+            Some(0) => Ok(()),
+            Some(code) => Err(format!("exit code {code}: {}", output.trim())),
+            None => Err("the command was killed".to_owned()),
+        })
     }
 }
 
-async fn read_report(report: UnixStream) -> String {
-    let mut said = String::new();
-    if report.set_nonblocking(true).is_ok()
-        && let Ok(mut report) = tokio::net::UnixStream::from_std(report)
-    {
-        // What is no text is no error either.
-        let _ = report.read_to_string(&mut said).await;
-    }
-    said
+/// The exit code, and the beginning of what was said.
+async fn finish(child: &mut Child) -> anyhow::Result<(Option<i32>, String)> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = tokio::join!(beginning(stdout), beginning(stderr));
+    let status = child.wait().await.context("wait for the command")?;
+    Ok((status.code(), stdout + &stderr))
 }
 
 /// The rest is read as well, so that the command doesn't wait for room in the pipe.
@@ -135,7 +116,6 @@ async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> String {
     let mut limited = pipe.take(OUTPUT_BYTES_MAX);
     // A pipe that breaks has said what it will.
     let _ = limited.read_to_end(&mut output).await;
-    let mut rest = limited.into_inner();
-    let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+    let _ = tokio::io::copy(&mut limited.into_inner(), &mut tokio::io::sink()).await;
     String::from_utf8_lossy(&output).into_owned()
 }

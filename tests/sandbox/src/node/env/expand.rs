@@ -2,7 +2,7 @@
 
 /// Replaces `$(NAME)` by what `value` has for the name; `$$` is a plain `$`. A reference to nothing
 /// stays as it is, as Kubernetes has it.
-pub(crate) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
+pub(super) fn expand(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::rules::{self, Family, Rules};
+use super::rules::{self, Family};
 use super::{Config, POD_GATEWAY_V4, POD_GATEWAY_V6, PodNetwork};
 
 /// Routes of this protocol number are this agent's, and go when it goes.
@@ -219,14 +219,9 @@ pub(super) async fn remove_unreachable() {
 ///
 /// # Errors
 /// When `iptables-restore` refuses them, with what it said.
-pub(crate) async fn restore_rules(rules: &Rules) -> anyhow::Result<()> {
-    run(
-        rules.family.restore_command(),
-        &["--noflush", "--wait", "10"],
-        &rules.text,
-    )
-    .await
-    .map(drop)
+pub(crate) async fn restore_rules(family: Family, rules: &str) -> anyhow::Result<()> {
+    let args = ["--noflush", "--wait", "10"];
+    run(family.restore_command(), &args, rules).await.map(drop)
 }
 
 /// Removes every rule and chain of the agent's from both families.
@@ -239,7 +234,7 @@ pub(super) async fn remove_rules() -> anyhow::Result<()> {
         let saved = String::from_utf8_lossy(&output.stdout);
         let text = rules::removal(&saved);
         if !text.is_empty() {
-            restore_rules(&Rules { family, text }).await?;
+            restore_rules(family, &text).await?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 /// Every chain of the agent's begins with this.
-pub(crate) const CHAIN_PREFIX: &str = "NETTING-SANDBOX-";
+const CHAIN_PREFIX: &str = "NETTING-SANDBOX-";
 
 /// Where Service addresses are translated (table nat).
 pub(crate) const SERVICES_CHAIN: &str = "NETTING-SANDBOX-SERVICES";
@@ -37,22 +37,10 @@ impl Family {
     }
 }
 
-/// Input of `iptables-restore`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rules {
-    pub(crate) family: Family,
-    pub(crate) text: String,
-}
-
 /// The chains that Services are filled into, the jumps to them, and what lets the pods of `pods`
 /// reach each other and the world on a machine that forwards nothing else.
-pub(crate) fn base(pods: IpNet) -> Rules {
-    let family = if pods.addr().is_ipv4() {
-        Family::V4
-    } else {
-        Family::V6
-    };
-    let text = format!(
+pub(crate) fn base(pods: IpNet) -> String {
+    format!(
         "*nat
 :{SERVICES_CHAIN} - [0:0]
 :{HAIRPIN_CHAIN} - [0:0]
@@ -73,8 +61,7 @@ COMMIT
 -A NETTING-SANDBOX-FORWARD -d {pods} -j ACCEPT
 COMMIT
 "
-    );
-    Rules { family, text }
+    )
 }
 
 /// The transaction that removes the agent's chains, and the jumps to them, from what

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pro
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{grpc, http};
-use crate::node::containers::{Exec, ExecError};
+use crate::node::containers::Exec;
 
 /// Whom to ask.
 #[derive(Clone, Debug)]
@@ -51,25 +51,32 @@ impl Check {
     /// # Errors
     /// When a port isn't one, or the hook does nothing.
     pub(crate) fn of_hook(hook: &LifecycleHandler, subject: &Subject<'_>) -> Result<Self, String> {
-        if let Some(exec) = &hook.exec {
-            let command = exec.command.clone().unwrap_or_default();
-            return Ok(Self::Exec(Box::new(subject.exec.clone()), command));
+        let Subject {
+            addr,
+            container,
+            exec,
+        } = subject;
+        let host = |host: &Option<String>| {
+            let host = host.clone().filter(|host| !host.is_empty());
+            host.unwrap_or_else(|| addr.to_string())
+        };
+        if let Some(action) = &hook.exec {
+            let command = action.command.clone().unwrap_or_default();
+            return Ok(Self::Exec(Box::new(exec.clone()), command));
         }
         if let Some(get) = &hook.http_get {
-            return http_request(get, subject).map(Self::Http);
+            return Ok(Self::Http(http_request(
+                get,
+                host(&get.host),
+                port(&get.port, container)?,
+            )));
         }
         if let Some(tcp) = &hook.tcp_socket {
-            let host = tcp.host.clone().filter(|host| !host.is_empty());
-            let port = port(&tcp.port, subject.container)?;
-            return Ok(Self::Tcp(
-                host.unwrap_or_else(|| subject.addr.to_string()),
-                port,
-            ));
+            return Ok(Self::Tcp(host(&tcp.host), port(&tcp.port, container)?));
         }
         if let Some(sleep) = &hook.sleep {
-            return Ok(Self::Sleep(Duration::from_secs(
-                sleep.seconds.try_into().unwrap_or(0),
-            )));
+            let pause = Duration::from_secs(sleep.seconds.try_into().unwrap_or(0));
+            return Ok(Self::Sleep(pause));
         }
         Err("it has none of exec, httpGet, tcpSocket and grpc".to_owned())
     }
@@ -84,16 +91,15 @@ impl Check {
                 Self::Http(request) => http::get(request).await,
                 Self::Tcp(host, port) => {
                     let connected = tokio::net::TcpStream::connect((host.as_str(), *port)).await;
-                    connected
-                        .map(drop)
-                        .map_err(|error| format!("dial tcp {host}:{port}: {error}"))
+                    let failed = |error| format!("dial tcp {host}:{port}: {error}");
+                    connected.map(drop).map_err(failed)
                 }
                 Self::Grpc(addr, service) => grpc::check(*addr, service).await,
                 Self::Sleep(pause) => {
                     tokio::time::sleep(*pause).await;
                     Ok(())
                 }
-                Self::Exec(exec, command) => exit_zero(exec, command, timeout).await,
+                Self::Exec(exec, command) => exec.run(command, timeout).await,
             }
         };
         // A command has to be killed at its timeout rather than abandoned, and sees to that.
@@ -101,37 +107,27 @@ impl Check {
             Self::Exec(..) => timeout + Duration::from_secs(5),
             _ => timeout,
         };
-        tokio::time::timeout(limit, asked)
-            .await
-            .unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+        let answer = tokio::time::timeout(limit, asked).await;
+        answer.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
     }
 }
 
-async fn exit_zero(exec: &Exec, command: &[String], timeout: Duration) -> Result<(), String> {
-    match exec.run(command, timeout).await {
-        Ok((0, _)) => Ok(()),
-        Ok((code, output)) => Err(format!("exit code {code}: {}", output.trim())),
-        Err(error @ (ExecError::TimedOut(_) | ExecError::NotRun(_))) => Err(error.to_string()),
-    }
-}
-
-fn http_request(get: &HTTPGetAction, subject: &Subject<'_>) -> Result<http::Request, String> {
-    let port = port(&get.port, subject.container)?;
-    let host = get.host.clone().filter(|host| !host.is_empty());
+fn http_request(get: &HTTPGetAction, host: String, port: u16) -> http::Request {
     let headers = get.http_headers.iter().flatten();
-    Ok(http::Request {
+    let path = get
+        .path
+        .as_deref()
+        .unwrap_or_default()
+        .trim_start_matches('/');
+    http::Request {
         tls: get.scheme.as_deref() == Some("HTTPS"),
-        host: host.unwrap_or_else(|| subject.addr.to_string()),
+        host,
         port,
-        path: get
-            .path
-            .clone()
-            .filter(|path| !path.is_empty())
-            .unwrap_or_else(|| "/".to_owned()),
+        path: format!("/{path}"),
         headers: headers
-            .map(|header| (header.name.clone(), header.value.clone()))
+            .map(|one| (one.name.clone(), one.value.clone()))
             .collect(),
-    })
+    }
 }
 
 /// A number, or the name of one of the container's ports.
@@ -139,26 +135,18 @@ fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
     match port {
         IntOrString::Int(number) => port_number(*number),
         IntOrString::String(name) => {
-            let ports = container.ports.iter().flatten();
-            let named = ports
-                .filter(|port| port.name.as_ref() == Some(name))
-                .map(|port| port.container_port);
-            match named.chain(name.parse().ok()).next() {
-                Some(number) => port_number(number),
-                None => Err(format!(
-                    "container {:?} has no port {name:?}",
-                    container.name
-                )),
-            }
+            let mut ports = container.ports.iter().flatten();
+            let named = ports.find(|port| port.name.as_ref() == Some(name));
+            let number = named.map(|port| port.container_port).or(name.parse().ok());
+            let none = || format!("container {:?} has no port {name:?}", container.name);
+            port_number(number.ok_or_else(none)?)
         }
     }
 }
 
 fn port_number(number: i32) -> Result<u16, String> {
-    u16::try_from(number)
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or(format!("{number} is no port"))
+    let port = u16::try_from(number).ok().filter(|port| *port > 0);
+    port.ok_or(format!("{number} is no port"))
 }
 
 #[cfg(test)]
@@ -222,6 +210,8 @@ mod tests {
 
     #[test]
     fn asks_the_pod_unless_another_host_is_named() {
+        let https =
+            "Request { tls: true, host: \"fd00::2\", port: 8080, path: \"/\", headers: [] }";
         for (probe, expected) in [
             (json!({"tcpSocket": {"port": "web"}}), "tcp fd00::2 8080"),
             (
@@ -235,7 +225,7 @@ mod tests {
             ),
             (
                 json!({"httpGet": {"port": "web", "scheme": "HTTPS"}}),
-                "Request { tls: true, host: \"fd00::2\", port: 8080, path: \"/\", headers: [] }",
+                https,
             ),
         ] {
             assert_eq!(check(probe).as_deref(), Ok(expected));

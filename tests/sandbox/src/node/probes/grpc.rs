@@ -166,18 +166,4 @@ mod tests {
         let unknown = answered("other", SERVING).await.expect_err("not found");
         assert!(unknown.contains("status 5"), "{unknown}");
     }
-
-    #[tokio::test]
-    async fn a_server_that_speaks_no_http2_fails_the_check() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("a socket");
-        let addr = listener.local_addr().expect("an address");
-        let server = tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"220 smtp\r\n").await;
-        });
-        assert!(check(addr, "").await.is_err());
-        server.await.expect("no panic");
-    }
 }

@@ -1,21 +1,12 @@
 //! The `httpGet` probe.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
-use http::{HeaderName, HeaderValue, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use http::{HeaderName, HeaderValue, Response, Uri};
+use http_body_util::{BodyExt as _, Limited};
+use kube::client::Body;
+
+use crate::outgoing::{self, Security};
 
 const REDIRECTS_MAX: usize = 10;
 
@@ -40,12 +31,17 @@ pub(crate) struct Request {
 pub(super) async fn get(request: &Request) -> Result<(), String> {
     let mut request = request.clone();
     for _ in 0..REDIRECTS_MAX {
-        let (response, body) = ask(&request).await?;
-        let status = response.status();
-        if !(200..400).contains(&status.as_u16()) {
+        let response = ask(&request).await?;
+        let status = response.status().as_u16();
+        if !(200..400).contains(&status) {
+            let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
+                .collect()
+                .await;
+            // A body that is too long or breaks off doesn't change what the status says.
+            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            let body = String::from_utf8_lossy(&body);
             return Err(format!(
-                "HTTP probe failed with statuscode: {}: {body}",
-                status.as_u16()
+                "HTTP probe failed with statuscode: {status}: {body}"
             ));
         }
         match redirect(&request, &response) {
@@ -57,17 +53,8 @@ pub(super) async fn get(request: &Request) -> Result<(), String> {
 }
 
 fn redirect<B>(request: &Request, response: &Response<B>) -> Option<Request> {
-    let follow = [
-        StatusCode::MOVED_PERMANENTLY,
-        StatusCode::FOUND,
-        StatusCode::SEE_OTHER,
-        StatusCode::TEMPORARY_REDIRECT,
-        StatusCode::PERMANENT_REDIRECT,
-    ];
-    let location = response
-        .headers()
-        .get(LOCATION)
-        .filter(|_| follow.contains(&response.status()));
+    let follow = [301, 302, 303, 307, 308].contains(&response.status().as_u16());
+    let location = response.headers().get(LOCATION).filter(|_| follow);
     let uri: Uri = location?.to_str().ok()?.parse().ok()?;
     let tls = uri
         .scheme_str()
@@ -75,13 +62,11 @@ fn redirect<B>(request: &Request, response: &Response<B>) -> Option<Request> {
     let host = uri
         .host()
         .map(|host| host.trim_matches(['[', ']']).to_owned());
-    let port = uri
-        .port_u16()
-        .or(host.as_ref().map(|_| if tls { 443 } else { 80 }));
+    let default_port = host.as_ref().map(|_| if tls { 443 } else { 80 });
     Some(Request {
         tls,
+        port: uri.port_u16().or(default_port).unwrap_or(request.port),
         host: host.unwrap_or_else(|| request.host.clone()),
-        port: port.unwrap_or(request.port),
         path: uri
             .path_and_query()
             .map_or("/", |path| path.as_str())
@@ -90,63 +75,32 @@ fn redirect<B>(request: &Request, response: &Response<B>) -> Option<Request> {
     })
 }
 
-async fn ask(request: &Request) -> Result<(Response<()>, String), String> {
+/// Asks once. A probe asks whether a server answers, not who it is: the kubelet doesn't check either.
+async fn ask(request: &Request) -> Result<Response<Body>, String> {
     let Request { host, port, .. } = request;
-    let stream = TcpStream::connect((host.as_str(), *port))
-        .await
-        .map_err(|error| format!("dial tcp {host}:{port}: {error}"))?;
-    if !request.tls {
-        return exchange(stream, request).await;
-    }
-    let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
-    let connector = TlsConnector::from(Arc::new(trusting_config()?));
-    let stream = connector
-        .connect(name, stream)
-        .await
-        .map_err(|error| format!("tls: {error}"))?;
-    exchange(stream, request).await
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: &Request,
-) -> Result<(Response<()>, String), String> {
-    let said = |error: hyper::Error| format!("Get {:?}: {error}", request.path);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(said)?;
-    let connection = tokio::spawn(connection);
-    let answered = async {
-        let response = sender.send_request(message(request)?).await.map_err(said)?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-        // A body that is too long or breaks off doesn't change what the status says.
-        let text = body.map(|body| String::from_utf8_lossy(&body.to_bytes()).into_owned());
-        Ok((Response::from_parts(parts, ()), text.unwrap_or_default()))
+    let addr = outgoing::resolve(host, *port).await?;
+    let security = if request.tls {
+        Security::Unverified
+    } else {
+        Security::Plain
     };
-    let answer = answered.await;
-    connection.abort();
-    answer
+    let answer = outgoing::send(addr, security, message(request)?).await;
+    answer.map_err(|error| format!("Get {:?}: {error}", request.path))
 }
 
 /// A header of the probe replaces the one that is there without it.
-fn message(request: &Request) -> Result<http::Request<Empty<Bytes>>, String> {
+fn message(request: &Request) -> Result<http::Request<Bytes>, String> {
     let host = if request.host.contains(':') {
         format!("[{}]:{}", request.host, request.port)
     } else {
         format!("{}:{}", request.host, request.port)
     };
-    let path = if request.path.starts_with('/') {
-        request.path.clone()
-    } else {
-        format!("/{}", request.path)
-    };
-    let mut message = http::Request::get(path)
+    let mut message = http::Request::get(&request.path)
         .header(HOST, host)
         .header(USER_AGENT, "kube-probe/1.36")
         .header(ACCEPT, "*/*")
         .header(CONNECTION, "close")
-        .body(Empty::new())
+        .body(Bytes::new())
         .map_err(|error| format!("the probe makes no HTTP request: {error}"))?;
     for (name, value) in &request.headers {
         let wrong = || format!("header {name:?} can't be sent");
@@ -155,58 +109,6 @@ fn message(request: &Request) -> Result<http::Request<Empty<Bytes>>, String> {
         message.headers_mut().insert(name, value);
     }
     Ok(message)
-}
-
-fn trusting_config() -> Result<ClientConfig, String> {
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        .with_no_client_auth();
-    Ok(config)
-}
-
-/// A probe asks whether a server answers, not who it is: the kubelet doesn't check either.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signature, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

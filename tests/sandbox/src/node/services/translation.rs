@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use kube::ResourceExt as _;
 
 use crate::node::cluster::{Cluster, is_ready, is_serving_while_terminating};
 
@@ -17,40 +16,35 @@ pub(super) struct Translation {
     pub(super) protocol: &'static str,
     /// Namespace, name and port of the Service, for the rules' comments.
     pub(super) name: String,
-    pub(super) outcome: Outcome,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// To one of these, by chance.
-    Endpoints(BTreeSet<SocketAddr>),
-    /// There are no endpoints at all, and the rule for the whole address refuses.
-    Refuse,
-    /// There are endpoints, but none on this node and the Service wants no others.
-    Drop,
+    /// One of these, by chance; if there are none, it is refused.
+    pub(super) targets: BTreeSet<SocketAddr>,
 }
 
 /// Every port of every ClusterIP. Headless and external Services have none; garbage in an address
 /// makes that address not exist.
-pub(super) fn translations(cluster: &Cluster, node: &str) -> Vec<Translation> {
+pub(super) fn translations(cluster: &Cluster) -> Vec<Translation> {
     let mut all = Vec::new();
-    for ((namespace, name), service) in &cluster.services {
-        let slices: Vec<&EndpointSlice> = cluster.slices_of(namespace, name).collect();
-        for addr in cluster_ips(service) {
+    for (key, service) in &cluster.services {
+        let slices: Vec<&EndpointSlice> = cluster.slices_of(key).collect();
+        for ip in cluster_ips(service) {
             for port in service
                 .spec
                 .iter()
                 .flat_map(|spec| spec.ports.iter().flatten())
             {
-                let (Some(protocol), Ok(number)) = (protocol(port), u16::try_from(port.port))
-                else {
+                let protocol = match port.protocol.as_deref().unwrap_or("TCP") {
+                    "TCP" => "tcp",
+                    "UDP" => "udp",
+                    _ => continue,
+                };
+                let Ok(number) = u16::try_from(port.port) else {
                     continue;
                 };
                 all.push(Translation {
-                    addr: SocketAddr::new(addr, number),
+                    addr: SocketAddr::new(ip, number),
                     protocol,
-                    name: format!("{namespace}/{}:{number}", service.name_any()),
-                    outcome: outcome(service, port, addr, &slices, node),
+                    name: format!("{}/{}:{number}", key.0, key.1),
+                    targets: targets(port, ip, &slices),
                 });
             }
         }
@@ -60,66 +54,28 @@ pub(super) fn translations(cluster: &Cluster, node: &str) -> Vec<Translation> {
 
 /// The addresses of a Service that has its own, of both families.
 pub(crate) fn cluster_ips(service: &Service) -> Vec<IpAddr> {
-    let Some(spec) = &service.spec else {
-        return Vec::new();
-    };
-    if spec.type_.as_deref() == Some("ExternalName") {
-        return Vec::new();
-    }
-    // The API server keeps clusterIPs; objects from before dual stack have clusterIP only.
-    let listed = spec.cluster_ips.iter().flatten();
-    let single = spec
-        .cluster_ip
-        .iter()
-        .filter(|_| spec.cluster_ips.is_none());
-    listed
-        .chain(single)
-        .filter_map(|addr| addr.parse().ok())
-        .collect()
+    let spec = service.spec.as_ref();
+    let spec = spec.filter(|spec| spec.type_.as_deref() != Some("ExternalName"));
+    let addrs = spec
+        .and_then(|spec| spec.cluster_ips.as_ref())
+        .into_iter()
+        .flatten();
+    addrs.filter_map(|addr| addr.parse().ok()).collect()
 }
 
-fn protocol(port: &ServicePort) -> Option<&'static str> {
-    match port.protocol.as_deref().unwrap_or("TCP") {
-        "TCP" => Some("tcp"),
-        "UDP" => Some("udp"),
-        _ => None,
-    }
-}
-
-fn outcome(
-    service: &Service,
-    port: &ServicePort,
-    addr: IpAddr,
-    slices: &[&EndpointSlice],
-    node: &str,
-) -> Outcome {
-    let all: Vec<(&Endpoint, SocketAddr)> = slices
-        .iter()
-        .flat_map(|slice| endpoints(slice, port, addr))
-        .collect();
-    let local_only = service
-        .spec
-        .as_ref()
-        .is_some_and(|spec| spec.internal_traffic_policy.as_deref() == Some("Local"));
-    let here = |endpoint: &Endpoint| !local_only || endpoint.node_name.as_deref() == Some(node);
-    let choose = |usable: fn(&Endpoint) -> bool| -> BTreeSet<SocketAddr> {
-        let usable = all
-            .iter()
-            .filter(|(endpoint, _)| usable(endpoint) && here(endpoint));
-        usable.map(|(_, addr)| *addr).collect()
+/// The ready endpoints, or those that still serve on their way out if there are none.
+fn targets(port: &ServicePort, ip: IpAddr, slices: &[&EndpointSlice]) -> BTreeSet<SocketAddr> {
+    let usable = |usable: fn(&Endpoint) -> bool| -> BTreeSet<SocketAddr> {
+        let all = slices.iter().flat_map(|slice| endpoints(slice, port, ip));
+        all.filter(|(endpoint, _)| usable(endpoint))
+            .map(|(_, addr)| addr)
+            .collect()
     };
-    let mut chosen = choose(is_ready);
-    if chosen.is_empty() {
-        chosen = choose(is_serving_while_terminating);
-    }
-    let usable_elsewhere = || {
-        all.iter()
-            .any(|(endpoint, _)| is_ready(endpoint) || is_serving_while_terminating(endpoint))
-    };
-    match chosen.is_empty() {
-        false => Outcome::Endpoints(chosen),
-        true if local_only && usable_elsewhere() => Outcome::Drop,
-        true => Outcome::Refuse,
+    let ready = usable(is_ready);
+    if ready.is_empty() {
+        usable(is_serving_while_terminating)
+    } else {
+        ready
     }
 }
 
@@ -131,27 +87,84 @@ fn endpoints<'a>(
 ) -> Vec<(&'a Endpoint, SocketAddr)> {
     let name = port.name.as_deref().unwrap_or_default();
     let protocol = port.protocol.as_deref().unwrap_or("TCP");
-    let number = slice
-        .ports
-        .iter()
-        .flatten()
-        .find(|port| {
-            port.name.as_deref().unwrap_or_default() == name
-                && port.protocol.as_deref().unwrap_or("TCP") == protocol
-        })
-        .and_then(|port| u16::try_from(port.port?).ok());
-    let Some(number) = number else {
+    let mut ports = slice.ports.iter().flatten();
+    let port = ports.find(|port| {
+        port.name.as_deref().unwrap_or_default() == name
+            && port.protocol.as_deref().unwrap_or("TCP") == protocol
+    });
+    let Some(number) = port.and_then(|port| u16::try_from(port.port?).ok()) else {
         return Vec::new();
     };
-    slice
-        .endpoints
-        .iter()
-        .flat_map(|endpoint| endpoint.addresses.iter().map(move |addr| (endpoint, addr)))
-        .filter_map(|(endpoint, addr)| Some((endpoint, addr.parse::<IpAddr>().ok()?)))
-        .filter(|(_, addr)| addr.is_ipv4() == service.is_ipv4())
-        .map(|(endpoint, addr)| (endpoint, SocketAddr::new(addr, number)))
-        .collect()
+    let addresses = |endpoint: &'a Endpoint| {
+        let addrs = endpoint
+            .addresses
+            .iter()
+            .filter_map(|addr| addr.parse::<IpAddr>().ok());
+        let addrs = addrs.filter(|addr| addr.is_ipv4() == service.is_ipv4());
+        addrs
+            .map(move |addr| (endpoint, SocketAddr::new(addr, number)))
+            .collect::<Vec<_>>()
+    };
+    slice.endpoints.iter().flat_map(addresses).collect()
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// `addr -> targets` of every translation of a Service with these endpoints.
+    fn translated(spec: Value, endpoints: Value) -> Vec<String> {
+        let service = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec});
+        let slice = json!({"metadata": {"name": "x", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+            "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}], "endpoints": endpoints});
+        let cluster = Cluster::new(
+            vec![Arc::new(
+                serde_json::from_value(service).expect("a service"),
+            )],
+            vec![Arc::new(serde_json::from_value(slice).expect("a slice"))],
+        );
+        let lines = translations(&cluster).into_iter().map(|one| {
+            let targets: Vec<String> = one.targets.iter().map(ToString::to_string).collect();
+            format!("{} {} -> {}", one.protocol, one.addr, targets.join(" "))
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn services_without_addresses_have_no_translations() {
+        let ports = json!([{"name": "http", "port": 80}]);
+        for spec in [
+            json!({"clusterIPs": ["None"], "ports": ports}),
+            json!({"type": "ExternalName", "clusterIPs": ["10.96.0.7"], "ports": ports}),
+            json!({"clusterIPs": ["garbage"], "ports": ports}),
+            json!({"clusterIPs": ["10.96.0.7"], "ports": [{"port": 99999}, {"port": 1, "protocol": "SCTP"}]}),
+        ] {
+            assert!(translated(spec.clone(), json!([])).is_empty(), "{spec}");
+        }
+    }
+
+    #[test]
+    fn ready_endpoints_are_taken_and_else_those_that_still_serve() {
+        let spec = json!({"clusterIPs": ["10.96.0.7"], "ports": [{"name": "http", "port": 80}, {"name": "other", "port": 81}]});
+        let leaving = json!({"addresses": ["10.244.0.6"], "conditions": {"ready": false, "serving": true, "terminating": true}});
+        let unready = json!({"addresses": ["10.244.0.7"], "conditions": {"ready": false}});
+        let ready = json!({"addresses": ["10.244.0.5", "fd00::5", "garbage"]});
+        let of = |endpoints: Value| translated(spec.clone(), endpoints);
+        let expected = |targets: &str| {
+            [
+                format!("tcp 10.96.0.7:80 -> {targets}"),
+                "tcp 10.96.0.7:81 -> ".to_owned(),
+            ]
+        };
+        assert_eq!(
+            of(json!([ready, leaving, unready])),
+            expected("10.244.0.5:8080")
+        );
+        assert_eq!(of(json!([leaving, unready])), expected("10.244.0.6:8080"));
+        assert_eq!(of(json!([unready])), expected(""));
+    }
+}

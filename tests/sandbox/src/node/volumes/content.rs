@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::owner::Owner;
 use super::tokens::Tokens;
-use crate::node::fields::{Placed, container_resource, pod_field};
+use crate::node::fields::{Placed, pod_field};
 
 /// A volume's files by path.
 pub(super) type Files = BTreeMap<String, File>;
@@ -24,6 +24,9 @@ pub(super) struct File {
     pub(super) content: Vec<u8>,
     pub(super) mode: u32,
 }
+
+/// Contents by path.
+type Parts = BTreeMap<String, Vec<u8>>;
 
 /// Gets what volumes are made of, for one pod.
 #[derive(Clone)]
@@ -42,12 +45,13 @@ impl Source {
         addrs: Vec<IpAddr>,
         node_addrs: Vec<IpAddr>,
     ) -> Self {
+        let tokens = Tokens::default();
         Self {
             client,
             pod,
             addrs,
             node_addrs,
-            tokens: Tokens::default(),
+            tokens,
         }
     }
 
@@ -60,58 +64,54 @@ impl Source {
         volume: &Volume,
         owner: &Owner,
     ) -> anyhow::Result<Option<Files>> {
-        if let Some(map) = &volume.config_map {
-            let files = self.config_map(&map.name, map.items.as_deref(), map.optional);
-            return Ok(Some(with_mode(files.await?, map.default_mode)));
-        }
-        if let Some(secret) = &volume.secret {
+        let (parts, mode) = if let Some(map) = &volume.config_map {
+            let parts = self
+                .config_map(&map.name, map.items.as_deref(), map.optional)
+                .await?;
+            (parts, map.default_mode)
+        } else if let Some(secret) = &volume.secret {
             let name = secret.secret_name.as_deref().unwrap_or_default();
-            let files = self.secret(name, secret.items.as_deref(), secret.optional);
-            return Ok(Some(with_mode(files.await?, secret.default_mode)));
-        }
-        if let Some(downward) = &volume.downward_api {
-            let files = self.fields(downward.items.as_deref().unwrap_or_default())?;
-            return Ok(Some(with_mode(files, downward.default_mode)));
-        }
-        let Some(projected) = &volume.projected else {
+            let parts = self
+                .secret(name, secret.items.as_deref(), secret.optional)
+                .await?;
+            (parts, secret.default_mode)
+        } else if let Some(downward) = &volume.downward_api {
+            (
+                self.fields(downward.items.as_deref())?,
+                downward.default_mode,
+            )
+        } else if let Some(projected) = &volume.projected {
+            let mut files = Files::new();
+            for source in projected.sources.iter().flatten() {
+                let some = with_mode(self.projection(source).await?, projected.default_mode);
+                files.extend(some);
+                if let Some(token) = &source.service_account_token {
+                    let file = files.get_mut(&token.path).expect("it was just added");
+                    file.mode = owner.token_mode(file.mode);
+                }
+            }
+            return Ok(Some(files));
+        } else {
             return Ok(None);
         };
-        let mut files = Files::new();
-        for source in projected.sources.iter().flatten() {
-            let some = self.projection(source).await?;
-            let mut some = with_mode(some, projected.default_mode);
-            if let Some(token) = &source.service_account_token {
-                some.entry(token.path.clone())
-                    .and_modify(|file| file.mode = owner.token_mode(file.mode));
-            }
-            files.extend(some);
-        }
-        Ok(Some(files))
+        Ok(Some(with_mode(parts, mode)))
     }
 
     async fn projection(&mut self, source: &VolumeProjection) -> anyhow::Result<Parts> {
         if let Some(token) = &source.service_account_token {
             let content = self.tokens.get(&self.client, &self.pod, token).await?;
-            return Ok([(token.path.clone(), (content.into_bytes(), None))].into());
+            Ok([(token.path.clone(), content.into_bytes())].into())
+        } else if let Some(map) = &source.config_map {
+            self.config_map(&map.name, map.items.as_deref(), map.optional)
+                .await
+        } else if let Some(secret) = &source.secret {
+            self.secret(&secret.name, secret.items.as_deref(), secret.optional)
+                .await
+        } else if let Some(downward) = &source.downward_api {
+            self.fields(downward.items.as_deref())
+        } else {
+            bail!("a projected source of this kind is not supported on this node")
         }
-        if let Some(map) = &source.config_map {
-            return self
-                .config_map(&map.name, map.items.as_deref(), map.optional)
-                .await;
-        }
-        if let Some(secret) = &source.secret {
-            return self
-                .secret(&secret.name, secret.items.as_deref(), secret.optional)
-                .await;
-        }
-        match &source.downward_api {
-            Some(downward) => self.fields(downward.items.as_deref().unwrap_or_default()),
-            None => bail!("a projected source of this kind is not supported on this node"),
-        }
-    }
-
-    fn namespace(&self) -> String {
-        self.pod.namespace().unwrap_or_default()
     }
 
     async fn config_map(
@@ -120,23 +120,19 @@ impl Source {
         items: Option<&[KeyToPath]>,
         optional: Option<bool>,
     ) -> anyhow::Result<Parts> {
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace());
-        let found = api
-            .get_opt(name)
-            .await
-            .with_context(|| format!("get configmap {name:?}"))?;
+        let namespace = self.pod.namespace().unwrap_or_default();
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
+        let said = || format!("configmap {name:?}");
+        let found = api.get_opt(name).await.with_context(said)?;
         let data = found.map(|map| {
-            let texts = map
-                .data
-                .into_iter()
-                .flatten()
-                .map(|(key, text)| (key, text.into_bytes()));
+            let texts = map.data.into_iter().flatten();
+            let texts = texts.map(|(key, text)| (key, text.into_bytes()));
             let bytes = map.binary_data.into_iter().flatten();
             texts
                 .chain(bytes.map(|(key, ByteString(bytes))| (key, bytes)))
                 .collect()
         });
-        select(data, items, optional).with_context(|| format!("configmap {name:?}"))
+        select(data, items, optional).with_context(said)
     }
 
     async fn secret(
@@ -145,71 +141,49 @@ impl Source {
         items: Option<&[KeyToPath]>,
         optional: Option<bool>,
     ) -> anyhow::Result<Parts> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace());
-        let found = api
-            .get_opt(name)
-            .await
-            .with_context(|| format!("get secret {name:?}"))?;
+        let namespace = self.pod.namespace().unwrap_or_default();
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+        let said = || format!("secret {name:?}");
+        let found = api.get_opt(name).await.with_context(said)?;
         let data = found.map(|secret| {
             let data = secret.data.into_iter().flatten();
             data.map(|(key, ByteString(bytes))| (key, bytes)).collect()
         });
-        select(data, items, optional).with_context(|| format!("secret {name:?}"))
+        select(data, items, optional).with_context(said)
     }
 
-    fn fields(&self, items: &[DownwardAPIVolumeFile]) -> anyhow::Result<Parts> {
+    fn fields(&self, items: Option<&[DownwardAPIVolumeFile]>) -> anyhow::Result<Parts> {
         let placed = Placed {
             pod: &self.pod,
             addrs: &self.addrs,
             node_addrs: &self.node_addrs,
         };
-        let spec = self.pod.spec.as_ref();
-        let mut parts = Parts::new();
-        for item in items {
-            let value = if let Some(field) = &item.field_ref {
-                pod_field(placed, &field.field_path)
-            } else if let Some(field) = &item.resource_field_ref {
-                let name = field.container_name.as_deref().unwrap_or_default();
-                spec.and_then(|spec| spec.containers.iter().find(|one| one.name == name))
-                    .ok_or_else(|| format!("there is no container {name:?}"))
-                    .and_then(|container| container_resource(container, field))
-            } else {
-                Err("it names neither a field nor a resource".to_owned())
-            };
+        let parts = items.unwrap_or_default().iter().map(|item| {
+            let field = item.field_ref.as_ref();
+            let field = field.with_context(|| format!("{} names no field", item.path))?;
+            let value = pod_field(placed, &field.field_path);
             let value = value.map_err(|error| anyhow!("{}: {error}", item.path))?;
-            parts.insert(item.path.clone(), (value.into_bytes(), item.mode));
-        }
-        Ok(parts)
+            Ok((item.path.clone(), value.into_bytes()))
+        });
+        parts.collect()
     }
 }
 
-/// Files with the mode that is asked for each, by path.
-type Parts = BTreeMap<String, (Vec<u8>, Option<i32>)>;
-
-fn with_mode(parts: Parts, default: Option<i32>) -> Files {
-    let default = default.unwrap_or(0o644);
-    let mode = |mode: Option<i32>| u32::try_from(mode.unwrap_or(default)).unwrap_or(0o644) & 0o777;
-    parts
+fn with_mode(parts: Parts, mode: Option<i32>) -> Files {
+    let mode = u32::try_from(mode.unwrap_or(0o644)).unwrap_or(0o644) & 0o777;
+    let files = parts
         .into_iter()
-        .map(|(path, (content, asked))| {
-            (
-                path,
-                File {
-                    content,
-                    mode: mode(asked),
-                },
-            )
-        })
-        .collect()
+        .map(|(path, content)| (path, File { content, mode }));
+    files.collect()
 }
 
 /// All keys, or those of `items` at their paths.
 fn select(
-    data: Option<BTreeMap<String, Vec<u8>>>,
+    data: Option<Parts>,
     items: Option<&[KeyToPath]>,
     optional: Option<bool>,
 ) -> anyhow::Result<Parts> {
-    let optional = optional.unwrap_or(false);
+    let optional = optional == Some(true);
     let Some(mut data) = data else {
         return if optional {
             Ok(Parts::new())
@@ -218,18 +192,15 @@ fn select(
         };
     };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return Ok(data
-            .into_iter()
-            .map(|(key, content)| (key, (content, None)))
-            .collect());
+        return Ok(data);
     };
     let mut parts = Parts::new();
     for item in items {
         match data.remove(&item.key) {
-            Some(content) => parts.insert(item.path.clone(), (content, item.mode)),
-            None if optional => None,
+            Some(content) => drop(parts.insert(item.path.clone(), content)),
+            None if optional => {}
             None => bail!("references non-existent key {:?}", item.key),
-        };
+        }
     }
     Ok(parts)
 }
