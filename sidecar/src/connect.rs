@@ -93,6 +93,27 @@ impl Connector {
         }
     }
 
+    /// Connects to the endpoint that was chosen for a request, until then at most.
+    ///
+    /// # Errors
+    /// If that fails. The endpoint is told.
+    pub async fn one(
+        &self,
+        chosen: Chosen,
+        until: Option<Instant>,
+    ) -> Result<Upstream, ConnectError> {
+        let EndpointAddr(addr) = chosen.addr();
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let limit = left.map_or(self.timeout, |left| left.min(self.timeout));
+        match connect(addr, limit).await {
+            Ok(upstream) => Ok(upstream.at(chosen)),
+            Err(failure) => {
+                chosen.failed(Instant::now());
+                Err(failure)
+            }
+        }
+    }
+
     /// Connects to where the connection was going.
     ///
     /// # Errors

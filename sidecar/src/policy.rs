@@ -6,8 +6,10 @@ use std::time::Duration;
 use netting_proto::v1;
 
 mod retry;
+mod tries;
 
 pub use retry::{Attempt, Failure, GaveUp, Next};
+pub use tries::Tries;
 
 /// Tries beyond the first, if the service doesn't say.
 const RETRIES: u32 = 2;

@@ -58,6 +58,12 @@ pub enum Reason {
     ResponseHeadTooLarge,
     /// The upstream refused the stream before it looked at the request.
     StreamRefused,
+    /// The response's head did not come in the time that the service allows.
+    ResponseTimeout,
+    /// As many requests wait for an answer as the service allows.
+    TooManyPending,
+    /// The response has a status after which the service wants another try.
+    ResponseUnwanted,
 
     // How an established connection ended.
     /// It was not used for as long as it may be.
@@ -99,6 +105,9 @@ impl Reason {
             Reason::ResponseMalformed => "response_malformed",
             Reason::ResponseHeadTooLarge => "response_head_too_large",
             Reason::StreamRefused => "stream_refused",
+            Reason::ResponseTimeout => "response_timeout",
+            Reason::TooManyPending => "too_many_pending",
+            Reason::ResponseUnwanted => "response_unwanted",
             Reason::IdleTimeout => "idle_timeout",
             Reason::Draining => "draining",
             Reason::Finished => "finished",

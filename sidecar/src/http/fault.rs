@@ -28,6 +28,7 @@ impl Fault {
             Reason::RequestHeadTooLarge => (431, "http_request_error"),
             Reason::ConnectRefused => (502, "connection_refused"),
             Reason::ConnectTimeout => (504, "connection_timeout"),
+            Reason::ResponseTimeout => (504, "http_response_timeout"),
             Reason::ConnectUnreachable => (502, "destination_ip_unroutable"),
             Reason::UpstreamClosed | Reason::UpstreamReset => (502, "connection_terminated"),
             Reason::ResponseMalformed => (502, "http_protocol_error"),

@@ -5,11 +5,12 @@
 //! noticed by the upstream as it would be without a proxy between them.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
+    pin::pin,
     task::{Context, Poll, ready},
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     body::Body,
@@ -19,7 +20,13 @@ use super::{
     session::Http1,
     side::{Message, Side, Stuck},
 };
-use crate::{destination::InFlight, ejection, http::idle::Waiters, reason::Reason};
+use crate::{
+    destination::InFlight,
+    ejection,
+    http::idle::Waiters,
+    policy::{Failure, Tries},
+    reason::Reason,
+};
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub(crate) enum Outcome {
     /// Nothing came back, and the request can be sent again as it was: no byte of it
     /// was taken, or all of it may be done twice.
     Unanswered,
+    /// The response is not wanted, and another try is granted.
+    Unwanted,
     /// There is no response, and the client can be told so.
     Failed(Reason),
     /// The response broke off.
@@ -56,6 +65,8 @@ pub(crate) struct Exchange<'e> {
     pub(crate) head_bytes_max: usize,
     /// Is told what comes of the request.
     pub(crate) in_flight: Option<&'e mut InFlight>,
+    /// Says whether a response is wanted.
+    pub(crate) tries: Option<&'e mut Tries>,
     /// The final response, once it has begun.
     pub(crate) response: Option<Response>,
     download: Message,
@@ -84,6 +95,7 @@ impl<'e> Exchange<'e> {
             together,
             head_bytes_max: http.head_bytes_max,
             in_flight: None,
+            tries: None,
             response: None,
             download: Message::new(lend_out(), Body::NONE),
             upload_over: false,
@@ -92,14 +104,32 @@ impl<'e> Exchange<'e> {
         }
     }
 
-    /// Passes both messages on, to their end.
-    pub(crate) async fn run(&mut self) -> Outcome {
-        let outcome = poll_fn(|cx| self.poll(cx)).await;
+    /// Passes both messages on, to their end. The response's head has to be there by
+    /// `until`.
+    pub(crate) async fn run(&mut self, until: Option<Instant>) -> Outcome {
+        let outcome = match until {
+            None => poll_fn(|cx| self.poll(cx)).await,
+            Some(until) => {
+                let mut late = pin!(sleep_until(until));
+                poll_fn(|cx| match self.poll(cx) {
+                    Poll::Pending if self.response.is_none() => {
+                        ready!(late.as_mut().poll(cx));
+                        Poll::Ready(self.no_good(Reason::ResponseTimeout))
+                    }
+                    polled => polled,
+                })
+                .await
+            }
+        };
         match outcome {
-            Outcome::Done { .. } | Outcome::Tunnel | Outcome::Abandoned => {}
+            Outcome::Done { .. } | Outcome::Tunnel | Outcome::Abandoned | Outcome::Unwanted => {}
             Outcome::Failed(Reason::RequestMalformed) => {}
             // One that was closed before it was used says nothing of its endpoint.
             Outcome::Unanswered => {}
+            Outcome::Failed(Reason::ResponseTimeout)
+            | Outcome::BrokenOff(Reason::ResponseTimeout) => {
+                self.record(ejection::Outcome::TimedOut);
+            }
             Outcome::Failed(_) | Outcome::BrokenOff(_) => self.record(ejection::Outcome::Reset),
         }
         outcome
@@ -228,11 +258,30 @@ impl<'e> Exchange<'e> {
         if response.kind == Kind::Interim {
             return Ok(());
         }
-        self.response = Some(response);
         self.record(ejection::Outcome::of_status(response.status));
+        if self.is_unwanted(response.status) {
+            return Err(Outcome::Unwanted);
+        }
+        if let Some(tries) = &mut self.tries {
+            tries.answered();
+        }
+        self.response = Some(response);
         self.download.body = response.body;
         let along = self.download.take_along(self.upstream);
         along.map_err(|_| Outcome::BrokenOff(Reason::ResponseMalformed))
+    }
+
+    /// Whether another try is granted after this status. Not once something has gone
+    /// to the client, nor when the request's body is gone.
+    fn is_unwanted(&mut self, status: u16) -> bool {
+        let replayable = self.upload.can_be_repeated();
+        let (Some(tries), Some(in_flight)) = (&mut self.tries, &self.in_flight) else {
+            return false;
+        };
+        let failure = Failure::Status(status);
+        status >= 400
+            && self.download.passed == 0
+            && tries.again(failure, in_flight.addr(), replayable, Instant::now())
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Outcome>> {

@@ -23,15 +23,15 @@ use super::{
 };
 use crate::{
     access_log,
-    addr::{ClientAddr, OriginalDst},
-    balance::Unit,
+    addr::{ClientAddr, EndpointAddr, OriginalDst},
     connect::{self, ConnectError, Upstream},
-    destination::{Chosen, Destination, InFlight},
+    destination::{Chosen, InFlight},
     ejection,
     http::{
         fault::Fault,
         idle::{Waiter, Waiters, WaitsFor},
     },
+    policy::{Failure, Tries},
     proxy::{Counted, Proxy},
     reason::Reason,
     relay::relay,
@@ -254,7 +254,8 @@ impl<'p> Session<'p> {
                 Some(taken) => (After::Tunnel(taken.side), None),
                 None => (After::Close(Reason::Finished), None),
             },
-            Outcome::Unanswered => {
+            // Unwanted is what is tried again, and never the end.
+            Outcome::Unanswered | Outcome::Unwanted => {
                 let reason = Reason::UpstreamClosed;
                 (self.fail(reason, &request, stays).await, Some(reason))
             }
@@ -273,37 +274,65 @@ impl<'p> Session<'p> {
         after
     }
 
-    /// Takes an upstream and exchanges messages with it; once more with a fresh one,
-    /// if the first had been closed meanwhile.
+    /// Takes an upstream and exchanges messages with it: once more with a fresh one,
+    /// if the first had been closed meanwhile, and at others as far as the service's
+    /// policy says.
     async fn exchange(&mut self, request: Request, upload: &mut Message) -> Ended {
+        let known = match self.target {
+            Target::Balanced(used) => used.current(),
+            Target::Fixed => None,
+        };
+        let mut tries = match Tries::begin(known, request.is_idempotent, Instant::now()) {
+            Ok(tries) => tries,
+            Err(reason) => return Ended::without_upstream(Outcome::Failed(reason)),
+        };
         let http = &self.proxy.http1;
-        let together = matches!(self.target, Target::Fixed);
         let mut fresh = false;
         loop {
-            let mut taken = match self.take(fresh).await {
+            let until = tries.until(Instant::now());
+            let mut taken = match self.take(&tries, fresh, until).await {
                 Ok(taken) => taken,
                 Err(error) => {
                     let (client, dst, cause) = (self.client, self.dst, &error.source);
                     tracing::debug!(%client, %dst, %error, %cause, "no upstream for a request");
+                    // Of this try, nothing was sent.
+                    let at = EndpointAddr(error.addr);
+                    if tries.again(Failure::Connect, at, true, Instant::now()) {
+                        http.requests.retried(error.reason.as_str());
+                        continue;
+                    }
                     return Ended::without_upstream(Outcome::Failed(error.reason));
                 }
             };
+            let together = matches!(self.target, Target::Fixed);
             let sides = (&mut self.downstream, &mut taken.side);
             let mut exchange = Exchange::new(http, request, upload, sides, together);
             exchange.in_flight = taken.in_flight.as_mut();
-            let outcome = exchange.run().await;
+            exchange.tries = Some(&mut tries);
+            let outcome = exchange.run(until).await;
             let status = exchange.response.map(|response| response.status);
             let received = exchange.received();
             drop(exchange);
-            if outcome == Outcome::Unanswered && taken.is_old {
-                taken.side.stream.finish();
-                upload.repeat();
-                http.requests.retried(Reason::UpstreamClosed.as_str());
-                fresh = true;
-                continue;
-            }
-            if let (Outcome::Unanswered, Some(in_flight)) = (outcome, &mut taken.in_flight) {
+            let is_stale = outcome == Outcome::Unanswered && taken.is_old;
+            if let (Outcome::Unanswered, false, Some(in_flight)) =
+                (outcome, is_stale, &mut taken.in_flight)
+            {
                 in_flight.record(ejection::Outcome::Reset, Instant::now());
+            }
+            let again = if is_stale {
+                Some(Reason::UpstreamClosed)
+            } else {
+                taken.again(outcome, &mut tries, upload.can_be_repeated())
+            };
+            if let Some(reason) = again {
+                http.requests.retried(reason.as_str());
+                upload.repeat();
+                // What was pooled at the same time may be as stale.
+                fresh |= is_stale;
+                if reason != Reason::ResponseTimeout {
+                    taken.side.stream.finish();
+                }
+                continue;
             }
             return Ended {
                 outcome,
@@ -315,14 +344,14 @@ impl<'p> Session<'p> {
         }
     }
 
-    async fn take(&mut self, fresh: bool) -> Result<Taken, ConnectError> {
+    async fn take(
+        &mut self,
+        tries: &Tries,
+        fresh: bool,
+        until: Option<Instant>,
+    ) -> Result<Taken, ConnectError> {
         let connector = &self.proxy.connector;
-        let known = match self.target {
-            Target::Balanced(used) => used.current(),
-            Target::Fixed => None,
-        };
-        let choose = |known: &Destination| known.choose(Unit::Request, &[], Instant::now());
-        let Some((chosen, known)) = known.and_then(|known| Some((choose(&known)?, known))) else {
+        let Some(chosen) = tries.choose(Instant::now()) else {
             // The client's own connection, or a service whose last endpoint has gone.
             if let Some(side) = self.upstream.take() {
                 return Ok(Taken {
@@ -346,7 +375,7 @@ impl<'p> Session<'p> {
                 in_flight: Some(chosen.begin(Instant::now())),
             });
         }
-        let upstream = connector.endpoint(&known, Unit::Request, chosen).await?;
+        let upstream = connector.one(chosen, until).await?;
         Ok(self.taken(upstream))
     }
 
@@ -475,6 +504,22 @@ impl<'p> Session<'p> {
         if let Some(upstream) = self.upstream {
             upstream.stream.finish();
         }
+    }
+}
+
+impl Taken {
+    /// Why the request is tried again, if it is.
+    fn again(&self, outcome: Outcome, tries: &mut Tries, replayable: bool) -> Option<Reason> {
+        let (failure, reason) = match outcome {
+            // It was granted when the response's head came.
+            Outcome::Unwanted => return Some(Reason::ResponseUnwanted),
+            Outcome::Unanswered => (Failure::Reset, Reason::UpstreamClosed),
+            Outcome::Failed(reason @ Reason::ResponseTimeout) => (Failure::TimedOut, reason),
+            _ => return None,
+        };
+        let at = EndpointAddr(self.addr);
+        let granted = tries.again(failure, at, replayable, Instant::now());
+        granted.then_some(reason)
     }
 }
 

@@ -16,6 +16,8 @@ use crate::{
     reason::Reason,
 };
 
+mod policy;
+
 /// Reads as many bytes as are expected, and says which came.
 async fn read(stream: &mut TcpStream, expected: &str) -> io::Result<String> {
     let mut bytes = vec![0; expected.len()];

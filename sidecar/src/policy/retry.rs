@@ -86,7 +86,7 @@ impl Failure {
     }
 
     /// The endpoint has provably not worked on the request.
-    fn is_untouched(self) -> bool {
+    pub(super) fn is_untouched(self) -> bool {
         matches!(self, Failure::Connect | Failure::Refused)
     }
 }

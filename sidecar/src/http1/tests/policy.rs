@@ -1,0 +1,291 @@
+//! What a service's policy does to requests, with real sockets: the client's proxy
+//! before endpoints that fail in every way.
+
+use std::{net::SocketAddr, time::Duration};
+
+use netting_proto::v1;
+use netting_telemetry::{Metrics, connections::Direction};
+
+use super::*;
+use crate::proxy::{Inbound, chain::proxy};
+
+const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
+
+/// The client's proxy before these endpoints, of a service with this policy.
+async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
+    let inbound = Inbound {
+        proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
+    };
+    let chain = Chain::to(endpoints, inbound).await;
+    let endpoint = |addr: &SocketAddr| v1::Endpoint {
+        address: Some((*addr).into()),
+        ready: true,
+        ..Default::default()
+    };
+    let snapshot = v1::Snapshot {
+        address: Some(SocketAddr::from(SERVICE).into()),
+        destination: Some(v1::Destination {
+            policy: Some(policy),
+            ..Default::default()
+        }),
+        endpoints: endpoints.iter().map(endpoint).collect(),
+        ..Default::default()
+    };
+    let known = chain.outbound.view.snapshot(snapshot);
+    known.expect("a good snapshot");
+    chain
+}
+
+/// An endpoint that answers each request so, and hangs up; without an answer it hangs
+/// up at once.
+async fn endpoint(answer: &'static str) -> SocketAddr {
+    let (listener, addr) = listen().await;
+    spawn_local(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            spawn_local(async move {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    addr
+}
+
+/// An endpoint that takes requests and never answers.
+async fn silent() -> SocketAddr {
+    let (listener, addr) = listen().await;
+    spawn_local(async move {
+        let mut held = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            held.push(stream);
+        }
+    });
+    addr
+}
+
+/// An address at which nobody listens.
+async fn nobody() -> SocketAddr {
+    listen().await.1
+}
+
+async fn ask(chain: &Chain, request: &str) -> String {
+    let mut client = chain.connect().await;
+    say(&mut client, request).await;
+    rest(&mut client).await.expect("it is answered")
+}
+
+const CLOSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";
+const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi";
+
+fn retrying(retry_on: v1::RetryOn) -> v1::ServicePolicy {
+    v1::ServicePolicy {
+        retry_on: Some(retry_on),
+        eject_after: Some(0),
+        ..Default::default()
+    }
+}
+
+fn on_503() -> v1::RetryOn {
+    v1::RetryOn {
+        reset: true,
+        statuses: vec![503, 504],
+        grpc_codes: vec![],
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_failed_connect_is_tried_elsewhere_whatever_the_method() {
+    let endpoints = [nobody().await, nobody().await, endpoint(CLOSE).await];
+    let chain = before(&endpoints, v1::ServicePolicy::default()).await;
+    for request in [ASK, POST].repeat(5) {
+        let answer = ask(&chain, request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn without_retries_the_first_failure_is_the_clients() {
+    let never = v1::ServicePolicy {
+        retries: Some(0),
+        ..Default::default()
+    };
+    let chain = before(&[nobody().await, nobody().await], never).await;
+    let answer = ask(&chain, ASK).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.contains("details=\"connect_refused\""), "{answer}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_status_is_tried_again_if_asked_and_only_what_is_idempotent() {
+    let endpoints = [
+        endpoint(BUSY).await,
+        endpoint(BUSY).await,
+        endpoint(CLOSE).await,
+    ];
+    let asked = before(&endpoints, retrying(on_503())).await;
+    for _ in 0..10 {
+        let answer = ask(&asked, ASK).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let retried =
+        r#"netting_http_request_retries_total{direction="outbound",reason="response_unwanted"}"#;
+    let exposed = asked.metrics.expose().expect("it can be written");
+    assert!(exposed.contains(retried), "{exposed}");
+    let busy = [endpoint(BUSY).await, endpoint(BUSY).await];
+    let asked = before(&busy, retrying(on_503())).await;
+    let answer = ask(&asked, POST).await;
+    assert!(answer.starts_with("HTTP/1.1 503 Busy"), "{answer}");
+    let unasked = before(&busy, v1::ServicePolicy::default()).await;
+    let answer = ask(&unasked, ASK).await;
+    assert!(answer.starts_with("HTTP/1.1 503 Busy"), "{answer}");
+    assert!(
+        !unasked
+            .metrics
+            .expose()
+            .expect("it can be written")
+            .contains(retried)
+    );
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_that_breaks_is_tried_again_if_asked() {
+    let endpoints = [endpoint("").await, endpoint(CLOSE).await];
+    let asked = before(&endpoints, retrying(on_503())).await;
+    let unasked = before(&endpoints[..1], v1::ServicePolicy::default()).await;
+    for _ in 0..5 {
+        let answer = ask(&asked, ASK).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let answer = ask(&unasked, ASK).await;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_that_does_not_come_is_a_504_that_says_so() {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(20),
+        ..Default::default()
+    };
+    let chain = before(&[silent().await, silent().await], impatient).await;
+    let answer = ask(&chain, ASK).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"),
+        "{answer}"
+    );
+    let status = "proxy-status: netting; error=http_response_timeout; details=\"response_timeout\"";
+    assert!(answer.contains(status), "{answer}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_try_that_takes_too_long_is_followed_by_another_if_asked() {
+    let impatient = v1::ServicePolicy {
+        per_try_timeout_ms: Some(20),
+        ..retrying(on_503())
+    };
+    let chain = before(&[silent().await, endpoint(CLOSE).await], impatient).await;
+    for _ in 0..5 {
+        let answer = ask(&chain, ASK).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_whole_request_ends_in_its_time_however_many_tries_are_left() {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(50),
+        per_try_timeout_ms: Some(20),
+        retries: Some(10),
+        ..retrying(on_503())
+    };
+    let chain = before(&[silent().await, silent().await], impatient).await;
+    let answer = ask(&chain, ASK).await;
+    assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_body_may_take_its_time_once_the_head_is_there() {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(50),
+        ..Default::default()
+    };
+    let (app, addr) = listen().await;
+    let chain = before(&[addr], impatient).await;
+    let mut client = chain.connect().await;
+    say(&mut client, GET).await;
+    let mut app = accept(&app).await;
+    expect(&mut app, GET).await;
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+    say(&mut app, head).await;
+    expect(&mut client, head).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    say(&mut app, "ok").await;
+    expect(&mut client, "ok").await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn one_request_too_many_is_a_503_at_once() {
+    let narrow = v1::ServicePolicy {
+        max_pending: Some(1),
+        ..Default::default()
+    };
+    let (app, addr) = listen().await;
+    let chain = before(&[addr], narrow).await;
+    let mut first = chain.connect().await;
+    say(&mut first, GET).await;
+    let mut app = accept(&app).await;
+    expect(&mut app, GET).await;
+    let answer = ask(&chain, ASK).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"),
+        "{answer}"
+    );
+    assert!(answer.contains("details=\"too_many_pending\""), "{answer}");
+    say(&mut app, OK).await;
+    expect(&mut first, OK).await;
+    say(&mut first, GET).await;
+    expect(&mut app, GET).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_spent_budget_ends_retries() {
+    let endpoints = [endpoint(BUSY).await, endpoint(BUSY).await];
+    let chain = before(&endpoints, retrying(on_503())).await;
+    for _ in 0..60 {
+        let answer = ask(&chain, ASK).await;
+        assert!(answer.starts_with("HTTP/1.1 503 Busy"), "{answer}");
+    }
+    // Two for each request, until the hundred of an idle service and one for each
+    // five requests are spent.
+    let exposed = chain.metrics.expose().expect("it can be written");
+    let retried = r#"http_request_retries_total{direction="outbound",reason="response_unwanted"} "#;
+    let count = exposed.lines().find_map(|line| line.split_once(retried));
+    let count: u32 = count
+        .expect("some are retried")
+        .1
+        .parse()
+        .expect("a number");
+    assert!((100..=115).contains(&count), "{count} retries");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_failing_endpoint_is_ejected_and_half_of_them_stay() {
+    let endpoints = [endpoint(BUSY).await, endpoint(CLOSE).await];
+    let chain = before(&endpoints, v1::ServicePolicy::default()).await;
+    let mut failures = 0;
+    for _ in 0..100 {
+        failures += u32::from(ask(&chain, ASK).await.starts_with("HTTP/1.1 503 "));
+    }
+    assert_eq!(failures, 5, "five in a row, then it is out");
+    let busy = [endpoint(BUSY).await, endpoint(BUSY).await];
+    let chain = before(&busy, v1::ServicePolicy::default()).await;
+    for _ in 0..30 {
+        let answer = ask(&chain, ASK).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503 Busy"),
+            "the applications' own: {answer}"
+        );
+    }
+}
