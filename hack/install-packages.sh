@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs those of the named Debian packages that are missing, as root or by sudo.
+# Installs those of the named Debian packages that are missing, as root or by sudo. Their services
+# are not started: whoever wants a server starts one of its own.
 #
 # usage: hack/install-packages.sh PACKAGE...
 set -euo pipefail
@@ -26,5 +27,11 @@ if ((EUID != 0)); then
 fi
 echo "installing ${missing[*]}"
 "${as_root[@]}" apt-get update --quiet --quiet
+# Maintainer scripts ask this program whether to start a service; 101 means no.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install --mode=755 /dev/stdin "$policy"
+  trap '"${as_root[@]}" rm --force "$policy"' EXIT
+fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
   apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}"
