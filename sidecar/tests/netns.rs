@@ -3,10 +3,8 @@
 //!
 //! Needs root (or `CAP_SYS_ADMIN` and `CAP_NET_ADMIN`), iptables and iproute2.
 
-#[path = "netns/catalog.rs"]
-mod catalog;
-#[path = "netns/pod.rs"]
-mod pod;
+#[path = "harness/lib.rs"]
+mod harness;
 #[path = "netns/probes.rs"]
 mod probes;
 
@@ -14,13 +12,10 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
-    time::Duration,
 };
 
-use pod::{Pod, dst};
+use harness::{PATIENCE, namespace::dst, pod::Pod};
 
-/// Nothing here takes this long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
 const FAMILIES: [Family; 2] = [
     Family {
         pod: "10.0.0.2",

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    FAMILIES, PATIENCE,
-    pod::{Pod, dst},
+    FAMILIES,
+    harness::{PATIENCE, namespace::dst, pod::Pod},
 };
 
 const PROBES: &str = r#"{
