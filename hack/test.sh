@@ -9,10 +9,11 @@ usage: hack/test.sh [PART...]
   unit    tests within a process, and golden files
   doc     examples in the documentation
   netns   tests with real iptables rules in network namespaces of their own    (root or sudo)
+  peers   real clients and servers, such as curl, nginx and gRPC, through sidecars (root or sudo)
   e2e     the whole mesh, in the sandbox or in a cluster                       (root or sudo)
   image   builds the container images and proves them                          (root or sudo)
 
-Without a PART: unit, doc, netns and e2e. With cargo-nextest if it's there, else with cargo test.
+Without a PART: unit, doc, netns, peers and e2e. With cargo-nextest if it's there, else with cargo test.
 
 Environment:
   NETTING_BIN_DIR       binaries to test end to end (default: builds them)
@@ -31,11 +32,13 @@ cd "$(dirname "$0")/.."
 locked=()
 [[ -z ${CI:-} ]] || locked=(--locked)
 
-# Test programs of integration tests by what they need: those named netns, and the sandbox's, make
-# network namespaces; those of tests/e2e need a cluster; all others nothing.
-netns_filter='binary(netns) or (package(netting-sandbox) and kind(test))'
+# Test programs of integration tests by what they need: those named netns or wire, and the sandbox's,
+# make network namespaces; those named peers need the peers as well; those of tests/e2e need a
+# cluster; all others nothing.
+netns_filter='binary(netns) or binary(wire) or (package(netting-sandbox) and kind(test))'
+peers_filter='binary(peers)'
 e2e_filter='package(netting-e2e) and kind(test)'
-netns_programs=(netns)
+netns_programs=(netns wire)
 e2e_programs=()
 unit_programs=()
 sort_programs() {
@@ -45,7 +48,7 @@ sort_programs() {
     name=$(basename "${file%/main.rs}" .rs)
     case $file in
       tests/e2e/*) e2e_programs+=("$name") ;;
-      */netns.rs | */netns/main.rs) ;;
+      */netns.rs | */netns/main.rs | */wire/main.rs | */peers/main.rs) ;;
       tests/sandbox/*) netns_programs+=("$name") ;;
       *) unit_programs+=("$name") ;;
     esac
@@ -81,7 +84,7 @@ need_root() { # PART
 }
 
 unit() {
-  run_tests "not ($netns_filter) and not ($e2e_filter)" \
+  run_tests "not ($netns_filter) and not ($peers_filter) and not ($e2e_filter)" \
     --lib --bins "${unit_programs[@]/#/--test=}"
 }
 
@@ -93,6 +96,25 @@ netns() {
   need_root netns
   hack/install-packages.sh iptables iproute2 util-linux procps || return
   run_tests_as_root "$netns_filter" "${netns_programs[@]/#/--test=}"
+}
+
+peers() {
+  need_root peers
+  hack/install-packages.sh iptables iproute2 util-linux procps curl nghttp2-client nghttp2-server \
+    nginx openssl mariadb-server-core mariadb-client-core postgresql redis-server netcat-openbsd \
+    python3-venv || return
+  python_peers || return
+  run_tests_as_root "$peers_filter" --test=peers
+}
+
+# Python's peers, in an environment that the tests know where to find.
+python_peers() {
+  local venv wanted=sidecar/tests/peers/python/requirements.txt
+  venv=$(target_directory)/peers/venv
+  cmp --silent "$wanted" "$venv/installed.txt" && return
+  python3 -m venv --clear "$venv" &&
+    "$venv/bin/pip" install --quiet --requirement "$wanted" &&
+    cp "$wanted" "$venv/installed.txt"
 }
 
 e2e() {
@@ -131,16 +153,17 @@ run_part() { # PART
     unit) unit ;;
     doc) doc ;;
     netns) netns ;;
+    peers) peers ;;
     e2e) e2e ;;
     image) image ;;
   esac
 }
 
 parts=("$@")
-((${#parts[@]})) || parts=(unit doc netns e2e)
+((${#parts[@]})) || parts=(unit doc netns peers e2e)
 for part in "${parts[@]}"; do
   case $part in
-    unit | doc | netns | e2e | image) ;;
+    unit | doc | netns | peers | e2e | image) ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && fail "there is no part '$part'" ;;
   esac

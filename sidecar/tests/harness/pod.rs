@@ -97,6 +97,11 @@ impl Pod {
         sidecar::wait_for(&self.namespace, path, something);
     }
 
+    /// What the sidecar has in memory now, in kB.
+    pub(crate) fn resident_kb(&self) -> u64 {
+        self.sidecar.resident_kb()
+    }
+
     pub(crate) fn terminate(&self) {
         self.sidecar.terminate();
     }

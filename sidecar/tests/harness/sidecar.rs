@@ -36,7 +36,7 @@ impl Sidecar {
         });
         let identity = ["--reuid=4150", "--regid=4150", "--clear-groups"];
         let process = namespace
-            .command(&identity, env!("CARGO_BIN_EXE_netting-sidecar"))
+            .command(&identity, &binary())
             .args([
                 "--catalog=10.0.0.1:15010",
                 "--drain-timeout=8s",
@@ -49,6 +49,16 @@ impl Sidecar {
         let sidecar = Self { process };
         wait_for(namespace, "/live", "live");
         sidecar
+    }
+
+    /// What it has in memory now, in kB.
+    pub(crate) fn resident_kb(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let resident = resident.and_then(|rest| rest.trim().strip_suffix(" kB"));
+        let resident = resident.expect("a process has VmRSS, in kB");
+        resident.parse().expect("it is a number")
     }
 
     pub(crate) fn terminate(&self) {
@@ -67,6 +77,14 @@ impl Sidecar {
             thread::sleep(LOOK_AGAIN);
         }
         panic!("the sidecar did not end within {PATIENCE:?}");
+    }
+}
+
+/// The one that was built with the test, or that of `NETTING_BIN_DIR`.
+fn binary() -> String {
+    match std::env::var("NETTING_BIN_DIR") {
+        Ok(directory) => format!("{directory}/netting-sidecar"),
+        Err(_) => env!("CARGO_BIN_EXE_netting-sidecar").to_owned(),
     }
 }
 
