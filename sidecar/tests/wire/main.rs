@@ -1,0 +1,12 @@
+//! Bytes that no well-behaved peer sends, written by hand: what makes two readers of
+//! one connection disagree, and what makes one of them work or remember too much.
+
+#[path = "../harness/lib.rs"]
+mod harness;
+
+mod app;
+mod floods;
+mod frames;
+mod http2;
+mod responses;
+mod smuggling;
