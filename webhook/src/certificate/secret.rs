@@ -13,6 +13,7 @@ use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Obje
 use kube::{
     Api, ResourceExt as _,
     api::PostParams,
+    core::Status,
     runtime::{WatchStreamExt as _, watcher},
 };
 use tokio::{sync::watch, time::sleep_until};
@@ -261,25 +262,30 @@ impl Keeper {
     /// The Secret could not be read or written.
     fn failed(&mut self, state: &mut State, error: &kube::Error) {
         let secret = &self.name;
-        let forbidden = matches!(error, kube::Error::Api(status) if status.is_forbidden());
-        let retry = state.try_again(forbidden);
+        let refused = matches!(error, kube::Error::Api(status) if is_refusal(status));
+        let retry = state.try_again(refused);
         match error {
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => {
                 tracing::debug!(secret, "another replica was faster");
             }
-            _ if forbidden => {
+            _ if refused => {
                 tracing::warn!(
                     %error,
                     secret,
                     ?retry,
                     "may not write the certificate's Secret; give the service account the Role \
-                     of k8s/base"
+                     of k8s/base, and look for a policy or a quota that refuses it"
                 );
                 self.fall_back(state);
             }
             _ => tracing::warn!(%error, secret, ?retry, "could not keep the certificate's Secret"),
         }
     }
+}
+
+/// Whether the same request would be refused again: by RBAC, a policy, a quota.
+fn is_refusal(status: &Status) -> bool {
+    status.is_forbidden() || status.is_invalid() || status.code == 400
 }
 
 /// Marks a Secret as ours.

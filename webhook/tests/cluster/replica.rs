@@ -90,24 +90,7 @@ impl Replica {
     /// The certificate that a new connection is served with, if the API server trusts
     /// it by the bundle as it is now.
     pub(crate) async fn trusted(&self) -> Option<CertificateDer<'static>> {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(self.bundle().iter().filter_map(CaPem::der));
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring has them")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from(HOST).expect("it is a name");
-        let (near, far) = tokio::io::duplex(64 * 1024);
-        let accepting = async {
-            let acceptor = self.serving.acceptor().await;
-            acceptor.accept(far).await
-        };
-        let connecting = TlsConnector::from(Arc::new(config)).connect(name, near);
-        let (_served, connected) = tokio::join!(accepting, connecting);
-        let connected = connected.ok()?;
-        let chain = connected.get_ref().1.peer_certificates()?;
-        Some(chain[0].clone().into_owned())
+        handshake(&self.serving, &self.bundle()).await
     }
 
     fn bundle(&self) -> Vec<CaPem> {
@@ -125,4 +108,26 @@ impl Drop for Replica {
             task.abort();
         }
     }
+}
+
+/// What a client that trusts these is served with; nothing if it does not trust it.
+pub(crate) async fn handshake(serving: &Serving, cas: &[CaPem]) -> Option<CertificateDer<'static>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(cas.iter().filter_map(CaPem::der));
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from(HOST).expect("it is a name");
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let accepting = async {
+        let acceptor = serving.acceptor().await;
+        acceptor.accept(far).await
+    };
+    let connecting = TlsConnector::from(Arc::new(config)).connect(name, near);
+    let (_served, connected) = tokio::join!(accepting, connecting);
+    let connected = connected.ok()?;
+    let chain = connected.get_ref().1.peer_certificates()?;
+    Some(chain[0].clone().into_owned())
 }

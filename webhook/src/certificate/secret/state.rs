@@ -19,8 +19,8 @@ pub const SPREAD: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// What is forbidden stays so until somebody writes a Role.
-const FORBIDDEN_RETRY: Duration = Duration::from_secs(10 * 60);
+/// What is refused stays so until somebody changes a Role or a policy.
+const REFUSED_RETRY: Duration = Duration::from_secs(10 * 60);
 
 /// What a certificate is taken from.
 pub(super) enum Held {
@@ -123,9 +123,9 @@ impl State {
         Some((shared, shared.step(now, self.settled())))
     }
 
-    pub(super) fn try_again(&mut self, forbidden: bool) -> Duration {
-        self.backoff = if forbidden {
-            FORBIDDEN_RETRY
+    pub(super) fn try_again(&mut self, refused: bool) -> Duration {
+        self.backoff = if refused {
+            REFUSED_RETRY
         } else {
             (self.backoff * 2).clamp(FIRST_RETRY, LAST_RETRY)
         };
