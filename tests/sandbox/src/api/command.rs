@@ -23,6 +23,10 @@ pub struct Args {
     /// File to write a kubeconfig to whose user may do everything
     #[arg(long, value_name = "FILE")]
     kubeconfig: PathBuf,
+
+    /// Where pods reach the server behind the Service `kubernetes`; without it there is none
+    #[arg(long, value_name = "IP:PORT")]
+    advertise: Option<SocketAddr>,
 }
 
 /// Serves the API until the process is ended.
@@ -31,7 +35,10 @@ pub struct Args {
 /// What keeps it from starting.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     crate::node::log_to_stderr();
-    let cluster = Cluster::new(Options::default())?;
+    let cluster = Cluster::new(Options {
+        advertised: args.advertise,
+        ..Options::default()
+    })?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.with_context(|| format!("listen on {}", args.listen))?;
     let url = format!(
