@@ -72,9 +72,9 @@ def cancellation():
     pending.cancel()
     print(pending.cancelled(), call("unary_unary", "was_cancelled", b""))
     stream = call("unary_stream", "hang_after_one", b"")
-    print(next(stream))
+    print(next(stream), call("unary_unary", "has_begun", b""))
     stream.cancel()
-    print(hung_and_was_cancelled())
+    print(call("unary_unary", "was_cancelled", b""))
     print(call("unary_unary", "unary", b"others go on"))
 
 
