@@ -19,6 +19,8 @@ use crate::{
     subject::{Kind, Subject},
 };
 
+/// The kernel, the proxy, and the C library.
+const DSO_LINES: usize = 3;
 /// Lines of a profile that are shown; all of it stays in its file.
 const PROFILE_LINES: usize = 25;
 /// Samples a second, next to no round number that something in the proxy may beat at.
@@ -135,21 +137,26 @@ fn profile(
         let watcher = attach("perf", proxy, &mut command, logs)?;
         saturating::run(subject.client, subject.target, scenario, duration)?;
         detach(watcher)?;
-        let mut command = Command::new("perf");
-        command.args(["report", "--stdio", "--no-children", "-g", "none"]);
-        command
-            .args(["--percent-limit=0.5", "--sort=sym", "-i"])
-            .arg(&data);
-        let report = network::output(&mut command)?;
-        let lines = report.lines().filter(|line| line.contains('%'));
+        let mut lines = perf_report(&data, "dso", DSO_LINES)?;
+        lines.extend(perf_report(&data, "sym", PROFILE_LINES)?);
         seen.push(Extra {
             subject: subject.kind.as_str(),
             proxy: proxy.name.clone(),
             what: "where samples fell",
-            lines: lines.take(PROFILE_LINES).map(str::to_owned).collect(),
+            lines,
         });
     }
     Ok(seen)
+}
+
+/// The first lines of `perf report`, by program and library or by function.
+fn perf_report(data: &Path, by: &str, count: usize) -> anyhow::Result<Vec<String>> {
+    let mut command = Command::new("perf");
+    command.args(["report", "--stdio", "--no-children", "-g", "none"]);
+    command.args(["--percent-limit=0.5", "--sort", by, "-i"]);
+    let report = network::output(command.arg(data))?;
+    let lines = report.lines().filter(|line| line.contains('%'));
+    Ok(lines.take(count).map(str::to_owned).collect())
 }
 
 fn attach(
