@@ -7,6 +7,9 @@ use netting_runtime::logging::LogFormat;
 
 use crate::ports::PortSet;
 
+/// RFC 9113 section 6.9.1.
+const HTTP2_WINDOW_MAX: i64 = (1 << 31) - 1;
+
 /// The proxy beside every meshed application.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "netting-sidecar", version, about)]
@@ -114,6 +117,20 @@ pub struct Args {
     /// How long an upstream connection is kept for further HTTP requests.
     #[arg(long, env = "NETTING_HTTP_POOL_IDLE_TIMEOUT", default_value = "90s", value_parser = humantime::parse_duration)]
     pub http_pool_idle_timeout: Duration,
+
+    /// How many bytes an HTTP/2 stream may send before any of them is passed on.
+    #[arg(long, env = "NETTING_HTTP2_STREAM_WINDOW", default_value_t = 262_144,
+        value_parser = clap::value_parser!(u32).range(65_535..=HTTP2_WINDOW_MAX))]
+    pub http2_stream_window: u32,
+
+    /// The same for all streams of an HTTP/2 connection together.
+    #[arg(long, env = "NETTING_HTTP2_CONNECTION_WINDOW", default_value_t = 16_777_216,
+        value_parser = clap::value_parser!(u32).range(65_535..=HTTP2_WINDOW_MAX))]
+    pub http2_connection_window: u32,
+
+    /// How many streams a client may have open on an HTTP/2 connection.
+    #[arg(long, env = "NETTING_HTTP2_STREAMS_MAX", default_value_t = 1024)]
+    pub http2_streams_max: u32,
 
     /// How many connections are open at most, both ways together. Others are
     /// reset. 0 means as many as the process may have files open for.

@@ -11,7 +11,7 @@
 //! - [`destination`]: one of them, and the choice among its endpoints;
 //! - [`balance`], [`ejection`], [`budget`], [`policy`]: what that choice, and a
 //!   retry, depend on;
-//! - `http1`, `http`: requests, each for itself;
+//! - `http1`, `http2`, `http`: requests, each for itself;
 //! - [`connect`], [`relay`]: the upstream, and the bytes both ways;
 //! - [`subscriber`], [`resolve`]: the stream that fills the view;
 //! - [`probe`]: the application's probes, asked for the kubelet;
@@ -34,6 +34,7 @@ pub mod dump;
 pub mod ejection;
 mod http;
 mod http1;
+mod http2;
 pub mod intercept;
 pub mod listener;
 pub mod policy;

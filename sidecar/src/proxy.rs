@@ -12,6 +12,7 @@ use crate::{
     connect::{self, ConnectError, Connector, Upstream},
     detect::Protocol,
     http1::session::{Http1, Session, Target},
+    http2::{self, session::Http2},
     protocol::Finder,
     reason::Reason,
     relay::{Count, relay},
@@ -42,6 +43,8 @@ pub struct Proxy {
     pub metrics: DirectionMetrics,
     /// What HTTP/1 connections share.
     pub(crate) http1: Http1,
+    /// And HTTP/2 ones.
+    pub(crate) http2: Http2,
 }
 
 /// A connection that was accepted, and where it was going.
@@ -103,6 +106,23 @@ impl Proxy {
         } = accepted;
         let session = Session::new(self, target, (downstream, client, dst), upstream);
         let reason = session.serve().await;
+        self.metrics.closed(reason.as_str());
+        tracing::debug!(%client, %dst, %reason, "connection ended");
+    }
+
+    /// Serves stream after stream until the connection ends.
+    async fn http2(
+        &self,
+        accepted: Accepted,
+        target: http2::session::Target,
+        upstream: Option<Upstream>,
+    ) {
+        let (client, dst) = (accepted.client, accepted.dst);
+        let session = http2::session::Session::new(self.clone(), target, client, dst);
+        if let Some(upstream) = upstream {
+            session.adopt(upstream).await;
+        }
+        let reason = session.serve(accepted.downstream).await;
         self.metrics.closed(reason.as_str());
         tracing::debug!(%client, %dst, %reason, "connection ended");
     }

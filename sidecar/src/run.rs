@@ -31,7 +31,7 @@ use crate::{
     subscriber::Subscriber,
     view::{View, ViewLimits},
     wait::until_ready,
-    worker::{self, Doors, HttpLimits, Shared},
+    worker::{self, Doors, Http2Limits, HttpLimits, Shared},
 };
 
 /// Threads beyond this cost memory and gain little for one pod's traffic.
@@ -132,6 +132,12 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
             drain_quiet: args.drain_quiet,
             pool_max: args.http_pool_max,
             pool_idle_timeout: args.http_pool_idle_timeout,
+        },
+        http2: Http2Limits {
+            stream_window: args.http2_stream_window,
+            connection_window: args.http2_connection_window,
+            streams_max: args.http2_streams_max,
+            head_bytes_max: u32::try_from(args.http_head_bytes_max).unwrap_or(u32::MAX),
         },
         metrics: metrics.register(ConnectionMetrics::register),
         requests: metrics.register(RequestMetrics::register),

@@ -27,6 +27,7 @@ use crate::{
         pool::{Pool, PoolLimits},
         session::Http1,
     },
+    http2::{self, session::Http2},
     listener::{Door, Listeners, Places},
     ports::PortSet,
     protocol::Finder,
@@ -54,6 +55,8 @@ pub struct Shared {
     pub places: Places,
     /// Bounds and times of HTTP connections.
     pub http: HttpLimits,
+    /// Bounds of HTTP/2 connections.
+    pub http2: Http2Limits,
     /// Instruments of both directions.
     pub metrics: ConnectionMetrics,
     /// And for requests.
@@ -77,6 +80,19 @@ pub struct HttpLimits {
     pub pool_max: usize,
     /// How long they do.
     pub pool_idle_timeout: Duration,
+}
+
+/// Bounds of HTTP/2 connections, on both sides.
+#[derive(Clone, Copy, Debug)]
+pub struct Http2Limits {
+    /// Bytes that a stream may send before any of them is taken.
+    pub stream_window: u32,
+    /// Bytes that all streams of a connection may.
+    pub connection_window: u32,
+    /// Streams that a client may have open on a connection.
+    pub streams_max: u32,
+    /// Bytes of a request's or response's head.
+    pub head_bytes_max: u32,
 }
 
 /// One thread's listeners.
@@ -119,6 +135,10 @@ async fn serve(shared: Shared, doors: Doors) {
         connections_max: limits.pool_max,
         idle: limits.pool_idle_timeout,
     }));
+    let streams = Rc::new(http2::pool::Pool::new(
+        shared.http2,
+        limits.pool_idle_timeout,
+    ));
     let waiters = Rc::new(Waiters::new(Patience {
         idle: limits.idle_timeout,
         head: limits.head_timeout,
@@ -137,6 +157,11 @@ async fn serve(shared: Shared, doors: Doors) {
             requests: shared.requests.of(direction),
             head_bytes_max: limits.head_bytes_max,
         },
+        http2: Http2 {
+            pool: Rc::clone(&streams),
+            waiters: Rc::clone(&waiters),
+            requests: shared.requests.of(direction),
+        },
     };
     let door = |direction| Door {
         places: Arc::clone(&shared.places),
@@ -153,13 +178,13 @@ async fn serve(shared: Shared, doors: Doors) {
     spawn_local(outbound.serve(doors.outbound, door(Direction::Outbound)));
     spawn_local(inbound.serve(doors.inbound, door(Direction::Inbound)));
     tokio::select! {
-        () = keep_house(&waiters, &pool, &shared.drain) => {}
+        () = keep_house(&waiters, &pool, &streams, &shared.drain) => {}
         () = shared.drain.aborted() => {}
     }
 }
 
 /// Ends what nobody uses, for as long as the thread runs.
-async fn keep_house(waiters: &Waiters, pool: &Pool, drain: &Drain) {
+async fn keep_house(waiters: &Waiters, pool: &Pool, streams: &http2::pool::Pool, drain: &Drain) {
     loop {
         sleep(LOOK_EVERY).await;
         if drain.has_started() {
@@ -167,5 +192,6 @@ async fn keep_house(waiters: &Waiters, pool: &Pool, drain: &Drain) {
         }
         waiters.look();
         pool.sweep();
+        streams.sweep();
     }
 }

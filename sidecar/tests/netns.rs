@@ -68,6 +68,8 @@ fn is_broken_off(stream: io::Result<TcpStream>) -> bool {
         io::ErrorKind::ConnectionReset,
         io::ErrorKind::BrokenPipe,
         io::ErrorKind::ConnectionRefused,
+        // The reset came just before the client closed its direction.
+        io::ErrorKind::NotConnected,
     ]
     .contains(&kind)
 }
@@ -250,6 +252,58 @@ fn finishes_what_is_running_when_it_is_told_to_end() {
     let answer = ask(running, "after").expect("it is finished");
     assert_eq!(answer, "app 10.0.0.2 before, after");
     assert_eq!(pod.exit_code(), Some(0));
+}
+
+#[test]
+fn what_is_still_running_at_the_deadline_does_not_look_complete() {
+    let mut pod = Pod::start(&[]);
+    let app = dst("10.0.0.2", 8080);
+    let listener = pod.listen(app);
+    let mut running = pod.peer_connect(app).expect("the sidecar accepts");
+    running.write_all(b"hello\n").expect("it is passed on");
+    let (mut served, _) = listener.accept().expect("the sidecar connects");
+    served.write_all(b"half").expect("it is passed on");
+    running
+        .read_exact(&mut [0; 4])
+        .expect("the beginning is passed on");
+    pod.terminate();
+    pod.wait_for("/ready", "not ready: not draining");
+    // A second signal means now.
+    pod.terminate();
+    let end = running.read(&mut [0]).expect_err("it is cut");
+    assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(pod.exit_code(), Some(0));
+}
+
+#[test]
+fn http_is_answered_request_by_request() {
+    let services = [(dst("192.0.2.10", 80), dst("10.0.0.1", 8080))];
+    let pod = Pod::start(&services);
+    let listener = pod.peer_listen(services[0].1);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let upstream = thread::spawn(move || -> io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        for _ in 0..3 {
+            let mut read = vec![0; request.len()];
+            stream.read_exact(&mut read)?;
+            assert_eq!(read, request.as_bytes());
+            stream.write_all(response.as_bytes())?;
+        }
+        Ok(())
+    });
+    let mut client = pod.connect(services[0].0).expect("the sidecar accepts");
+    for _ in 0..3 {
+        client.write_all(request.as_bytes()).expect("it reads");
+        let mut read = vec![0; response.len()];
+        client.read_exact(&mut read).expect("it is answered");
+        assert_eq!(read, response.as_bytes());
+    }
+    let ended = upstream.join().expect("it does not panic");
+    ended.expect("one connection is used three times");
+    let metrics = pod.admin("/metrics");
+    let requests = r#"netting_http_requests_total{direction="outbound",status="2xx"} 3"#;
+    assert!(metrics.contains(requests), "{metrics}");
 }
 
 #[test]

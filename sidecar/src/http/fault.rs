@@ -30,7 +30,9 @@ impl Fault {
             Reason::ConnectTimeout => (504, "connection_timeout"),
             Reason::ResponseTimeout => (504, "http_response_timeout"),
             Reason::ConnectUnreachable => (502, "destination_ip_unroutable"),
-            Reason::UpstreamClosed | Reason::UpstreamReset => (502, "connection_terminated"),
+            Reason::UpstreamClosed | Reason::UpstreamReset | Reason::StreamRefused => {
+                (502, "connection_terminated")
+            }
             Reason::ResponseMalformed => (502, "http_protocol_error"),
             Reason::ResponseHeadTooLarge => (502, "http_response_header_section_size"),
             _ => (503, "destination_unavailable"),
@@ -50,6 +52,16 @@ impl Fault {
     /// What people see of it.
     pub(crate) fn text(self) -> String {
         format!("netting: {}\n", self.reason)
+    }
+
+    /// The status of a gRPC call that is answered so
+    /// (<https://grpc.github.io/grpc/core/md_doc_statuscodes.html>).
+    pub(crate) fn grpc_status(self) -> &'static str {
+        match self.status {
+            400 | 431 => "13",
+            408 | 504 => "4",
+            _ => "14",
+        }
     }
 
     /// The whole answer as HTTP/1.1 writes it.

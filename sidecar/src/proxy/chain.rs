@@ -29,10 +29,12 @@ use crate::{
         pool::{Pool, PoolLimits},
         session::Http1,
     },
+    http2::{self, session::Http2},
     ports::PortSet,
     protocol::Finder,
     route::OwnPorts,
     view::{View, ViewLimits},
+    worker::Http2Limits,
 };
 
 /// The ports that the proxies take for their own.
@@ -42,6 +44,13 @@ pub(crate) const OWN: OwnPorts = OwnPorts {
     admin: 15020,
 };
 pub(crate) const HEAD_BYTES_MAX: usize = 8192;
+
+const HTTP2: Http2Limits = Http2Limits {
+    stream_window: 256 * 1024,
+    connection_window: 16 * 1024 * 1024,
+    streams_max: 100,
+    head_bytes_max: 8192,
+};
 
 /// A proxy that counts into `metrics`.
 pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
@@ -70,6 +79,15 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
             })),
             requests: requests.of(direction),
             head_bytes_max: HEAD_BYTES_MAX,
+        },
+        http2: Http2 {
+            pool: Rc::new(http2::pool::Pool::new(HTTP2, second * 60)),
+            waiters: Rc::new(Waiters::new(Patience {
+                idle: second * 60,
+                head: second * 60,
+                draining: second,
+            })),
+            requests: requests.of(direction),
         },
     }
 }

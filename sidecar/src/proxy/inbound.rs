@@ -1,6 +1,6 @@
 //! Connections to the local application.
 
-use std::io;
+use std::{io, rc::Rc};
 
 use tokio::{net::TcpStream, time::Instant};
 
@@ -9,7 +9,7 @@ use crate::{
     addr::{ClientAddr, OriginalDst},
     detect::Protocol,
     http1::session::Target,
-    intercept,
+    http2, intercept,
     listener::{self, Door, Listeners},
     reason::Reason,
     route,
@@ -70,6 +70,10 @@ impl Inbound {
             Err(error) => return self.proxy.give_up(accepted, &error),
         };
         self.proxy.carries(&accepted, &found.protocol);
+        if found.protocol == Protocol::Http2 {
+            let own = http2::session::Target::Fixed(Rc::default());
+            return Box::pin(self.proxy.http2(accepted, own, found.upstream)).await;
+        }
         if found.protocol == Protocol::Http1 {
             return self
                 .proxy

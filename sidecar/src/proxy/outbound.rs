@@ -12,7 +12,7 @@ use crate::{
     destination::Destination,
     detect::Protocol,
     http1::session::Target,
-    intercept,
+    http2, intercept,
     listener::{self, Door, Listeners},
     protocol::Hint,
     reason::Reason,
@@ -81,10 +81,17 @@ impl Outbound {
             Err(error) => return self.proxy.give_up(accepted, &error),
         };
         self.proxy.carries(&accepted, &found.protocol);
-        if let (Protocol::Http1, Route::Endpoint(used)) = (&found.protocol, &route) {
-            let target = Target::Balanced(used);
-            return self.proxy.http1(accepted, target, found.upstream).await;
-        }
+        let route = match (&found.protocol, route) {
+            (Protocol::Http1, Route::Endpoint(used)) => {
+                let target = Target::Balanced(&used);
+                return self.proxy.http1(accepted, target, found.upstream).await;
+            }
+            (Protocol::Http2, Route::Endpoint(used)) => {
+                let target = http2::session::Target::Balanced(used);
+                return Box::pin(self.proxy.http2(accepted, target, found.upstream)).await;
+            }
+            (_, route) => route,
+        };
         let upstream = match found.upstream {
             Some(upstream) => Ok(upstream),
             None => route.connect(dst, connector).await,

@@ -142,3 +142,16 @@ async fn a_reset_of_the_upstream_reaches_the_client_as_one() {
     connect::reset(server);
     assert!(is_reset(client).await);
 }
+
+#[tokio::test(flavor = "local")]
+async fn a_connection_costs_little_while_it_waits() {
+    /// What its task takes, whatever it carries. Buffers are lent while they are used.
+    const TASK_BYTES_MAX: usize = 3 * 1024 + 512;
+    let fixture = fixture();
+    let (listener, addr) = chain::listen().await;
+    let stream = TcpStream::connect(addr).await.expect("it listens");
+    let task = fixture.outbound.connection(None, stream, ClientAddr(addr));
+    let bytes = size_of_val(&task);
+    assert!(bytes <= TASK_BYTES_MAX, "{bytes}");
+    drop((task, listener));
+}

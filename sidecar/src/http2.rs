@@ -1,0 +1,49 @@
+//! HTTP/2, passed on stream by stream.
+//!
+//! Each stream goes to an endpoint of its own choice, over connections that it
+//! shares with others. Windows are opened only as far as the other side takes what
+//! came, so that a slow reader slows its writer and nobody else. In reading order:
+//!
+//! - [`session`]: one downstream connection;
+//! - [`stream`]: one request and its response;
+//! - [`pump`]: a body on its way;
+//! - [`pool`]: upstream connections.
+
+use crate::worker::Http2Limits;
+
+pub(crate) mod pool;
+mod pump;
+pub(crate) mod session;
+mod stream;
+
+/// Streams that a peer resets, or that break the rules, faster than they can be dealt
+/// with: that many, and the connection ends (CVE-2023-44487).
+const RESETS_MAX: usize = 128;
+
+/// What a client may do on one connection.
+fn server(limits: &Http2Limits) -> h2::server::Builder {
+    let mut server = h2::server::Builder::new();
+    server
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(limits.head_bytes_max)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(Some(RESETS_MAX));
+    server
+}
+
+/// What an upstream may do on one connection.
+fn client(limits: &Http2Limits) -> h2::client::Builder {
+    let mut client = h2::client::Builder::new();
+    client
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_header_list_size(limits.head_bytes_max)
+        .max_local_error_reset_streams(Some(RESETS_MAX))
+        .enable_push(false);
+    client
+}
+
+#[cfg(test)]
+mod tests;

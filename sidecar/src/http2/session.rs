@@ -1,0 +1,176 @@
+//! One downstream connection.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::server::Connection;
+use netting_telemetry::requests::DirectionRequests;
+use tokio::{net::TcpStream, task::spawn_local, time::timeout};
+
+use super::{
+    pool::{Place, Pool},
+    stream::Stream,
+};
+use crate::{
+    addr::{ClientAddr, OriginalDst},
+    connect::{self, Upstream},
+    http::idle::{Waiter, Waiters, WaitsFor},
+    proxy::Proxy,
+    reason::Reason,
+    view::InUse,
+};
+
+/// How long the preface may take, once it has begun.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the HTTP/2 connections of one direction share on one thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Http2 {
+    pub(crate) pool: Rc<Pool>,
+    pub(crate) waiters: Rc<Waiters>,
+    pub(crate) requests: DirectionRequests,
+}
+
+/// Where the streams of a connection go.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// Each to an endpoint that is chosen for it.
+    Balanced(InUse),
+    /// All to the original destination, over connections that are the client's own.
+    Fixed(Rc<Place>),
+}
+
+/// What the streams of a connection share.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(super) proxy: Proxy,
+    pub(super) target: Target,
+    pub(super) client: ClientAddr,
+    pub(super) dst: OriginalDst,
+    streams: Cell<usize>,
+    waiter: Waiter,
+}
+
+/// Keeps the session from being idle.
+pub(super) struct Busy(Rc<Session>);
+
+impl Session {
+    pub(crate) fn new(
+        proxy: Proxy,
+        target: Target,
+        client: ClientAddr,
+        dst: OriginalDst,
+    ) -> Rc<Self> {
+        let waiter = proxy.http2.waiters.join();
+        Rc::new(Self {
+            proxy,
+            target,
+            client,
+            dst,
+            streams: Cell::new(0),
+            waiter,
+        })
+    }
+
+    /// Makes use of an upstream that is connected already.
+    pub(crate) async fn adopt(&self, upstream: Upstream) {
+        self.proxy.connected(&upstream);
+        let pool = &self.proxy.http2.pool;
+        let place = match (&self.target, &upstream.chosen) {
+            (Target::Balanced(_), Some(chosen)) => pool.at(chosen.endpoint()),
+            (Target::Fixed(place), _) => Rc::clone(place),
+            (Target::Balanced(_), None) => return,
+        };
+        // One that has gone meanwhile is missed by nobody.
+        drop(place.add(upstream.stream, pool.limits()).await);
+    }
+
+    /// Serves until the connection ends, and says why it did.
+    pub(crate) async fn serve(self: Rc<Self>, downstream: TcpStream) -> Reason {
+        connect::tune(&downstream);
+        let limits = self.proxy.http2.pool.limits();
+        let handshake = super::server(limits).handshake(downstream);
+        let mut connection = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(_)) => return Reason::DownstreamReset,
+            Err(_) => return Reason::RequestHeadTimeout,
+        };
+        self.waiter.waits_for(WaitsFor::Request);
+        let mut ending = None;
+        loop {
+            let accepted = poll_fn(|cx| self.poll(cx, &mut connection, &mut ending)).await;
+            match accepted {
+                Some(Ok((request, respond))) => {
+                    let stream = Stream::new(self.busy(), respond);
+                    spawn_local(stream.run(request));
+                }
+                Some(Err(error)) => {
+                    let client = self.client;
+                    tracing::debug!(%client, %error, "a downstream connection ended");
+                    return Reason::DownstreamReset;
+                }
+                None => return ending.unwrap_or(Reason::Finished),
+            }
+        }
+    }
+
+    /// The next stream. Tells the client to send no more of them (GOAWAY) when the
+    /// connection is to end; those there are still finish.
+    fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection<TcpStream, Bytes>,
+        ending: &mut Option<Reason>,
+    ) -> Poll<Option<Accepted>> {
+        if ending.is_none() {
+            let over = self.waiter.poll_over(cx);
+            *ending = match over {
+                Poll::Ready(reason) => Some(reason),
+                Poll::Pending if self.proxy.http2.waiters.is_draining() => Some(Reason::Draining),
+                Poll::Pending => None,
+            };
+            if ending.is_some() {
+                connection.graceful_shutdown();
+            }
+        }
+        connection.poll_accept(cx)
+    }
+
+    fn busy(self: &Rc<Self>) -> Busy {
+        self.streams.set(self.streams.get() + 1);
+        self.waiter.waits_for(WaitsFor::Nothing);
+        Busy(Rc::clone(self))
+    }
+}
+
+type Accepted = Result<
+    (
+        http::Request<h2::RecvStream>,
+        h2::server::SendResponse<Bytes>,
+    ),
+    h2::Error,
+>;
+
+impl std::ops::Deref for Busy {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let left = self.0.streams.get() - 1;
+        self.0.streams.set(left);
+        if left == 0 {
+            self.0.waiter.waits_for(WaitsFor::Request);
+        }
+    }
+}
