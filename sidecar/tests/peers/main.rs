@@ -9,6 +9,7 @@
 mod harness;
 
 mod aiohttp;
+mod counted;
 mod curl;
 mod databases;
 mod greeters;

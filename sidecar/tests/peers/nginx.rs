@@ -181,6 +181,7 @@ fn what_nginx_refuses_ends_the_same() {
     let large = "--upload-file DIRECTORY/root/large -H Expect: --output /dev/null";
     let calls = [
         "https://nginx.test/ --tls-max 1.2",
+        "--http2-prior-knowledge http://@:8080/hangs-up",
         &format!("http://@/small-only {large} --write-out %{{http_code}}"),
     ];
     let ended = pods.same(&calls, |pods, call| {
@@ -190,7 +191,8 @@ fn what_nginx_refuses_ends_the_same() {
         (code, ended.stdout)
     });
     assert_eq!(ended[0].0, Some(60), "{ended:?}");
-    assert_eq!(ended[1].1, "413", "{ended:?}");
+    assert_eq!(ended[1].0, Some(92), "{ended:?}");
+    assert_eq!(ended[2].1, "413", "{ended:?}");
 }
 
 #[test]

@@ -103,6 +103,11 @@ fn answer(request: &Message) -> Answer {
             "HTTP/1.1 503 Try Later\r\nRetry-After: 7\r\nContent-Length: 5\r\n\r\nlater".into()
         }
         "/truncated" => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this".into(),
+        "/truncated-chunks" => concat!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "9\r\nonly this\r\n"
+        )
+        .into(),
         "/twice-set" => concat!(
             "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX-Between: b\r\nset-cookie: c=2\r\n",
             "Content-Length: 0\r\n\r\n"
@@ -131,6 +136,13 @@ fn answer(request: &Message) -> Answer {
     };
     Answer {
         bytes,
-        closes: ["/until-the-end", "/closes", "/http10", "/truncated"].contains(&path),
+        closes: [
+            "/until-the-end",
+            "/closes",
+            "/http10",
+            "/truncated",
+            "/truncated-chunks",
+        ]
+        .contains(&path),
     }
 }

@@ -8,5 +8,6 @@ mod app;
 mod floods;
 mod frames;
 mod http2;
+mod malformed;
 mod responses;
 mod smuggling;
