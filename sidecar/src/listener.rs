@@ -153,7 +153,9 @@ where
             connect::reset(downstream);
             continue;
         };
-        let connection = connection(downstream, client);
+        // What a future captures and then awaits has its place twice in it; a pointer's is
+        // small.
+        let connection = Box::pin(connection(downstream, client));
         tokio::task::spawn_local(async move {
             connection.await;
             drop(open);

@@ -104,8 +104,9 @@ impl Proxy {
             dst,
             ..
         } = accepted;
-        let session = Session::new(self, target, (downstream, client, dst), upstream);
-        let reason = session.serve().await;
+        let reason = Session::new(self, target, (downstream, client, dst), upstream)
+            .serve()
+            .await;
         self.metrics.closed(reason.as_str());
         tracing::debug!(%client, %dst, %reason, "connection ended");
     }

@@ -162,7 +162,7 @@ impl<'p> Session<'p> {
                     return reason;
                 }
                 After::Reset(reason) => return reason,
-                After::Tunnel(upstream) => return self.tunnel(upstream).await,
+                After::Tunnel(upstream) => return Box::pin(self.tunnel(upstream)).await,
             }
         }
     }

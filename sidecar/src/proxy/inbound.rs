@@ -28,8 +28,9 @@ impl Inbound {
     /// # Errors
     /// If the listeners cannot be waited for.
     pub async fn serve(self, listeners: Listeners, door: Door) -> io::Result<()> {
+        let inbound = Rc::new(self);
         listener::accept(listeners, door, |downstream, client| {
-            let inbound = self.clone();
+            let inbound = Rc::clone(&inbound);
             async move {
                 let dst = intercept::original_dst(&downstream).unwrap_or_default();
                 match route::inbound(dst, &inbound.proxy.own) {
@@ -65,7 +66,7 @@ impl Inbound {
         let connector = &self.proxy.connector;
         let connect = async || connector.original(dst).await;
         let finder = &self.proxy.finder;
-        let found = match finder.find(dst, None, &accepted.downstream, connect).await {
+        let found = match Box::pin(finder.find(dst, None, &accepted.downstream, connect)).await {
             Ok(found) => found,
             Err(error) => return self.proxy.give_up(accepted, &error),
         };
@@ -85,7 +86,9 @@ impl Inbound {
             None => connector.original(dst).await,
         };
         match upstream {
-            Ok(upstream) => self.proxy.opaque(accepted, upstream, &found.protocol).await,
+            Ok(upstream) => {
+                Box::pin(self.proxy.opaque(accepted, upstream, &found.protocol)).await;
+            }
             Err(error) => self.proxy.give_up(accepted, &error),
         }
     }

@@ -1,6 +1,6 @@
 //! Connections of the local application.
 
-use std::{io, sync::Arc};
+use std::{io, rc::Rc, sync::Arc};
 
 use tokio::{net::TcpStream, time::Instant};
 
@@ -44,8 +44,9 @@ impl Outbound {
     /// # Errors
     /// If the listeners cannot be waited for.
     pub async fn serve(self, listeners: Listeners, door: Door) -> io::Result<()> {
+        let outbound = Rc::new(self);
         listener::accept(listeners, door, |downstream, client| {
-            let outbound = self.clone();
+            let outbound = Rc::clone(&outbound);
             async move {
                 let dst = intercept::original_dst(&downstream).unwrap_or_default();
                 outbound.connection(dst, downstream, client).await;
@@ -76,7 +77,7 @@ impl Outbound {
         let connector = &self.proxy.connector;
         let connect = async || route.connect(dst, connector).await;
         let finder = &self.proxy.finder;
-        let found = match finder.find(dst, hint, &accepted.downstream, connect).await {
+        let found = match Box::pin(finder.find(dst, hint, &accepted.downstream, connect)).await {
             Ok(found) => found,
             Err(error) => return self.proxy.give_up(accepted, &error),
         };
@@ -97,7 +98,9 @@ impl Outbound {
             None => route.connect(dst, connector).await,
         };
         match upstream {
-            Ok(upstream) => self.proxy.opaque(accepted, upstream, &found.protocol).await,
+            Ok(upstream) => {
+                Box::pin(self.proxy.opaque(accepted, upstream, &found.protocol)).await;
+            }
             Err(error) => self.proxy.give_up(accepted, &error),
         }
         // The address counts as used until its connection has ended.

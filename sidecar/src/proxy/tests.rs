@@ -146,7 +146,7 @@ async fn a_reset_of_the_upstream_reaches_the_client_as_one() {
 #[tokio::test(flavor = "local")]
 async fn a_connection_costs_little_while_it_waits() {
     /// What its task takes, whatever it carries. Buffers are lent while they are used.
-    const TASK_BYTES_MAX: usize = 3 * 1024 + 512;
+    const TASK_BYTES_MAX: usize = 3 * 1024;
     let fixture = fixture();
     let (listener, addr) = chain::listen().await;
     let stream = TcpStream::connect(addr).await.expect("it listens");
