@@ -9,5 +9,6 @@ mod floods;
 mod frames;
 mod http2;
 mod malformed;
+mod pieces;
 mod responses;
 mod smuggling;

@@ -9,7 +9,7 @@ use std::{
 use crate::harness::{PATIENCE, namespace::dst, pod::Pod};
 
 /// Answers each request's head with the same bytes.
-fn serve(listener: TcpListener, answer: &'static [u8]) {
+pub(crate) fn serve(listener: TcpListener, answer: &'static [u8]) {
     thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             thread::spawn(move || -> io::Result<()> {
@@ -23,7 +23,7 @@ fn serve(listener: TcpListener, answer: &'static [u8]) {
 }
 
 /// Up to an empty line; none at the end of the connection.
-fn read_head(stream: &mut TcpStream) -> io::Result<Option<String>> {
+pub(crate) fn read_head(stream: &mut TcpStream) -> io::Result<Option<String>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
