@@ -11,7 +11,8 @@ use crate::{
 
 const CONFIGURATION: &str = r#"
 daemon off;
-worker_processes 1;
+# One process, so that none is left when it is killed.
+master_process off;
 error_log stderr notice;
 pid DIRECTORY/pid;
 events {}
