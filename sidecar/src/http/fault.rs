@@ -49,6 +49,18 @@ impl Fault {
         format!("netting; error={}; details=\"{}\"", self.error, self.reason)
     }
 
+    /// Whether this value of `proxy-status` is one of a sidecar that could not reach
+    /// its application: the request is as it was.
+    pub(crate) fn says_unreached(proxy_status: &[u8]) -> bool {
+        let reasons = [
+            Reason::ConnectRefused,
+            Reason::ConnectTimeout,
+            Reason::ConnectUnreachable,
+        ];
+        let says = |reason| Fault::of(reason).proxy_status().as_bytes() == proxy_status;
+        reasons.into_iter().any(says)
+    }
+
     /// What people see of it.
     pub(crate) fn text(self) -> String {
         format!("netting: {}\n", self.reason)
@@ -106,6 +118,14 @@ mod tests {
              proxy-status: netting; error=connection_refused; details=\"connect_refused\"\r\n\
              \r\nnetting: connect_refused\n";
         assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    #[test]
+    fn only_a_failed_connect_leaves_a_request_as_it_was() {
+        let says = |reason| Fault::says_unreached(Fault::of(reason).proxy_status().as_bytes());
+        assert!(says(Reason::ConnectRefused) && says(Reason::ConnectTimeout));
+        assert!(!says(Reason::UpstreamClosed) && !says(Reason::ResponseTimeout));
+        assert!(!Fault::says_unreached(b"other; error=connection_refused"));
     }
 
     #[test]

@@ -258,8 +258,10 @@ impl<'e> Exchange<'e> {
         if response.kind == Kind::Interim {
             return Ok(());
         }
-        self.record(ejection::Outcome::of_status(response.status));
-        if self.is_unwanted(response.status) {
+        let failure = self.failure(&response);
+        let success = || ejection::Outcome::of_status(response.status);
+        self.record(failure.map_or_else(success, Failure::outcome));
+        if failure.is_some_and(|failure| self.is_unwanted(failure)) {
             return Err(Outcome::Unwanted);
         }
         if let Some(tries) = &mut self.tries {
@@ -271,16 +273,28 @@ impl<'e> Exchange<'e> {
         along.map_err(|_| Outcome::BrokenOff(Reason::ResponseMalformed))
     }
 
-    /// Whether another try is granted after this status. Not once something has gone
+    /// What a response says failed. A sidecar is believed that the request never got
+    /// to its application: who forges that has only its own work done again.
+    fn failure(&self, response: &Response) -> Option<Failure> {
+        let by_sidecar = self
+            .in_flight
+            .as_ref()
+            .is_some_and(|at| at.endpoint().meshed);
+        match response.status {
+            _ if by_sidecar && response.says_unreached => Some(Failure::Connect),
+            status @ 400.. => Some(Failure::Status(status)),
+            _ => None,
+        }
+    }
+
+    /// Whether another try is granted after this failure. Not once something has gone
     /// to the client, nor when the request's body is gone.
-    fn is_unwanted(&mut self, status: u16) -> bool {
+    fn is_unwanted(&mut self, failure: Failure) -> bool {
         let replayable = self.upload.can_be_repeated();
         let (Some(tries), Some(in_flight)) = (&mut self.tries, &self.in_flight) else {
             return false;
         };
-        let failure = Failure::Status(status);
-        status >= 400
-            && self.download.passed == 0
+        self.download.passed == 0
             && tries.again(failure, in_flight.addr(), replayable, Instant::now())
     }
 

@@ -1,6 +1,6 @@
 //! A response's head: what it means for both connections, and how it is passed on.
 
-use httparse::Status;
+use httparse::{Header, Status};
 
 use super::{
     HEADERS_MAX,
@@ -8,7 +8,7 @@ use super::{
     fields::{Fields, line},
     request::Request,
 };
-use crate::reason::Reason;
+use crate::{http::fault::Fault, reason::Reason};
 
 /// A response whose head has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// What it is to the request.
     pub(crate) kind: Kind,
+    /// It says of itself that a sidecar made it, whose application never saw the
+    /// request.
+    pub(crate) says_unreached: bool,
     /// What follows it.
     pub(crate) body: Body,
     /// The upstream takes another request on the same connection.
@@ -81,6 +84,7 @@ pub(crate) fn parse(
         length,
         status,
         kind,
+        says_unreached: status >= 500 && says_unreached(parsed.headers),
         body,
         upstream_stays,
         downstream_stays: stay.downstream
@@ -106,6 +110,13 @@ pub(crate) fn parse(
     connection(&response, request, upgrades, out);
     out.extend_from_slice(b"\r\n");
     Ok(Some(response))
+}
+
+fn says_unreached(headers: &[Header<'_>]) -> bool {
+    let mut statuses = headers
+        .iter()
+        .filter(|header| header.name.eq_ignore_ascii_case("proxy-status"));
+    statuses.any(|header| Fault::says_unreached(header.value))
 }
 
 fn connection(response: &Response, request: &Request, upgrades: bool, out: &mut Vec<u8>) {

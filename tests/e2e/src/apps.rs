@@ -363,6 +363,18 @@ impl Namespace {
         Ok(self.api().create(&PostParams::default(), &service).await?)
     }
 
+    /// Sets an annotation of a Service.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn annotate_service(&self, name: &str, key: &str, value: &str) -> anyhow::Result<()> {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {key: value}}}));
+        self.api::<Service>()
+            .patch(name, &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    }
+
     /// Runs an application to its end in a pod of its own, and returns its log.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Pods that must start, stay and end as they would without a sidecar.
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::{ResourceExt as _, api::ListParams};
 use netting_e2e::{
     App, Meshed,
     apps::PORT,
@@ -119,8 +119,14 @@ async fn a_probe_says_what_the_application_would_say() -> anyhow::Result<()> {
 
 async fn rollout_under_load(server: App) -> anyhow::Result<()> {
     let meshed = Meshed::start().await?;
-    meshed.namespace.service("echo", json!({})).await?;
-    meshed.namespace.deploy(&server.replicas(3)).await?;
+    let namespace = &meshed.namespace;
+    namespace.service("echo", json!({})).await?;
+    // What an application was working on when it exited is its own loss, unless its
+    // service says that it may be asked again.
+    namespace
+        .annotate_service("echo", "netting.dev/retry-on", "reset, gateway-error")
+        .await?;
+    namespace.deploy(&server.replicas(3)).await?;
     let load = meshed.load(200).await?;
     meshed.namespace.restart("echo").await?;
     meshed.until_more_answers(&load, 200).await?;
@@ -132,6 +138,13 @@ async fn rollout_under_load(server: App) -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_rollout_loses_no_request_if_the_application_lingers() -> anyhow::Result<()> {
     Box::pin(rollout_under_load(App::echo("echo"))).await
+}
+
+#[tokio::test]
+async fn a_rollout_loses_no_request_if_the_application_exits_at_once() -> anyhow::Result<()> {
+    let probe = json!({"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1});
+    let hasty = App::new("echo", &format!("http --port {PORT} --on-sigterm exit"));
+    Box::pin(rollout_under_load(hasty.readiness(probe))).await
 }
 
 #[tokio::test]
@@ -154,6 +167,14 @@ async fn what_is_wrong_with_an_option_is_said_and_the_pod_injected() -> anyhow::
         args.contains("3306") && !args.contains("99999"),
         "the other item counts: {args}"
     );
+    eventually("an event says it too", async || {
+        let events = meshed.namespace.api::<Event>();
+        let events = events.list(&ListParams::default()).await?;
+        Ok(events
+            .iter()
+            .any(|event| event.message.as_ref().is_some_and(named)))
+    })
+    .await?;
     meshed.end().await
 }
 

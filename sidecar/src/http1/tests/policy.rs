@@ -13,6 +13,15 @@ const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
 
 /// The client's proxy before these endpoints, of a service with this policy.
 async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
+    before_workloads(endpoints, policy, None).await
+}
+
+/// The same, with this workload behind each of them.
+async fn before_workloads(
+    endpoints: &[SocketAddr],
+    policy: v1::ServicePolicy,
+    workload: Option<v1::Workload>,
+) -> Chain {
     let inbound = Inbound {
         proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
     };
@@ -20,6 +29,7 @@ async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
     let endpoint = |addr: &SocketAddr| v1::Endpoint {
         address: Some((*addr).into()),
         ready: true,
+        workload: workload.clone(),
         ..Default::default()
     };
     let snapshot = v1::Snapshot {
@@ -104,6 +114,41 @@ async fn a_failed_connect_is_tried_elsewhere_whatever_the_method() {
         let answer = ask(&chain, request).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
+}
+
+const UNREACHED: &str = "HTTP/1.1 502 Bad Gateway\r\n\
+     proxy-status: netting; error=connection_refused; details=\"connect_refused\"\r\n\
+     Content-Length: 0\r\nConnection: close\r\n\r\n";
+
+#[tokio::test(flavor = "local")]
+async fn what_never_got_from_a_sidecar_to_its_application_is_tried_elsewhere() {
+    let endpoints = [endpoint(UNREACHED).await, endpoint(CLOSE).await];
+    let meshed = v1::Workload {
+        meshed: true,
+        ..Default::default()
+    };
+    let policy = v1::ServicePolicy::default();
+    let chain = before_workloads(&endpoints, policy, Some(meshed)).await;
+    for request in [ASK, POST].repeat(5) {
+        let answer = ask(&chain, request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_stranger_is_not_believed_that_a_request_never_arrived() {
+    let never = v1::ServicePolicy {
+        eject_after: Some(0),
+        ..Default::default()
+    };
+    let endpoints = [endpoint(UNREACHED).await, endpoint(CLOSE).await];
+    let chain = before(&endpoints, never).await;
+    let mut refused = 0;
+    for _ in 0..20 {
+        let answer = ask(&chain, POST).await;
+        refused += usize::from(answer.starts_with("HTTP/1.1 502 "));
+    }
+    assert!(refused > 0, "some were sent to the stranger first");
 }
 
 #[tokio::test(flavor = "local")]
