@@ -1,7 +1,7 @@
 //! Pods that must start, stay and end as they would without a sidecar.
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use kube::{ResourceExt as _, api::ListParams};
 use netting_e2e::{
     App, Meshed,
@@ -172,7 +172,7 @@ async fn what_is_wrong_with_an_option_is_said_and_the_pod_injected() -> anyhow::
         let events = events.list(&ListParams::default()).await?;
         Ok(events
             .iter()
-            .any(|event| event.message.as_ref().is_some_and(named)))
+            .any(|event| event.note.as_ref().is_some_and(named)))
     })
     .await?;
     meshed.end().await
