@@ -7,7 +7,8 @@
 //! - [`session`]: one downstream connection;
 //! - [`stream`]: one request and its response;
 //! - [`pump`]: a body on its way;
-//! - [`pool`]: upstream connections.
+//! - [`pool`]: upstream connections;
+//! - [`wire`]: what a connection's frames are written to.
 
 use crate::worker::Http2Limits;
 
@@ -15,6 +16,7 @@ pub(crate) mod pool;
 mod pump;
 pub(crate) mod session;
 mod stream;
+mod wire;
 
 /// Streams that a peer resets, or that break the rules, faster than they can be dealt
 /// with: that many, and the connection ends (CVE-2023-44487).

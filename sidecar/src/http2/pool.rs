@@ -3,8 +3,12 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::{Future as _, poll_fn},
+    io,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -12,6 +16,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use tokio::{net::TcpStream, sync::Mutex, task::spawn_local, time::Instant};
 
+use super::wire::gather;
 use crate::{addr::EndpointAddr, connect, destination::Endpoint, worker::Http2Limits};
 
 /// Connections to one endpoint, at most. Streams beyond what they take wait.
@@ -111,7 +116,8 @@ impl Place {
         limits: &Http2Limits,
     ) -> Result<Hold, h2::Error> {
         connect::tune(&stream);
-        let (requests, connection) = super::client(limits).handshake(stream).await?;
+        let (wire, gathered) = gather(stream);
+        let (requests, mut connection) = super::client(limits).handshake(wire).await?;
         let shared = Rc::new(Connection {
             requests,
             streams: Cell::new(0),
@@ -121,7 +127,16 @@ impl Place {
         // Not a strong reference: it would keep the connection open.
         let told = Rc::downgrade(&shared);
         spawn_local(async move {
-            if let Err(error) = connection.await {
+            let ended = poll_fn(|cx| {
+                let ended = Pin::new(&mut connection).poll(cx);
+                if ended.is_pending()
+                    && let Poll::Ready(Err(error)) = gathered.poll_send(cx)
+                {
+                    return Poll::Ready(Err(error));
+                }
+                ended.map_err(io::Error::other)
+            });
+            if let Err(error) = ended.await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
             if let Some(shared) = told.upgrade() {

@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     future::poll_fn,
+    io,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -16,6 +17,7 @@ use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 use super::{
     pool::{Place, Pool},
     stream::Stream,
+    wire::{Gathered, Wire, gather},
 };
 use crate::{
     addr::{ClientAddr, OriginalDst},
@@ -95,7 +97,8 @@ impl Session {
     pub(crate) async fn serve(self: Rc<Self>, downstream: TcpStream) -> Reason {
         connect::tune(&downstream);
         let limits = self.proxy.http2.pool.limits();
-        let handshake = super::server(limits).handshake(downstream);
+        let (wire, gathered) = gather(downstream);
+        let handshake = super::server(limits).handshake(wire);
         let mut connection = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(_)) => return Reason::DownstreamReset,
@@ -104,7 +107,11 @@ impl Session {
         self.waiter.waits_for(WaitsFor::Request);
         let mut ending = None;
         loop {
-            let accepted = poll_fn(|cx| self.poll(cx, &mut connection, &mut ending)).await;
+            let accepted = poll_fn(|cx| {
+                let accepted = self.poll(cx, &mut connection, &mut ending);
+                send_if_pending(accepted, &gathered, cx)
+            });
+            let accepted = accepted.await;
             match accepted {
                 Some(Ok((request, respond))) => {
                     let stream = Stream::new(self.busy(), respond);
@@ -125,7 +132,7 @@ impl Session {
     fn poll(
         &self,
         cx: &mut Context<'_>,
-        connection: &mut Connection<TcpStream, Bytes>,
+        connection: &mut Connection<Wire, Bytes>,
         ending: &mut Option<Reason>,
     ) -> Poll<Option<Accepted>> {
         if ending.is_none() {
@@ -139,7 +146,8 @@ impl Session {
                 connection.graceful_shutdown();
             }
         }
-        connection.poll_accept(cx)
+        let accepted = connection.poll_accept(cx);
+        accepted.map(|accepted| accepted.map(|stream| stream.map_err(io::Error::other)))
     }
 
     fn busy(self: &Rc<Self>) -> Busy {
@@ -149,12 +157,26 @@ impl Session {
     }
 }
 
+/// Sends what is held once there is nothing else to do.
+fn send_if_pending(
+    accepted: Poll<Option<Accepted>>,
+    gathered: &Gathered,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Accepted>> {
+    if accepted.is_pending()
+        && let Poll::Ready(Err(error)) = gathered.poll_send(cx)
+    {
+        return Poll::Ready(Some(Err(error)));
+    }
+    accepted
+}
+
 type Accepted = Result<
     (
         http::Request<h2::RecvStream>,
         h2::server::SendResponse<Bytes>,
     ),
-    h2::Error,
+    io::Error,
 >;
 
 impl std::ops::Deref for Busy {
