@@ -47,6 +47,8 @@ pub(crate) enum Outcome {
     Failed(Reason),
     /// The response broke off.
     BrokenOff(Reason),
+    /// The response ended too early, which its length or its chunks tell the client.
+    CutShort,
     /// The client broke off.
     Abandoned,
 }
@@ -130,7 +132,9 @@ impl<'e> Exchange<'e> {
             | Outcome::BrokenOff(Reason::ResponseTimeout) => {
                 self.record(ejection::Outcome::TimedOut);
             }
-            Outcome::Failed(_) | Outcome::BrokenOff(_) => self.record(ejection::Outcome::Reset),
+            Outcome::Failed(_) | Outcome::BrokenOff(_) | Outcome::CutShort => {
+                self.record(ejection::Outcome::Reset);
+            }
         }
         outcome
     }
@@ -221,9 +225,8 @@ impl<'e> Exchange<'e> {
                 Ok(()) => Ok(response.kind),
                 Err(Stuck::SinkBroke) => Err(Outcome::Abandoned),
                 Err(Stuck::Malformed) => Err(Outcome::BrokenOff(Reason::ResponseMalformed)),
-                Err(Stuck::SourceBroke | Stuck::SourceEnded) => {
-                    Err(Outcome::BrokenOff(Reason::UpstreamReset))
-                }
+                Err(Stuck::SourceBroke) => Err(Outcome::BrokenOff(Reason::UpstreamReset)),
+                Err(Stuck::SourceEnded) => Err(Outcome::CutShort),
             });
         }
     }

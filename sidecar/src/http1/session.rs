@@ -264,6 +264,11 @@ impl<'p> Session<'p> {
                 (self.fail(reason, &request, stays).await, Some(reason))
             }
             Outcome::BrokenOff(reason) => (After::Reset(reason), Some(reason)),
+            // Not with a reset, which would take what is still on its way.
+            Outcome::CutShort => {
+                let reason = Reason::UpstreamClosed;
+                (After::Close(reason), Some(reason))
+            }
             Outcome::Abandoned => {
                 let reason = Reason::DownstreamReset;
                 (After::Reset(reason), Some(reason))

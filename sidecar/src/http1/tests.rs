@@ -188,10 +188,9 @@ async fn a_response_that_breaks_off_does_not_look_complete() {
         say(&mut app, response).await;
         expect(&mut client, response).await;
         drop(app);
-        let end = rest(&mut client).await.expect_err("it breaks off");
-        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
-        let failed =
-            r#"netting_http_requests_failed_total{direction="outbound",reason="upstream_reset"} 1"#;
+        // Its framing tells. A reset could overtake what is still on its way.
+        assert_eq!(rest(&mut client).await.expect("an end"), "");
+        let failed = r#"netting_http_requests_failed_total{direction="outbound",reason="upstream_closed"} 1"#;
         assert!(chain.has(failed), "{:?}", chain.metrics.expose());
     }
     // Without a length, a reset is all that tells it from the end.

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
+
 use crate::{
     harness::namespace::dst,
     pods::{Pods, SERVICE},
@@ -106,5 +108,39 @@ fn a_slow_reader_slows_its_writer_and_loses_nothing() {
         );
         let read = io::copy(&mut stream, &mut io::sink()).expect("it ends");
         assert_eq!(read, written);
+    });
+}
+
+#[test]
+fn an_answer_that_breaks_off_arrives_as_far_as_it_went() {
+    const BYTES: usize = 400_000;
+    let pods = Pods::new();
+    let (wrote, written) = mpsc::channel();
+    serve(
+        pods.server.listen(dst("0.0.0.0", 8080)),
+        move |mut stream| {
+            SockRef::from(&stream).set_send_buffer_size(2 * BYTES)?;
+            stream.read_exact(&mut [0; 5])?;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * BYTES);
+            stream.write_all(head.as_bytes())?;
+            stream.write_all(&vec![b'x'; BYTES])?;
+            stream.shutdown(Shutdown::Write)?;
+            wrote.send(()).map_err(io::Error::other)?;
+            stream.read_to_end(&mut Vec::new()).map(drop)
+        },
+    );
+    pods.same(&[()], |pods, ()| {
+        let mut stream = pods.connect(8080);
+        SockRef::from(&stream)
+            .set_recv_buffer_size(8 << 10)
+            .expect("a socket can be set so");
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .expect("it is read");
+        // All that can be sent is on its way before any of it is read.
+        written.recv().expect("it writes");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        answer.iter().filter(|byte| **byte == b'x').count()
     });
 }
