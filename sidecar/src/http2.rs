@@ -5,17 +5,23 @@
 //! came, so that a slow reader slows its writer and nobody else. In reading order:
 //!
 //! - [`session`]: one downstream connection;
-//! - [`stream`]: one request and its response;
-//! - [`pump`]: a body on its way;
-//! - [`pool`]: upstream connections;
+//! - [`stream`]: one request, to the end of its response;
+//! - [`exchange`]: the same at one endpoint after another;
+//! - [`upstream`]: the connection that it takes, of those in the [`pool`];
+//! - [`answer`]: what an endpoint says to it;
+//! - [`upload`], [`pump`]: bodies on their way;
 //! - [`wire`]: what a connection's frames are written to.
 
 use crate::worker::Http2Limits;
 
+mod answer;
+mod exchange;
 pub(crate) mod pool;
 mod pump;
 pub(crate) mod session;
 mod stream;
+mod upload;
+mod upstream;
 mod wire;
 
 /// Streams that a peer resets, or that break the rules, faster than they can be dealt

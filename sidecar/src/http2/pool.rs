@@ -17,7 +17,9 @@ use h2::client::SendRequest;
 use tokio::{net::TcpStream, sync::Mutex, task::spawn_local, time::Instant};
 
 use super::wire::gather;
-use crate::{addr::EndpointAddr, connect, destination::Endpoint, worker::Http2Limits};
+use crate::{
+    addr::EndpointAddr, connect, destination::Endpoint, reason::Reason, worker::Http2Limits,
+};
 
 /// Connections to one endpoint, at most. Streams beyond what they take wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -36,6 +38,8 @@ pub(crate) struct Place {
     connections: RefCell<Vec<Rc<Connection>>>,
     /// Held by the one stream that connects, while the others wait for it.
     pub(super) connecting: Mutex<()>,
+    /// When and why that last failed.
+    failed: Cell<Option<(Instant, Reason)>>,
     /// The endpoint, if it is one.
     endpoint: Option<Arc<Endpoint>>,
 }
@@ -104,6 +108,17 @@ impl Place {
         let least = connections.iter().min_by_key(|each| each.streams.get())?;
         let has_room = least.streams.get() < least.requests.current_max_send_streams();
         (has_room || connections.len() >= CONNECTIONS_MAX).then(|| Hold::of(least))
+    }
+
+    /// A connect failed.
+    pub(super) fn failed(&self, reason: Reason) {
+        self.failed.set(Some((Instant::now(), reason)));
+    }
+
+    /// Why the last connect failed, if that was after `since`.
+    pub(super) fn failed_since(&self, since: Instant) -> Option<Reason> {
+        let (at, reason) = self.failed.get()?;
+        (at > since).then_some(reason)
     }
 
     /// Begins to speak HTTP/2 on a connection, which streams share from now on.

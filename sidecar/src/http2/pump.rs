@@ -1,7 +1,7 @@
 //! A body on its way from one stream to another.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     task::{Poll, ready},
 };
@@ -9,6 +9,9 @@ use std::{
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
+
+/// Of a body that may have to be sent again, at most so much is kept.
+const KEPT_MAX: usize = 64 * 1024;
 
 /// Why a body does not go on.
 #[derive(Debug)]
@@ -19,12 +22,100 @@ pub(super) enum Stuck {
     Sink,
 }
 
+/// What was taken of a body.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    bytes: Cell<u64>,
+    /// Of that, what its sender does not yet know of: it is not sent on yet.
+    unreleased: Cell<usize>,
+    /// All of that, while it may have to be sent again.
+    kept: RefCell<Option<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    data: Vec<u8>,
+    /// The body has come to its end, with these trailers.
+    end: Option<Option<HeaderMap>>,
+}
+
+impl Passed {
+    /// Of a body that may have to be sent again.
+    pub(super) fn keeping() -> Self {
+        Self {
+            kept: RefCell::new(Some(Kept::default())),
+            ..Self::default()
+        }
+    }
+
+    /// How much was taken.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Whether the body can be sent again.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.borrow().is_some()
+    }
+
+    /// The body is not going to be sent again.
+    pub(super) fn let_go(&self) {
+        self.kept.replace(None);
+    }
+
+    fn data(&self, data: &Bytes) {
+        self.bytes.set(self.bytes.get() + data.len() as u64);
+        self.unreleased.set(data.len());
+        let mut kept = self.kept.borrow_mut();
+        if let Some(before) = kept.as_mut() {
+            if before.data.len() + data.len() > KEPT_MAX {
+                *kept = None;
+            } else {
+                before.data.extend_from_slice(data);
+            }
+        }
+    }
+
+    /// What was taken is sent on. Only now may its sender send as much again.
+    fn release(&self, source: &mut RecvStream) {
+        let _ = source
+            .flow_control()
+            .release_capacity(self.unreleased.take());
+    }
+
+    fn end(&self, trailers: Option<&HeaderMap>) {
+        if let Some(kept) = self.kept.borrow_mut().as_mut() {
+            kept.end = Some(trailers.cloned());
+        }
+    }
+}
+
+/// Passes a body on as [`pump`] does, after what was kept of it.
+pub(super) async fn pump_again(
+    source: &mut RecvStream,
+    sink: &mut SendStream<Bytes>,
+    passed: &Passed,
+) -> Result<(), Stuck> {
+    let (data, end) = match passed.kept.borrow().as_ref() {
+        Some(kept) => (Bytes::copy_from_slice(&kept.data), kept.end.clone()),
+        None => (Bytes::new(), None),
+    };
+    let is_last = matches!(end, Some(None));
+    send(sink, data, is_last).await?;
+    passed.release(source);
+    match end {
+        None => pump(source, sink, passed).await.map(drop),
+        Some(None) => Ok(()),
+        Some(Some(trailers)) => sink.send_trailers(trailers).map_err(|_| Stuck::Sink),
+    }
+}
+
 /// Passes a body and its trailers on, to their end, and tells the trailers. What is
 /// taken from the source counts as passed.
 pub(super) async fn pump(
     source: &mut RecvStream,
     sink: &mut SendStream<Bytes>,
-    passed: &Cell<u64>,
+    passed: &Passed,
 ) -> Result<Option<HeaderMap>, Stuck> {
     loop {
         let next = poll_fn(|cx| {
@@ -38,25 +129,28 @@ pub(super) async fn pump(
             })
         });
         let Some(data) = next.await? else {
-            return trailers(source, sink).await;
+            return pump_trailers(source, sink, passed).await;
         };
-        let count = data.len();
         let is_last = source.is_end_stream();
-        passed.set(passed.get() + count as u64);
+        passed.data(&data);
+        if is_last {
+            passed.end(None);
+        }
         send(sink, data, is_last).await?;
-        // Only now may the sender send as much again.
-        let _ = source.flow_control().release_capacity(count);
+        passed.release(source);
         if is_last {
             return Ok(None);
         }
     }
 }
 
-async fn trailers(
+async fn pump_trailers(
     source: &mut RecvStream,
     sink: &mut SendStream<Bytes>,
+    passed: &Passed,
 ) -> Result<Option<HeaderMap>, Stuck> {
     let trailers = source.trailers().await.map_err(Stuck::Source)?;
+    passed.end(trailers.as_ref());
     let sent = match &trailers {
         Some(trailers) => sink.send_trailers(trailers.clone()),
         None => sink.send_data(Bytes::new(), true),

@@ -14,6 +14,8 @@ use tokio::{
 
 use crate::proxy::chain::{Chain, listen};
 
+mod policy;
+
 type Responder = SendResponse<Bytes>;
 
 /// An application that treats each stream so, and how many connections it has had.

@@ -78,7 +78,10 @@ impl Tries {
         now: Instant,
     ) -> bool {
         let Some(known) = &self.known else {
-            return false;
+            // Its connection may just have come to its end: once more over another.
+            let again = failure == Failure::Refused && replayable && self.retries == 0;
+            self.retries += u32::from(again);
+            return again;
         };
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return false;
@@ -89,9 +92,10 @@ impl Tries {
             retries: self.retries,
         };
         self.tried.push(at);
-        // An endpoint that can't be reached, or wants no more, needs no second question.
-        let elsewhere = known.choose(Unit::Request, &self.tried, now).is_some();
-        if failure.is_untouched() && !elsewhere {
+        // An endpoint that can't be reached needs no second question. One that refuses a
+        // stream may take it over another connection.
+        let elsewhere = || known.choose(Unit::Request, &self.tried, now).is_some();
+        if failure == Failure::Connect && !elsewhere() {
             return false;
         }
         match known.policy().after(failure, attempt, known.budget(), now) {

@@ -43,6 +43,8 @@ pub(crate) const OWN: OwnPorts = OwnPorts {
     inbound: 15006,
     admin: 15020,
 };
+/// Where the client was going.
+const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
 pub(crate) const HEAD_BYTES_MAX: usize = 8192;
 
 const HTTP2: Http2Limits = Http2Limits {
@@ -163,7 +165,7 @@ impl Chain {
             proxy: proxy(Direction::Outbound, &metrics),
             view: view(),
         };
-        let service: SocketAddr = ([192, 0, 2, 10], 80).into();
+        let service = SocketAddr::from(SERVICE);
         // What nobody knows passes through, so it has to be asked for once.
         outbound.view.resolve(OriginalDst(service)).await;
         know(&outbound.view, service, endpoints);
@@ -184,6 +186,37 @@ impl Chain {
             inbound,
             metrics,
         }
+    }
+
+    /// The client's proxy alone, before these endpoints of a service with this policy,
+    /// and with this workload behind each of them.
+    pub(crate) async fn to_service(
+        endpoints: &[SocketAddr],
+        policy: v1::ServicePolicy,
+        workload: Option<v1::Workload>,
+    ) -> Self {
+        let inbound = Inbound {
+            proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
+        };
+        let chain = Self::to(endpoints, inbound).await;
+        let endpoint = |addr: &SocketAddr| v1::Endpoint {
+            address: Some((*addr).into()),
+            ready: true,
+            workload: workload.clone(),
+            ..Default::default()
+        };
+        let snapshot = v1::Snapshot {
+            address: Some(SocketAddr::from(SERVICE).into()),
+            destination: Some(v1::Destination {
+                policy: Some(policy),
+                ..Default::default()
+            }),
+            endpoints: endpoints.iter().map(endpoint).collect(),
+            ..Default::default()
+        };
+        let known = chain.outbound.view.snapshot(snapshot);
+        known.expect("a good snapshot");
+        chain
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {

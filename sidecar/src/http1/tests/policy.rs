@@ -4,46 +4,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use netting_proto::v1;
-use netting_telemetry::{Metrics, connections::Direction};
 
 use super::*;
-use crate::proxy::{Inbound, chain::proxy};
-
-const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
 
 /// The client's proxy before these endpoints, of a service with this policy.
 async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
-    before_workloads(endpoints, policy, None).await
-}
-
-/// The same, with this workload behind each of them.
-async fn before_workloads(
-    endpoints: &[SocketAddr],
-    policy: v1::ServicePolicy,
-    workload: Option<v1::Workload>,
-) -> Chain {
-    let inbound = Inbound {
-        proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
-    };
-    let chain = Chain::to(endpoints, inbound).await;
-    let endpoint = |addr: &SocketAddr| v1::Endpoint {
-        address: Some((*addr).into()),
-        ready: true,
-        workload: workload.clone(),
-        ..Default::default()
-    };
-    let snapshot = v1::Snapshot {
-        address: Some(SocketAddr::from(SERVICE).into()),
-        destination: Some(v1::Destination {
-            policy: Some(policy),
-            ..Default::default()
-        }),
-        endpoints: endpoints.iter().map(endpoint).collect(),
-        ..Default::default()
-    };
-    let known = chain.outbound.view.snapshot(snapshot);
-    known.expect("a good snapshot");
-    chain
+    Chain::to_service(endpoints, policy, None).await
 }
 
 /// An endpoint that answers each request so, and hangs up; without an answer it hangs
@@ -128,7 +94,7 @@ async fn what_never_got_from_a_sidecar_to_its_application_is_tried_elsewhere() {
         ..Default::default()
     };
     let policy = v1::ServicePolicy::default();
-    let chain = before_workloads(&endpoints, policy, Some(meshed)).await;
+    let chain = Chain::to_service(&endpoints, policy, Some(meshed)).await;
     for request in [ASK, POST].repeat(5) {
         let answer = ask(&chain, request).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -1,0 +1,140 @@
+//! What an upstream answers to a request.
+
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    task::Poll,
+};
+
+use bytes::Bytes;
+use h2::{Reason as Code, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
+use http::{HeaderMap, Request, Response, header, request, response};
+
+use super::{pool::Hold, pump::Passed};
+use crate::{ejection, http::fault::Fault, policy::Failure, reason::Reason};
+
+pub(super) const GRPC_STATUS: &str = "grpc-status";
+
+/// Why there is no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoResponse {
+    /// The upstream's connection was over before the request was sent.
+    Closed,
+    /// The upstream's connection is at its end, and the request was not looked at.
+    Ending,
+    /// The upstream did not look at the request.
+    Refused,
+    /// The upstream reset the stream.
+    Reset(Code),
+    /// The upstream's connection is gone.
+    Gone,
+    /// It did not come in time.
+    Late,
+    /// The client reset the stream.
+    Abandoned,
+}
+
+impl NoResponse {
+    fn of(error: &h2::Error) -> Self {
+        let by_upstream = error.is_remote();
+        match error.reason() {
+            // Streams behind the last one that a GOAWAY names were not looked at
+            // (RFC 9113 section 6.8).
+            _ if by_upstream && error.is_go_away() => NoResponse::Ending,
+            Some(Code::REFUSED_STREAM) if by_upstream => NoResponse::Refused,
+            Some(code) if by_upstream && error.is_reset() => NoResponse::Reset(code),
+            _ => NoResponse::Gone,
+        }
+    }
+
+    /// What it is to the service's policy, and how it is called. Nothing, if the client
+    /// waits no longer.
+    pub(super) fn failure(self) -> Option<(Failure, Reason)> {
+        Some(match self {
+            NoResponse::Closed | NoResponse::Ending | NoResponse::Refused => {
+                (Failure::Refused, Reason::StreamRefused)
+            }
+            NoResponse::Reset(_) => (Failure::Reset, Reason::UpstreamReset),
+            NoResponse::Gone => (Failure::Reset, Reason::UpstreamClosed),
+            NoResponse::Late => (Failure::TimedOut, Reason::ResponseTimeout),
+            NoResponse::Abandoned => return None,
+        })
+    }
+
+    /// Whether nothing more can be sent over the connection.
+    pub(super) fn ends_connection(self) -> bool {
+        use NoResponse::{Closed, Ending, Gone};
+        matches!(self, Closed | Ending | Gone)
+    }
+}
+
+/// Sends the request's head.
+pub(super) async fn open(
+    hold: &Hold,
+    head: &request::Parts,
+    ends: bool,
+) -> Result<(ResponseFuture, SendStream<Bytes>), NoResponse> {
+    let mut requests = hold.requests();
+    let ready = poll_fn(|cx| requests.poll_ready(cx)).await;
+    let request = Request::from_parts(head.clone(), ());
+    let sent = ready.and_then(|()| requests.send_request(request, ends));
+    // A connection that takes no more streams was sent nothing.
+    sent.map_err(|_| NoResponse::Closed)
+}
+
+/// Waits for the response, and passes interim ones on. With them, an answer has begun:
+/// the request is not sent again.
+pub(super) async fn answer(
+    response: &mut ResponseFuture,
+    respond: &mut SendResponse<Bytes>,
+    sent: &Passed,
+) -> Result<Response<RecvStream>, NoResponse> {
+    poll_fn(|cx| {
+        if respond.poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(NoResponse::Abandoned));
+        }
+        while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+            sent.let_go();
+            // A client that has gone is noticed above.
+            let _ = respond.send_informational(interim);
+        }
+        let answered = Pin::new(&mut *response).poll(cx);
+        answered.map_err(|error| NoResponse::of(&error))
+    })
+    .await
+}
+
+/// What a response says failed. A sidecar is believed that the request never got to
+/// its application: who forges that has only its own work done again.
+pub(super) fn failure(head: &response::Parts, by_sidecar: bool) -> Option<Failure> {
+    let unreached = || {
+        let says = head.headers.get("proxy-status");
+        says.is_some_and(|says| Fault::says_unreached(says.as_bytes()))
+    };
+    if by_sidecar && unreached() {
+        return Some(Failure::Connect);
+    }
+    match (grpc_code(&head.headers), head.status.as_u16()) {
+        (Some(0), _) => None,
+        (Some(code), _) => Some(Failure::GrpcStatus(code)),
+        (None, status @ 400..) => Some(Failure::Status(status)),
+        (None, _) => None,
+    }
+}
+
+/// What trailers say failed, after a head that said nothing of it.
+pub(super) fn failed_late(trailers: &HeaderMap) -> Option<ejection::Outcome> {
+    let outcome = ejection::Outcome::of_grpc_status(grpc_code(trailers)?);
+    (outcome != ejection::Outcome::Success).then_some(outcome)
+}
+
+/// Whether it is a call of gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// What a gRPC call says of itself, in its trailers or in a head without a body.
+fn grpc_code(headers: &HeaderMap) -> Option<u32> {
+    headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,180 @@
+//! One request, at one endpoint after another, and its response.
+
+use h2::{Reason as Code, RecvStream};
+use http::{Response, request};
+use tokio::time::Instant;
+
+use super::{
+    answer::{NoResponse, answer, failed_late, failure, open},
+    pool::Hold,
+    pump::{Passed, Stuck, pump},
+    session::Target,
+    stream::{Ended, Stream},
+    upload::Upload,
+    upstream::{Taken, Unconnected, within},
+};
+use crate::{
+    addr::EndpointAddr,
+    ejection,
+    policy::{Failure, Tries},
+    reason::Reason,
+};
+
+/// A request, which can be sent again as far as its body is kept.
+pub(super) struct Message<'m> {
+    pub(super) head: &'m request::Parts,
+    pub(super) body: &'m mut RecvStream,
+    pub(super) has_body: bool,
+    pub(super) sent: &'m Passed,
+}
+
+/// What came of one try.
+enum Tried {
+    /// It was the last.
+    Last(Ended),
+    /// Another one is granted.
+    Again(Reason),
+}
+
+impl Stream {
+    /// Passes the request on, and its response back; at others if it fails, as far as
+    /// the service's policy says.
+    pub(super) async fn exchange(&mut self, mut request: Message<'_>, received: &Passed) -> Ended {
+        let known = match &self.session.target {
+            Target::Balanced(used) => used.current(),
+            Target::Fixed(_) => None,
+        };
+        let idempotent = request.head.method.is_idempotent();
+        let mut tries = match Tries::begin(known, idempotent, Instant::now()) {
+            Ok(tries) => tries,
+            Err(reason) => return Ended::Failed(reason),
+        };
+        loop {
+            match self.once(&mut request, received, &mut tries).await {
+                Tried::Last(ended) => return ended,
+                Tried::Again(reason) => {
+                    let requests = &self.session.proxy.http2.requests;
+                    requests.retried(reason.as_str());
+                }
+            }
+        }
+    }
+
+    async fn once(
+        &mut self,
+        request: &mut Message<'_>,
+        received: &Passed,
+        tries: &mut Tries,
+    ) -> Tried {
+        let until = tries.until(Instant::now());
+        let chosen = tries.choose(Instant::now());
+        let mut taken = match self.session.take(chosen, until).await {
+            Ok(taken) => taken,
+            Err(error) => return not_sent(error, tries),
+        };
+        self.upstream = Some(taken.addr);
+        let sent = request.sent;
+        let mut upload = Upload::default();
+        let asked = self.ask(&taken.hold, request, &mut upload);
+        let answered = within(until, asked).await;
+        let response = match answered.unwrap_or(Err(NoResponse::Late)) {
+            Ok(response) => response,
+            Err(no_response) => return unanswered(no_response, &mut taken, tries, sent),
+        };
+        let (head, body) = response.into_parts();
+        let failure = failure(&head, taken.is_meshed());
+        let success = || ejection::Outcome::of_status(head.status.as_u16());
+        taken.record(failure.map_or_else(success, Failure::outcome));
+        if let Some(failure) = failure
+            && tries.again(failure, taken.endpoint(), sent.is_kept(), Instant::now())
+        {
+            return Tried::Again(Reason::ResponseUnwanted);
+        }
+        tries.answered();
+        sent.let_go();
+        let response = Response::from_parts(head, body);
+        Tried::Last(self.pass_back(response, upload, taken, received).await)
+    }
+
+    /// Sends the request, and waits for the head of its response.
+    async fn ask<'u>(
+        &mut self,
+        hold: &Hold,
+        request: &'u mut Message<'_>,
+        upload: &mut Upload<'u>,
+    ) -> Result<Response<RecvStream>, NoResponse> {
+        let (mut response, sink) = open(hold, request.head, !request.has_body).await?;
+        if request.has_body {
+            *upload = Upload::begin(request.body, sink, request.sent);
+        }
+        let answer = answer(&mut response, &mut self.respond, request.sent);
+        let answered = upload.beside(answer).await;
+        answered.unwrap_or(Err(NoResponse::Abandoned))
+    }
+
+    async fn pass_back(
+        &mut self,
+        response: Response<RecvStream>,
+        mut upload: Upload<'_>,
+        mut taken: Taken,
+        received: &Passed,
+    ) -> Ended {
+        let (head, mut body) = response.into_parts();
+        self.status = Some(head.status.as_u16());
+        let ends = body.is_end_stream();
+        let head = Response::from_parts(head, ());
+        let Ok(mut sink) = self.respond.send_response(head, ends) else {
+            return Ended::Abandoned;
+        };
+        if ends {
+            return Ended::Whole;
+        }
+        match upload.beside(pump(&mut body, &mut sink, received)).await {
+            Some(Ok(trailers)) => {
+                if let Some(outcome) = trailers.as_ref().and_then(failed_late) {
+                    taken.record(outcome);
+                }
+                Ended::Whole
+            }
+            Some(Err(Stuck::Source(error))) => {
+                taken.record(ejection::Outcome::Reset);
+                Ended::Reset(error.reason().unwrap_or(Code::INTERNAL_ERROR))
+            }
+            Some(Err(Stuck::Sink)) | None => Ended::Abandoned,
+        }
+    }
+}
+
+fn not_sent(error: Unconnected, tries: &mut Tries) -> Tried {
+    let at = EndpointAddr(error.addr);
+    if tries.again(Failure::Connect, at, true, Instant::now()) {
+        Tried::Again(error.reason)
+    } else {
+        Tried::Last(Ended::Failed(error.reason))
+    }
+}
+
+fn unanswered(
+    no_response: NoResponse,
+    taken: &mut Taken,
+    tries: &mut Tries,
+    sent: &Passed,
+) -> Tried {
+    let Some((failure, reason)) = no_response.failure() else {
+        return Tried::Last(Ended::Abandoned);
+    };
+    if no_response.ends_connection() {
+        taken.hold.is_over();
+    }
+    taken.record(failure.outcome());
+    if tries.again(failure, taken.endpoint(), sent.is_kept(), Instant::now()) {
+        return Tried::Again(reason);
+    }
+    Tried::Last(match no_response {
+        NoResponse::Reset(code) => Ended::Reset(code),
+        NoResponse::Refused | NoResponse::Ending => Ended::Reset(Code::REFUSED_STREAM),
+        NoResponse::Closed | NoResponse::Gone => Ended::Failed(Reason::UpstreamClosed),
+        NoResponse::Late => Ended::Failed(Reason::ResponseTimeout),
+        NoResponse::Abandoned => Ended::Abandoned,
+    })
+}

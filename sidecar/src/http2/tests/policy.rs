@@ -1,0 +1,440 @@
+//! What a service's policy does to streams, with real sockets: the client's proxy
+//! before endpoints that fail in every way.
+
+use std::{net::SocketAddr, time::Duration};
+
+use netting_proto::v1;
+
+use super::*;
+
+/// The client's proxy before these endpoints, of a service with this policy.
+async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
+    Chain::to_service(endpoints, policy, None).await
+}
+
+/// An endpoint that treats each stream so, and how many it has had.
+async fn endpoint<F>(
+    handle: impl Fn(Request<RecvStream>, Responder) -> F + 'static,
+) -> (SocketAddr, Rc<Cell<usize>>)
+where
+    F: Future<Output = ()> + 'static,
+{
+    let (listener, addr) = listen().await;
+    let streams = Rc::new(Cell::new(0));
+    let (count, handle) = (Rc::clone(&streams), Rc::new(handle));
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (count, handle) = (Rc::clone(&count), Rc::clone(&handle));
+            spawn_local(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("it speaks");
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    count.set(count.get() + 1);
+                    spawn_local(handle(request, respond));
+                }
+            });
+        }
+    });
+    (addr, streams)
+}
+
+async fn good() -> SocketAddr {
+    endpoint(async |_, respond| respond_ok(respond)).await.0
+}
+
+/// An endpoint that answers each request with this head alone.
+async fn says(build: impl Fn() -> http::response::Builder + 'static) -> SocketAddr {
+    let handle = move |_, mut respond: Responder| {
+        let head = build().body(()).expect("a good response");
+        respond.send_response(head, true).expect("it is connected");
+        std::future::ready(())
+    };
+    endpoint(handle).await.0
+}
+
+async fn busy() -> SocketAddr {
+    says(|| Response::builder().status(503)).await
+}
+
+/// An endpoint that resets each stream with this code.
+async fn resets(code: Code) -> (SocketAddr, Rc<Cell<usize>>) {
+    endpoint(move |_, mut respond: Responder| {
+        respond.send_reset(code);
+        std::future::ready(())
+    })
+    .await
+}
+
+/// An endpoint that takes streams and never answers.
+async fn silent() -> SocketAddr {
+    let handle = async |_request, _respond| std::future::pending().await;
+    endpoint(handle).await.0
+}
+
+/// An address at which nobody listens.
+async fn nobody() -> SocketAddr {
+    listen().await.1
+}
+
+fn get() -> Request<()> {
+    let request = Request::get("http://app/").body(());
+    request.expect("a good request")
+}
+
+fn grpc() -> Request<()> {
+    let mut request = post("/package.Service/Method");
+    let kind = HeaderValue::from_static("application/grpc");
+    request.headers_mut().insert("content-type", kind);
+    request
+}
+
+async fn status(client: &mut SendRequest<Bytes>, request: Request<()>) -> StatusCode {
+    let response = ask(client, request).await;
+    response.expect("it is answered").status()
+}
+
+/// Sends a request with this body.
+async fn ask_with(
+    client: &mut SendRequest<Bytes>,
+    request: Request<()>,
+    body: Vec<u8>,
+) -> Result<Response<RecvStream>, h2::Error> {
+    poll_fn(|cx| client.poll_ready(cx)).await?;
+    let (response, mut sink) = client.send_request(request, false)?;
+    spawn_local(async move {
+        write(&mut sink, body.into(), &Cell::new(0)).await;
+        // One that was answered before its end takes no more.
+        let _ = sink.send_trailers(trailers("checksum", "1"));
+    });
+    response.await
+}
+
+fn retrying() -> v1::ServicePolicy {
+    v1::ServicePolicy {
+        retry_on: Some(v1::RetryOn {
+            reset: true,
+            statuses: vec![503, 504],
+            grpc_codes: vec![],
+        }),
+        eject_after: Some(0),
+        ..Default::default()
+    }
+}
+
+fn retrying_grpc() -> v1::ServicePolicy {
+    v1::ServicePolicy {
+        retry_on: Some(v1::RetryOn {
+            grpc_codes: vec![14],
+            ..Default::default()
+        }),
+        ..retrying()
+    }
+}
+
+fn never_ejecting() -> v1::ServicePolicy {
+    v1::ServicePolicy {
+        eject_after: Some(0),
+        ..Default::default()
+    }
+}
+
+/// How many streams the client's proxy has sent again for this reason.
+fn retried(chain: &Chain, reason: &str) -> u32 {
+    let series =
+        format!(r#"http_request_retries_total{{direction="outbound",reason="{reason}"}} "#);
+    let exposed = chain.metrics.expose().expect("it can be written");
+    let count = exposed
+        .lines()
+        .find_map(|line| line.split_once(series.as_str()));
+    count.map_or(0, |(_, count)| count.parse().expect("a number"))
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_failed_connect_is_tried_elsewhere_whatever_the_method() {
+    let endpoints = [nobody().await, nobody().await, good().await];
+    let chain = before(&endpoints, v1::ServicePolicy::default()).await;
+    let mut client = client(&chain).await;
+    for _ in 0..5 {
+        assert_eq!(status(&mut client, get()).await, StatusCode::OK);
+        assert_eq!(status(&mut client, post("/")).await, StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn streams_that_wait_for_the_same_connect_fail_with_it() {
+    let chain = before(&[nobody().await], never_ejecting()).await;
+    let mut client = client(&chain).await;
+    let asked: Vec<_> = (0..20)
+        .map(|_| client.send_request(get(), true).expect("connected").0)
+        .collect();
+    for response in asked {
+        let response = response.await.expect("it is answered");
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_refused_stream_goes_elsewhere_whatever_the_method() {
+    let (refuses, refused) = resets(Code::REFUSED_STREAM).await;
+    let chain = before(&[refuses, good().await], never_ejecting()).await;
+    let mut client = client(&chain).await;
+    for _ in 0..20 {
+        assert_eq!(status(&mut client, post("/")).await, StatusCode::OK);
+    }
+    assert!(refused.get() > 0, "some were sent there first");
+    let retried = retried(&chain, "stream_refused") as usize;
+    assert_eq!(retried, refused.get());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_stream_that_is_refused_everywhere_is_tried_as_often_as_the_policy_says() {
+    let (refuses, refused) = resets(Code::REFUSED_STREAM).await;
+    let once_more = v1::ServicePolicy {
+        retries: Some(1),
+        ..Default::default()
+    };
+    let chain = before(&[refuses], once_more).await;
+    let error = ask(&mut client(&chain).await, post("/")).await;
+    let error = error.expect_err("it is refused");
+    assert_eq!(error.reason(), Some(Code::REFUSED_STREAM));
+    assert_eq!(refused.get(), 2);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_body_is_sent_again_whole_while_all_of_it_is_kept() {
+    let (refuses, refused) = endpoint(async |request: Request<RecvStream>, mut respond| {
+        let mut body = request.into_body();
+        while let Some(Ok(data)) = body.data().await {
+            let _ = body.flow_control().release_capacity(data.len());
+        }
+        Responder::send_reset(&mut respond, Code::REFUSED_STREAM);
+    })
+    .await;
+    let (echoes, _) = endpoint(async |request: Request<RecvStream>, mut respond| {
+        let mut body = request.into_body();
+        let said = read(&mut body).await.expect("it is sent");
+        let ended = body.trailers().await.expect("they are sent");
+        let ended = ended.expect("there are some");
+        let mut sink = Responder::send_response(&mut respond, ok(), false).expect("connected");
+        sink.send_data(said.into(), false).expect("connected");
+        sink.send_trailers(ended).expect("connected");
+    })
+    .await;
+    let chain = before(&[refuses, echoes], never_ejecting()).await;
+    let mut client = client(&chain).await;
+    let (small, large) = (vec![7; 40_000], vec![7; 70_000]);
+    for _ in 0..10 {
+        let response = ask_with(&mut client, post("/"), small.clone()).await;
+        let mut body = response.expect("it is answered").into_body();
+        assert!(read(&mut body).await.expect("all of it") == small);
+        let ended = body.trailers().await.expect("they are sent");
+        assert_eq!(ended.expect("there are some")["checksum"], "1");
+    }
+    let before = refused.get();
+    assert!(before > 0, "some were sent there first");
+    let mut failed = 0;
+    for _ in 0..20 {
+        let response = ask_with(&mut client, post("/"), large.clone()).await;
+        failed += usize::from(response.is_err());
+    }
+    assert_eq!(failed, refused.get() - before, "none of them is sent again");
+    assert!(failed > 0, "some were sent there first");
+}
+
+/// An endpoint that is a sidecar whose application cannot be reached, to which calls
+/// of gRPC and others have different answers.
+async fn unreached() -> SocketAddr {
+    says(|| {
+        let why = "netting; error=connection_refused; details=\"connect_refused\"";
+        Response::builder()
+            .status(200)
+            .header("grpc-status", "14")
+            .header("proxy-status", why)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_never_got_from_a_sidecar_to_its_application_is_tried_elsewhere() {
+    let meshed = v1::Workload {
+        meshed: true,
+        ..Default::default()
+    };
+    let endpoints = [unreached().await, good().await];
+    let chain = Chain::to_service(&endpoints, never_ejecting(), Some(meshed)).await;
+    let mut believing = client(&chain).await;
+    let chain = before(&endpoints, never_ejecting()).await;
+    let mut doubting = client(&chain).await;
+    let mut passed_on = 0;
+    for _ in 0..20 {
+        let response = ask(&mut believing, grpc()).await.expect("it is answered");
+        assert!(!response.headers().contains_key("grpc-status"));
+        let response = ask(&mut doubting, grpc()).await.expect("it is answered");
+        passed_on += usize::from(response.headers().contains_key("grpc-status"));
+    }
+    assert!(passed_on > 0, "a stranger is not believed");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_status_is_tried_again_if_asked_and_only_what_is_idempotent() {
+    let endpoints = [busy().await, busy().await, good().await];
+    let chain = before(&endpoints, retrying()).await;
+    let mut asked = client(&chain).await;
+    for _ in 0..10 {
+        assert_eq!(status(&mut asked, get()).await, StatusCode::OK);
+    }
+    assert!(retried(&chain, "response_unwanted") > 0);
+    let chain = before(&endpoints[..2], retrying()).await;
+    let mut asked = client(&chain).await;
+    let busy = StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!(status(&mut asked, post("/")).await, busy);
+    assert_eq!(retried(&chain, "response_unwanted"), 0);
+    let chain = before(&endpoints[..2], v1::ServicePolicy::default()).await;
+    let mut unasked = client(&chain).await;
+    assert_eq!(status(&mut unasked, get()).await, busy);
+    assert_eq!(retried(&chain, "response_unwanted"), 0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_call_that_is_unavailable_is_made_elsewhere_if_asked() {
+    let unavailable = || says(|| Response::builder().header("grpc-status", "14"));
+    let endpoints = [unavailable().await, good().await];
+    let chain = before(&endpoints, retrying_grpc()).await;
+    let mut asked = client(&chain).await;
+    let message = b"\0\0\0\0\x02hi".to_vec();
+    for _ in 0..10 {
+        let response = ask_with(&mut asked, grpc(), message.clone()).await;
+        let response = response.expect("it is answered");
+        assert!(!response.headers().contains_key("grpc-status"));
+    }
+    assert!(retried(&chain, "response_unwanted") > 0);
+    let chain = before(&endpoints[..1], never_ejecting()).await;
+    let mut unasked = client(&chain).await;
+    let response = ask(&mut unasked, grpc()).await.expect("it is answered");
+    assert_eq!(response.headers()["grpc-status"], "14");
+    assert_eq!(retried(&chain, "response_unwanted"), 0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_stream_that_breaks_is_tried_again_if_asked() {
+    let (broken, _) = resets(Code::INTERNAL_ERROR).await;
+    let chain = before(&[broken, good().await], retrying()).await;
+    let mut asked = client(&chain).await;
+    let chain = before(&[broken], never_ejecting()).await;
+    let mut unasked = client(&chain).await;
+    for _ in 0..5 {
+        assert_eq!(status(&mut asked, get()).await, StatusCode::OK);
+        let error = ask(&mut unasked, get()).await.expect_err("it is reset");
+        assert_eq!(error.reason(), Some(Code::INTERNAL_ERROR));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_answer_that_does_not_come_is_told_in_the_callers_way() {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(20),
+        ..Default::default()
+    };
+    let chain = before(&[silent().await, silent().await], impatient).await;
+    let mut client = client(&chain).await;
+    let why = "netting; error=http_response_timeout; details=\"response_timeout\"";
+    let response = ask(&mut client, get()).await.expect("it is answered");
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(response.headers()["proxy-status"], why);
+    let response = ask(&mut client, grpc()).await.expect("it is answered");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["grpc-status"], "4");
+    assert_eq!(response.headers()["proxy-status"], why);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_try_that_takes_too_long_is_followed_by_another_if_asked() {
+    let impatient = v1::ServicePolicy {
+        per_try_timeout_ms: Some(300),
+        ..retrying()
+    };
+    let chain = before(&[silent().await, good().await], impatient).await;
+    let mut client = client(&chain).await;
+    for _ in 0..3 {
+        assert_eq!(status(&mut client, get()).await, StatusCode::OK);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_whole_request_ends_in_its_time_however_many_tries_are_left() {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(50),
+        per_try_timeout_ms: Some(20),
+        retries: Some(10),
+        ..retrying()
+    };
+    let chain = before(&[silent().await, silent().await], impatient).await;
+    let status = status(&mut client(&chain).await, get()).await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+    assert!(retried(&chain, "response_timeout") < 4);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_body_may_take_its_time_once_the_head_is_there() {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(500),
+        ..Default::default()
+    };
+    let (slow, _) = endpoint(async |_, mut respond| {
+        let mut sink = Responder::send_response(&mut respond, ok(), false).expect("connected");
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        sink.send_data("ok".into(), true).expect("connected");
+    })
+    .await;
+    let chain = before(&[slow], impatient).await;
+    let response = ask(&mut client(&chain).await, get()).await;
+    let mut body = response.expect("it is answered").into_body();
+    assert_eq!(read(&mut body).await.expect("all of it"), b"ok");
+}
+
+#[tokio::test(flavor = "local")]
+async fn one_stream_too_many_is_refused_at_once() {
+    let narrow = v1::ServicePolicy {
+        max_pending: Some(1),
+        ..Default::default()
+    };
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let (slow, streams) = endpoint(move |_, respond| {
+        let mut wait = wait.clone();
+        async move {
+            wait.wait_for(|go| *go).await.expect("the test tells");
+            respond_ok(respond);
+        }
+    })
+    .await;
+    let chain = before(&[slow], narrow).await;
+    let mut client = client(&chain).await;
+    let (first, _) = client.send_request(get(), true).expect("connected");
+    while streams.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let response = ask(&mut client, get()).await.expect("it is answered");
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let why = &response.headers()["proxy-status"];
+    let why = why.to_str().expect("plain text");
+    assert!(why.contains("details=\"too_many_pending\""), "{why}");
+    let response = ask(&mut client, grpc()).await.expect("it is answered");
+    assert_eq!(response.headers()["grpc-status"], "14");
+    go.send_replace(true);
+    let first = first.await.expect("it is answered");
+    assert_eq!(first.status(), StatusCode::OK);
+    assert_eq!(status(&mut client, get()).await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_spent_budget_ends_retries() {
+    let chain = before(&[busy().await, busy().await], retrying()).await;
+    let mut client = client(&chain).await;
+    for _ in 0..60 {
+        let status = status(&mut client, get()).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    // Two for each request, until the hundred of an idle service and one for each
+    // five requests are spent.
+    let count = retried(&chain, "response_unwanted");
+    assert!((100..=115).contains(&count), "{count} retries");
+}
