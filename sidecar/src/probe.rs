@@ -12,7 +12,7 @@
 //!
 //! - [`written`]: the environment variable that carries the questions;
 //! - this file: one request's way from the kubelet to the application and back;
-//! - [`http`], [`tls`], [`tcp`], [`grpc`]: the questions;
+//! - `http`, `tls`, `tcp`, `grpc`: the questions;
 //! - [`outcome`]: what can come of them.
 
 use std::{
