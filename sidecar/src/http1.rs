@@ -6,11 +6,14 @@
 //! message ends is refused. In reading order:
 //!
 //! - [`session`]: one downstream connection, request after request;
-//! - [`exchange`]: one request and its response;
+//! - [`turn`]: one request, to the end of its response;
+//! - [`attempts`]: the same at one upstream after another;
+//! - [`upstream`]: the connection that it takes, perhaps of those in the [`pool`];
+//! - [`exchange`]: messages between two connections;
 //! - [`request`], [`response`], [`fields`], [`body`]: what messages say;
-//! - [`side`], [`buffer`]: the two connections, and what was read from them;
-//! - [`pool`]: upstream connections that wait for another request.
+//! - [`side`], [`buffer`]: the two connections, and what was read from them.
 
+mod attempts;
 mod body;
 mod buffer;
 mod exchange;
@@ -20,6 +23,8 @@ mod request;
 mod response;
 pub(crate) mod session;
 mod side;
+mod turn;
+mod upstream;
 
 /// Fields of one head. More than any client sends.
 const HEADERS_MAX: usize = 256;

@@ -1,0 +1,140 @@
+//! A request at one upstream after another.
+
+use std::net::SocketAddr;
+
+use tokio::time::Instant;
+
+use super::{
+    exchange::{Exchange, Outcome},
+    request::Request,
+    session::{Session, Target},
+    side::Message,
+    upstream::Taken,
+};
+use crate::{
+    addr::EndpointAddr,
+    ejection,
+    policy::{Failure, Tries},
+    reason::Reason,
+};
+
+/// What came of a request.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) status: Option<u16>,
+    pub(super) received: u64,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) taken: Option<Taken>,
+}
+
+impl Session<'_> {
+    /// Takes an upstream and exchanges messages with it: once more with a fresh one,
+    /// if the first had been closed meanwhile, and at others as far as the service's
+    /// policy says.
+    pub(super) async fn exchange(&mut self, request: Request, upload: &mut Message) -> Ended {
+        let known = match self.target {
+            Target::Balanced(used) => used.current(),
+            Target::Fixed => None,
+        };
+        let mut tries = match Tries::begin(known, request.is_idempotent, Instant::now()) {
+            Ok(tries) => tries,
+            Err(reason) => return Ended::without_upstream(Outcome::Failed(reason)),
+        };
+        let http = &self.proxy.http1;
+        let mut fresh = false;
+        loop {
+            let until = tries.until(Instant::now());
+            let mut taken = match self.take(&tries, fresh, until).await {
+                Ok(taken) => taken,
+                Err(error) => {
+                    let (client, dst, cause) = (self.client, self.dst, &error.source);
+                    tracing::debug!(%client, %dst, %error, %cause, "no upstream for a request");
+                    // Of this try, nothing was sent.
+                    let at = EndpointAddr(error.addr);
+                    if tries.again(Failure::Connect, at, true, Instant::now()) {
+                        http.requests.retried(error.reason.as_str());
+                        continue;
+                    }
+                    return Ended::without_upstream(Outcome::Failed(error.reason));
+                }
+            };
+            let together = matches!(self.target, Target::Fixed);
+            let sides = (&mut self.downstream, &mut taken.side);
+            let mut exchange = Exchange::new(http, request, upload, sides, together);
+            exchange.in_flight = taken.in_flight.as_mut();
+            exchange.tries = Some(&mut tries);
+            let outcome = exchange.run(until).await;
+            let status = exchange.response.map(|response| response.status);
+            let received = exchange.received();
+            drop(exchange);
+            let is_stale = outcome == Outcome::Unanswered && taken.is_old;
+            if let (Outcome::Unanswered, false, Some(in_flight)) =
+                (outcome, is_stale, &mut taken.in_flight)
+            {
+                in_flight.record(ejection::Outcome::Reset, Instant::now());
+            }
+            let again = if is_stale {
+                Some(Reason::UpstreamClosed)
+            } else {
+                taken.again(outcome, &mut tries, upload.can_be_repeated())
+            };
+            if let Some(reason) = again {
+                http.requests.retried(reason.as_str());
+                upload.repeat();
+                // What was pooled at the same time may be as stale.
+                fresh |= is_stale;
+                if reason != Reason::ResponseTimeout {
+                    taken.side.stream.finish();
+                }
+                continue;
+            }
+            return Ended {
+                outcome,
+                status,
+                received,
+                upstream: Some(taken.addr),
+                taken: Some(taken),
+            };
+        }
+    }
+}
+
+impl Taken {
+    /// Why the request is tried again, if it is.
+    fn again(&self, outcome: Outcome, tries: &mut Tries, replayable: bool) -> Option<Reason> {
+        let (failure, reason) = match outcome {
+            // It was granted when the response's head came.
+            Outcome::Unwanted => return Some(Reason::ResponseUnwanted),
+            Outcome::Unanswered => (Failure::Reset, Reason::UpstreamClosed),
+            Outcome::Failed(reason @ Reason::ResponseTimeout) => (Failure::TimedOut, reason),
+            _ => return None,
+        };
+        let at = EndpointAddr(self.addr);
+        let granted = tries.again(failure, at, replayable, Instant::now());
+        granted.then_some(reason)
+    }
+}
+
+impl Ended {
+    pub(super) fn without_upstream(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            status: None,
+            received: 0,
+            upstream: None,
+            taken: None,
+        }
+    }
+
+    /// Lets the upstream connection wait for another request, or ends it.
+    pub(super) fn give_back(&mut self, session: &mut Session<'_>, stays: bool) {
+        let Some(taken) = self.taken.take() else {
+            return;
+        };
+        match taken.in_flight {
+            _ if !stays => taken.side.stream.finish(),
+            Some(request) => session.proxy.http1.pool.put(request.endpoint(), taken.side),
+            None => session.upstream = Some(taken.side),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One request, from its head to the end of its response.
+
+use tokio::time::Instant;
+
+use super::{
+    attempts::Ended,
+    buffer::{lend_out, take_back},
+    exchange::Outcome,
+    request::Request,
+    session::{Session, send},
+    side::{Message, Side},
+};
+use crate::{access_log, http::fault::Fault, reason::Reason};
+
+/// What becomes of the connection after a request.
+pub(super) enum After {
+    /// It waits for the next one.
+    Next,
+    /// It ends, and the client knows or is told so.
+    Close(Reason),
+    /// It ends at once.
+    Reset(Reason),
+    /// It becomes a tunnel.
+    Tunnel(Side),
+}
+
+impl Session<'_> {
+    /// One request, to the end of its response.
+    pub(super) async fn request(&mut self, request: Request, head: Vec<u8>) -> After {
+        let begun = Instant::now();
+        let mut upload = Message::new(head, request.body);
+        let along = upload.take_along(&mut self.downstream);
+        let mut ended = match along {
+            Ok(()) => self.exchange(request, &mut upload).await,
+            Err(_) => Ended::without_upstream(Outcome::Failed(Reason::RequestMalformed)),
+        };
+        let stays = request.keeps_alive && upload.body.is_over() && !self.is_draining();
+        let (after, failed) = match ended.outcome {
+            Outcome::Done {
+                downstream_stays,
+                upstream_stays,
+            } => {
+                ended.give_back(self, upstream_stays);
+                let after = if downstream_stays {
+                    After::Next
+                } else {
+                    After::Close(Reason::Finished)
+                };
+                (after, None)
+            }
+            Outcome::Tunnel => match ended.taken.take() {
+                Some(taken) => (After::Tunnel(taken.side), None),
+                None => (After::Close(Reason::Finished), None),
+            },
+            // Unwanted is what is tried again, and never the end.
+            Outcome::Unanswered | Outcome::Unwanted => {
+                let reason = Reason::UpstreamClosed;
+                (self.fail(reason, &request, stays).await, Some(reason))
+            }
+            Outcome::Failed(reason) => {
+                let stays = stays && reason != Reason::RequestMalformed;
+                (self.fail(reason, &request, stays).await, Some(reason))
+            }
+            Outcome::BrokenOff(reason) => (After::Reset(reason), Some(reason)),
+            // Not with a reset, which would take what is still on its way.
+            Outcome::CutShort => {
+                let reason = Reason::UpstreamClosed;
+                (After::Close(reason), Some(reason))
+            }
+            Outcome::Abandoned => {
+                let reason = Reason::DownstreamReset;
+                (After::Reset(reason), Some(reason))
+            }
+        };
+        self.note(&ended, &upload, failed, begun);
+        take_back(upload.head);
+        after
+    }
+
+    fn is_draining(&self) -> bool {
+        self.proxy.http1.waiters.is_draining()
+    }
+
+    /// Answers in the application's place.
+    async fn fail(&mut self, reason: Reason, request: &Request, stays: bool) -> After {
+        let mut out = lend_out();
+        Fault::of(reason).write_http1(request.is_head, stays, &mut out);
+        let sent = send(&self.downstream, &out).await;
+        take_back(out);
+        match (sent, stays) {
+            (false, _) => After::Reset(Reason::DownstreamReset),
+            (true, true) => After::Next,
+            (true, false) => After::Close(reason),
+        }
+    }
+
+    fn note(&self, ended: &Ended, upload: &Message, failed: Option<Reason>, begun: Instant) {
+        let (proxy, took) = (self.proxy, begun.elapsed());
+        let status = match ended.outcome {
+            Outcome::Failed(reason) => Some(Fault::of(reason).status),
+            Outcome::Unanswered => Some(Fault::of(Reason::UpstreamClosed).status),
+            _ => ended.status,
+        };
+        proxy.metrics.sent.inc_by(upload.passed);
+        proxy.metrics.received.inc_by(ended.received);
+        proxy.http1.requests.ended(status, took);
+        if let Some(reason) = failed {
+            proxy.http1.requests.failed(reason.as_str());
+        }
+        let has_failed = failed.is_some() || status.is_none_or(|status| status >= 500);
+        if !proxy.access_log.wants(has_failed) {
+            return;
+        }
+        proxy.access_log.request(&access_log::Request {
+            direction: proxy.direction.as_str(),
+            client: self.client,
+            dst: self.dst.0,
+            upstream: ended.upstream,
+            protocol: "http1",
+            line: first_line(&upload.head),
+            status,
+            sent: upload.passed,
+            received: ended.received,
+            took,
+            reason: failed,
+        });
+    }
+}
+
+fn first_line(head: &[u8]) -> &[u8] {
+    let end = head.iter().position(|byte| *byte == b'\r');
+    &head[..end.unwrap_or(head.len())]
+}

@@ -1,0 +1,78 @@
+//! An upstream connection for one request.
+
+use std::net::SocketAddr;
+
+use tokio::time::Instant;
+
+use super::{session::Session, side::Side};
+use crate::{
+    connect::{self, ConnectError, Upstream},
+    destination::{Chosen, InFlight},
+    policy::Tries,
+};
+
+/// The one that the request goes over.
+pub(super) struct Taken {
+    pub(super) side: Side,
+    pub(super) addr: SocketAddr,
+    /// It has been open for a while, and may have been closed meanwhile.
+    pub(super) is_old: bool,
+    /// Notes at its endpoint what comes of the request.
+    pub(super) in_flight: Option<InFlight>,
+}
+
+impl Session<'_> {
+    /// Takes a connection to the endpoint that is chosen for the next try, or to where
+    /// the client was going; until then at most.
+    pub(super) async fn take(
+        &mut self,
+        tries: &Tries,
+        fresh: bool,
+        until: Option<Instant>,
+    ) -> Result<Taken, ConnectError> {
+        let connector = &self.proxy.connector;
+        let Some(chosen) = tries.choose(Instant::now()) else {
+            // The client's own connection, or a service whose last endpoint has gone.
+            if let Some(side) = self.upstream.take() {
+                return Ok(Taken {
+                    side,
+                    addr: self.dst.0,
+                    is_old: true,
+                    in_flight: None,
+                });
+            }
+            let upstream = connector.original(self.dst).await?;
+            return Ok(self.taken(upstream));
+        };
+        let pool = &self.proxy.http1.pool;
+        let addr = chosen.addr();
+        let pooled = if fresh { None } else { pool.take(addr) };
+        if let Some(side) = pooled {
+            return Ok(Taken {
+                side,
+                addr: addr.0,
+                is_old: true,
+                in_flight: Some(chosen.begin(Instant::now())),
+            });
+        }
+        let upstream = connector.one(chosen, until).await?;
+        Ok(self.taken(upstream))
+    }
+
+    fn taken(&self, upstream: Upstream) -> Taken {
+        let addr = upstream.addr;
+        let (side, chosen) = self.side(upstream);
+        Taken {
+            side,
+            addr,
+            is_old: false,
+            in_flight: chosen.map(|chosen| chosen.begin(Instant::now())),
+        }
+    }
+
+    pub(super) fn side(&self, upstream: Upstream) -> (Side, Option<Chosen>) {
+        self.proxy.connected(&upstream);
+        connect::tune(&upstream.stream);
+        (Side::new(upstream.stream), upstream.chosen)
+    }
+}
