@@ -6,7 +6,7 @@
 //!
 //! - [`session`]: one downstream connection;
 //! - [`stream`]: one request, to the end of its response;
-//! - [`exchange`]: the same at one endpoint after another;
+//! - [`attempts`]: the same at one endpoint after another;
 //! - [`upstream`]: the connection that it takes, of those in the [`pool`];
 //! - [`answer`]: what an endpoint says to it;
 //! - [`upload`], [`pump`]: bodies on their way;
@@ -15,7 +15,7 @@
 use crate::worker::Http2Limits;
 
 mod answer;
-mod exchange;
+mod attempts;
 pub(crate) mod pool;
 mod pump;
 pub(crate) mod session;

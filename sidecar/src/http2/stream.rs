@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     answer::{GRPC_STATUS, is_grpc},
-    exchange::Message,
+    attempts::Message,
     pump::Passed,
     session::Busy,
 };

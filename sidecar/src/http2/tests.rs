@@ -1,5 +1,4 @@
-//! Through both proxies, with real sockets, by the same library on both ends and by
-//! raw frames.
+//! Through both proxies, with real sockets, by the same library on both ends.
 
 use std::{cell::Cell, future::poll_fn, rc::Rc};
 
@@ -15,6 +14,7 @@ use tokio::{
 use crate::proxy::chain::{Chain, listen};
 
 mod policy;
+mod rules;
 
 type Responder = SendResponse<Bytes>;
 
@@ -428,140 +428,4 @@ async fn draining_lets_streams_finish_and_takes_no_more() {
     let ended = connection.await.expect("it does not panic");
     assert!(ended.is_ok(), "{ended:?}");
     assert!(ask(&mut client, post("/")).await.is_err());
-}
-
-/// One frame.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len())
-        .expect("a short frame")
-        .to_be_bytes();
-    let head = [length[1], length[2], length[3], kind, flags];
-    [&head[..], &stream.to_be_bytes(), payload].concat()
-}
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-/// `GET http://a/`, from HPACK's static table.
-const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
-
-/// Sends raw frames until the proxy hangs up, and returns the code that it gives.
-async fn refused(frames: impl IntoIterator<Item = Vec<u8>>) -> Option<Code> {
-    let (chain, _) = app(async |_, respond| respond_ok(respond)).await;
-    let mut stream = chain.connect().await;
-    let hello = [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
-        frame(SETTINGS, 0, 0, &[]),
-    ];
-    let (mut reading, mut writing) = stream.split();
-    let send = async {
-        for frame in hello.into_iter().chain(frames) {
-            if writing.write_all(&frame).await.is_err() {
-                break;
-            }
-        }
-        // What the proxy says of it is read first.
-        std::future::pending::<()>().await;
-    };
-    let receive = async {
-        loop {
-            let mut head = [0; 9];
-            reading.read_exact(&mut head).await.ok()?;
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            reading.read_exact(&mut payload).await.ok()?;
-            if head[3] == GOAWAY {
-                let code = payload[4..8].try_into().expect("four bytes");
-                return Some(Code::from(u32::from_be_bytes(code)));
-            }
-        }
-    };
-    tokio::select! {
-        code = receive => code,
-        () = send => unreachable!("it waits for the proxy to hang up"),
-    }
-}
-
-/// The proxy has hung up for it, and perhaps said why: what it had not read yet can
-/// make the kernel drop its last word.
-fn was_too_much(refusal: Option<Code>) -> bool {
-    matches!(refusal, None | Some(Code::ENHANCE_YOUR_CALM))
-}
-
-#[tokio::test(flavor = "local")]
-async fn frames_that_break_the_rules_end_the_connection() {
-    let most = (u32::MAX >> 1).to_be_bytes();
-    let too_long = vec![0; 16_385];
-    for (frames, code) in [
-        (vec![frame(DATA, 0, 0, b"x")], Code::PROTOCOL_ERROR),
-        (vec![frame(DATA, 0, 1, b"x")], Code::PROTOCOL_ERROR),
-        (
-            vec![frame(CONTINUATION, END_HEADERS, 1, GET)],
-            Code::PROTOCOL_ERROR,
-        ),
-        (
-            vec![frame(HEADERS, END_HEADERS | END_STREAM, 2, GET)],
-            Code::PROTOCOL_ERROR,
-        ),
-        (
-            vec![
-                frame(HEADERS, END_STREAM, 1, GET),
-                frame(DATA, END_STREAM, 1, b"x"),
-            ],
-            Code::PROTOCOL_ERROR,
-        ),
-        (vec![frame(DATA, 0, 1, &too_long)], Code::FRAME_SIZE_ERROR),
-        (
-            vec![frame(WINDOW_UPDATE, 0, 0, &most)],
-            Code::FLOW_CONTROL_ERROR,
-        ),
-    ] {
-        let shown = format!("{:?}", frames.iter().map(|f| &f[..9]).collect::<Vec<_>>());
-        assert_eq!(refused(frames).await, Some(code), "{shown}");
-    }
-}
-
-#[tokio::test(flavor = "local")]
-async fn streams_that_are_opened_to_be_reset_are_bounded() {
-    let resets = (0..5000).flat_map(|n| {
-        let stream = 2 * n + 1;
-        let cancel = u32::from(Code::CANCEL).to_be_bytes();
-        [
-            frame(HEADERS, END_HEADERS | END_STREAM, stream, GET),
-            frame(RST_STREAM, 0, stream, &cancel),
-        ]
-    });
-    // All in one, so that they come faster than streams can be taken.
-    let at_once = [resets.flatten().collect()];
-    assert!(was_too_much(refused(at_once).await));
-}
-
-#[tokio::test(flavor = "local")]
-async fn a_head_without_end_is_bounded() {
-    let begin = frame(HEADERS, END_STREAM, 1, GET);
-    let more = frame(CONTINUATION, 0, 1, &[0, 1, b'x', 1, b'y']);
-    let flood = std::iter::once(begin).chain(std::iter::repeat_n(more, 100_000));
-    assert!(was_too_much(refused(flood).await));
-}
-
-#[tokio::test(flavor = "local")]
-async fn a_client_that_has_no_authority_but_a_host_is_understood() {
-    let (listener, addr): (TcpListener, _) = listen().await;
-    let chain = Chain::before(addr).await;
-    let mut stream: TcpStream = chain.connect().await;
-    let host = [&[0x82, 0x86, 0x84, 0, 4][..], b"host", &[1, b'a']].concat();
-    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    hello.extend(frame(SETTINGS, 0, 0, &[]));
-    hello.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &host));
-    stream.write_all(&hello).await.expect("it is connected");
-    let (stream, _) = listener.accept().await.expect("the proxy connects");
-    let mut connection = h2::server::handshake(stream).await.expect("it speaks");
-    let (request, _respond) = connection.accept().await.expect("one").expect("good");
-    assert_eq!(request.uri(), "http://a/");
 }

@@ -4,8 +4,15 @@
 use std::{net::SocketAddr, time::Duration};
 
 use netting_proto::v1;
+use tokio::{
+    net::TcpSocket,
+    time::{Instant, timeout},
+};
 
-use super::*;
+use super::{
+    rules::{GOAWAY, HEADERS, SETTINGS, frame, next_frame},
+    *,
+};
 
 /// The client's proxy before these endpoints, of a service with this policy.
 async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
@@ -161,15 +168,79 @@ async fn a_failed_connect_is_tried_elsewhere_whatever_the_method() {
 
 #[tokio::test(flavor = "local")]
 async fn streams_that_wait_for_the_same_connect_fail_with_it() {
-    let chain = before(&[nobody().await], never_ejecting()).await;
+    // A listener whose backlog is full drops what comes next, like a host that is gone.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let loopback = ([127, 0, 0, 1], 0).into();
+    socket.bind(loopback).expect("a free port");
+    let full = socket.listen(1).expect("it can listen");
+    let addr = full.local_addr().expect("it is bound");
+    let mut queued = Vec::new();
+    for _ in 0..8 {
+        let connect = timeout(Duration::from_millis(20), TcpStream::connect(addr));
+        queued.push(connect.await);
+    }
+    let chain = before(&[addr], never_ejecting()).await;
     let mut client = client(&chain).await;
+    let begun = Instant::now();
     let asked: Vec<_> = (0..20)
         .map(|_| client.send_request(get(), true).expect("connected").0)
         .collect();
     for response in asked {
         let response = response.await.expect("it is answered");
-        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
     }
+    // One connect takes a second.
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+/// An endpoint that on so many connections says that it ends, and has looked at
+/// nothing. Later ones are good.
+async fn goes_away(times: usize) -> (SocketAddr, Rc<Cell<usize>>) {
+    let (listener, addr) = listen().await;
+    let left = Rc::new(Cell::new(times));
+    let count = Rc::clone(&left);
+    spawn_local(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if count.get() == 0 {
+                let mut connection = h2::server::handshake(stream).await.expect("it speaks");
+                spawn_local(async move {
+                    while let Some(Ok((_, respond))) = connection.accept().await {
+                        respond_ok(respond);
+                    }
+                });
+                continue;
+            }
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.expect("it speaks");
+            while next_frame(&mut stream).await.expect("it asks").0 != HEADERS {}
+            let none = [frame(SETTINGS, 0, 0, &[]), frame(GOAWAY, 0, 0, &[0; 8])];
+            stream.write_all(&none.concat()).await.expect("it reads");
+            count.set(count.get() - 1);
+            spawn_local(async move { while next_frame(&mut stream).await.is_ok() {} });
+        }
+    });
+    (addr, left)
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_stream_behind_the_last_of_a_goaway_is_sent_again() {
+    let (leaving, left) = goes_away(1000).await;
+    let chain = before(&[leaving, good().await], never_ejecting()).await;
+    let mut asking = client(&chain).await;
+    for _ in 0..20 {
+        assert_eq!(status(&mut asking, post("/")).await, StatusCode::OK);
+    }
+    assert!(left.get() < 1000, "some were sent there first");
+    let (back_again, left) = goes_away(2).await;
+    let chain = before(&[back_again], never_ejecting()).await;
+    let mut asking = client(&chain).await;
+    assert_eq!(status(&mut asking, post("/")).await, StatusCode::OK);
+    assert_eq!((left.get(), retried(&chain, "stream_refused")), (0, 2));
+    let (leaving, _) = goes_away(1000).await;
+    let chain = before(&[leaving], never_ejecting()).await;
+    let error = ask(&mut client(&chain).await, post("/")).await;
+    let error = error.expect_err("it was never looked at");
+    assert_eq!(error.reason(), Some(Code::REFUSED_STREAM));
 }
 
 #[tokio::test(flavor = "local")]
