@@ -469,11 +469,14 @@ async fn one_stream_too_many_is_refused_at_once() {
         ..Default::default()
     };
     let (go, wait) = tokio::sync::watch::channel(false);
-    let (slow, streams) = endpoint(move |_, respond| {
+    // Its answers begin when the test tells, and do not end.
+    let (slow, streams) = endpoint(move |_, mut respond| {
         let mut wait = wait.clone();
         async move {
             wait.wait_for(|go| *go).await.expect("the test tells");
-            respond_ok(respond);
+            let sink = Responder::send_response(&mut respond, ok(), false);
+            let _sink = sink.expect("it is connected");
+            std::future::pending().await
         }
     })
     .await;
@@ -493,7 +496,9 @@ async fn one_stream_too_many_is_refused_at_once() {
     go.send_replace(true);
     let first = first.await.expect("it is answered");
     assert_eq!(first.status(), StatusCode::OK);
-    assert_eq!(status(&mut client, get()).await, StatusCode::OK);
+    let second = status(&mut client, get()).await;
+    assert_eq!(second, StatusCode::OK, "the first one waits no longer");
+    drop(first);
 }
 
 #[tokio::test(flavor = "local")]
