@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     inject,
+    names::SidecarMode,
     options::{Namespace, Options, PodOptions},
     pod::Pod,
     warnings::Warnings,
@@ -127,9 +128,12 @@ fn judge(
     if options.catalog_may_be_out_of_reach(&pod) {
         let policy = pod.spec("dnsPolicy").and_then(Value::as_str);
         let policy = policy.unwrap_or_default();
+        let until = match chosen.mode {
+            SidecarMode::Native => "connections pass through",
+            SidecarMode::Classic => "connections pass through, and a Job does not end",
+        };
         warnings.push(format!(
-            "netting: dnsPolicy {policy} may keep the sidecar from finding the catalog; \
-             until it does, connections pass through"
+            "netting: dnsPolicy {policy} may hide the catalog from the sidecar; meanwhile {until}"
         ));
     }
     Ok(inject::patch(&pod, options, &chosen, warnings))

@@ -29,7 +29,7 @@ pub(crate) fn patch(
     chosen: &PodOptions,
     warnings: &mut Warnings,
 ) -> Patch {
-    let resources = resources::of(pod, chosen);
+    let resources = resources::of(pod, options, chosen, warnings);
     let init = containers::init(pod, options, chosen, &resources);
     let mut sidecar = containers::sidecar(pod, options, chosen, &resources);
     let mut status = Status::new(chosen.mode);

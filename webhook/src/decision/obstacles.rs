@@ -152,10 +152,15 @@ fn requires_windows(pod: &Pod<'_>) -> bool {
 }
 
 fn other_mesh(pod: &Pod<'_>) -> Option<SkipReason> {
+    // Consul has one of each for every service of a pod, named after it.
+    let is_one = |name: &str, own: &str, mesh: &str| {
+        let more = name.strip_prefix(own);
+        more.is_some_and(|more| more.is_empty() || (mesh == "Consul" && more.starts_with('-')))
+    };
     let mesh_of = |container: Container<'_>| {
         OTHER_MESHES
             .iter()
-            .find(|(name, _)| *name == container.name())
+            .find(|(own, mesh)| is_one(container.name(), own, mesh))
     };
     let (_, mesh) = pod.all_containers().find_map(mesh_of)?;
     Some(SkipReason::OtherMesh { mesh })

@@ -78,6 +78,7 @@ fn each_obstacle_has_its_own_name() {
         ("istio-proxy", "Istio"),
         ("linkerd-proxy", "Linkerd"),
         ("consul-dataplane", "Consul"),
+        ("consul-dataplane-web-admin", "Consul"),
         ("kuma-sidecar", "Kuma"),
     ] {
         let as_container = json!({"spec": {"containers": [{"name": "app"}, {"name": container}]}});
@@ -136,7 +137,7 @@ fn a_pod_that_does_not_ask_the_clusters_dns_gets_the_catalogs_address() {
     assert_eq!(
         warnings,
         [
-            "netting: dnsPolicy None may keep the sidecar from finding the catalog; until it does, connections pass through"
+            "netting: dnsPolicy None may hide the catalog from the sidecar; meanwhile connections pass through"
         ]
     );
     options.catalog_address = "[fd00::5]:15010".parse().ok();

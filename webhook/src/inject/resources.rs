@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    options::{Budget, PodOptions, Quantity},
+    options::{Budget, Options, PodOptions, Quantity},
     pod::{Container, Pod},
+    warnings::Warnings,
 };
 
 /// In a Guaranteed pod the sidecar can't use more than it requests, so it requests
@@ -15,6 +16,8 @@ const GUARANTEED_MEMORY: &str = "64Mi";
 /// Where limits are the rule but requests may be lower, there is room for bursts.
 const LIMITED_CPU: &str = "500m";
 const LIMITED_MEMORY: &str = "128Mi";
+
+const CONSTANTS: &str = "the constants are quantities";
 
 /// The `resources` of both injected containers.
 ///
@@ -32,28 +35,51 @@ const LIMITED_MEMORY: &str = "128Mi";
 /// for nothing of their own. Their requests could exceed the pod's, which the API
 /// server would refuse, and its class depends on the pod's amounts alone
 /// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-level-resources/>).
-pub(super) fn of(pod: &Pod<'_>, chosen: &PodOptions) -> Value {
+///
+/// Where LimitRanger has filled in what a container of the pod had left out, it is
+/// asked again after this patch and fills in ours, by the rules that it will be
+/// checked against: what nobody chose is left to it
+/// (<https://kubernetes.io/docs/concepts/policy/limit-range/>).
+pub(super) fn of(
+    pod: &Pod<'_>,
+    options: &Options,
+    chosen: &PodOptions,
+    warnings: &mut Warnings,
+) -> Value {
     let shared = ["cpu", "memory"].map(|name| (name, is_shared(pod, name)));
     let any_shared = shared.iter().any(|(_, shared)| *shared);
     let guaranteed = !any_shared && pod.all_containers().all(is_guaranteed);
     let mut requests = Map::new();
     let mut limits = Map::new();
-    for (name, budget, needed, most) in [
-        ("cpu", &chosen.cpu, GUARANTEED_CPU, LIMITED_CPU),
-        ("memory", &chosen.memory, GUARANTEED_MEMORY, LIMITED_MEMORY),
+    let defaults = &options.pod_defaults;
+    let cpu = (&chosen.cpu, &defaults.cpu);
+    let memory = (&chosen.memory, &defaults.memory);
+    for (name, (budget, default), needed, most) in [
+        ("cpu", cpu, GUARANTEED_CPU, LIMITED_CPU),
+        ("memory", memory, GUARANTEED_MEMORY, LIMITED_MEMORY),
     ] {
+        let is_chosen = budget != default;
         if shared.contains(&(name, true)) {
+            if is_chosen {
+                warnings.push(format!(
+                    "netting: the pod has {name} as a whole, which its sidecar shares; \
+                     netting.dev/proxy-{name}-… ignored"
+                ));
+            }
+            continue;
+        }
+        if !is_chosen && limit_ranger_set(pod, name) {
             continue;
         }
         let (request, limit) = if guaranteed {
-            let limit = limit_of(budget, needed);
+            let limit = match budget.limit() {
+                None if is_chosen => budget.request().clone(),
+                _ => limit_of(budget, needed.parse().expect(CONSTANTS)),
+            };
             (limit.clone(), Some(limit))
-        } else if pod
-            .all_containers()
-            .all(|container| is_limited(container, name))
-        {
-            let request = budget.request().clone();
-            (request, Some(limit_of(budget, most)))
+        } else if let Some(largest) = largest_limit(pod, name) {
+            let most = largest.min(most.parse().expect(CONSTANTS));
+            (budget.request().clone(), Some(limit_of(budget, most)))
         } else {
             (budget.request().clone(), budget.limit().cloned())
         };
@@ -81,32 +107,41 @@ fn is_shared(pod: &Pod<'_>, name: &str) -> bool {
 }
 
 /// The limit that was chosen; else this one, or the request if that is higher.
-fn limit_of(budget: &Budget, otherwise: &str) -> Quantity {
-    budget.limit().cloned().unwrap_or_else(|| {
-        let otherwise = otherwise.parse().expect("the constants are quantities");
-        budget.request().clone().max(otherwise)
-    })
+fn limit_of(budget: &Budget, otherwise: Quantity) -> Quantity {
+    let chosen = budget.limit().cloned();
+    chosen.unwrap_or_else(|| budget.request().clone().max(otherwise))
 }
 
-fn is_limited(container: Container<'_>, name: &str) -> bool {
-    let limit = || container.get("resources")?.get("limits")?.get(name);
-    limit().is_some_and(|limit| !limit.is_null())
+/// What LimitRanger wrote into the pod it says in an annotation: `LimitRanger plugin
+/// set: cpu, memory request for container web; cpu limit for container web`.
+fn limit_ranger_set(pod: &Pod<'_>, name: &str) -> bool {
+    let note = pod.annotation("kubernetes.io/limit-ranger");
+    note.is_some_and(|note| note.contains(name))
+}
+
+/// The largest of the limits, if every container has one. A LimitRange allows that
+/// much at least.
+fn largest_limit(pod: &Pod<'_>, name: &str) -> Option<Quantity> {
+    let limit = |container| amount(container, "limits", name);
+    let limits: Option<Vec<_>> = pod.all_containers().map(limit).collect();
+    limits?.into_iter().max()
+}
+
+fn amount(container: Container<'_>, kind: &str, name: &str) -> Option<Quantity> {
+    // Manifests may have bare numbers, which the API server turns into text.
+    let text = match container.get("resources")?.get(kind)?.get(name)? {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    text.parse().ok()
 }
 
 fn is_guaranteed(container: Container<'_>) -> bool {
-    let amount = |kind: &str, name: &str| {
-        // Manifests may have bare numbers, which the API server turns into text.
-        let text = match container.get("resources")?.get(kind)?.get(name)? {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            _ => return None,
-        };
-        text.parse::<Quantity>().ok()
-    };
     ["cpu", "memory"].into_iter().all(|name| {
-        let limit = amount("limits", name);
+        let limit = amount(container, "limits", name);
         // What has a limit and no request gets the limit as its request.
-        let request = amount("requests", name).or_else(|| limit.clone());
+        let request = amount(container, "requests", name).or_else(|| limit.clone());
         limit.is_some_and(|limit| !limit.is_zero() && request == Some(limit))
     })
 }
@@ -114,7 +149,7 @@ fn is_guaranteed(container: Container<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{options::Namespace, warnings::Warnings};
+    use crate::options::Namespace;
 
     /// The resources for a pod of one container with these.
     fn resources(application: Value, annotations: Value) -> Value {
@@ -124,13 +159,10 @@ mod tests {
         });
         let pod = Pod::read(&raw).expect("it is a pod");
         let namespace = Namespace::named("shop");
-        let chosen = PodOptions::choose(
-            &crate::test_options(),
-            &pod,
-            namespace,
-            &mut Warnings::default(),
-        );
-        of(&pod, &chosen)
+        let options = crate::test_options();
+        let mut warnings = Warnings::default();
+        let chosen = PodOptions::choose(&options, &pod, namespace, &mut warnings);
+        of(&pod, &options, &chosen, &mut warnings)
     }
 
     #[test]
@@ -177,10 +209,12 @@ mod tests {
         let of_pod = |amounts: Value| {
             let raw = json!({"spec": {
                 "resources": amounts,
-                "containers": [{"name": "app", "resources": {"limits": {"cpu": 1, "memory": 1024}}}],
+                "containers": [{"name": "app", "resources": {"limits": {"cpu": 1, "memory": "1Gi"}}}],
             }});
             let pod = Pod::read(&raw).expect("it is a pod");
-            of(&pod, &crate::test_options().pod_defaults)
+            let options = crate::test_options();
+            let mut warnings = Warnings::default();
+            of(&pod, &options, &options.pod_defaults, &mut warnings)
         };
         let both = json!({"cpu": "1", "memory": "1Gi"});
         assert_eq!(of_pod(json!({"limits": both, "requests": both})), json!({}));
@@ -196,12 +230,47 @@ mod tests {
     }
 
     #[test]
+    fn an_invented_limit_is_no_more_than_the_applications() {
+        let application =
+            json!({"limits": {"cpu": "200m", "memory": "1Mi"}, "requests": {"cpu": "1m"}});
+        let expected = json!({
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+            "limits": {"cpu": "200m", "memory": "16Mi"},
+        });
+        assert_eq!(resources(application, json!({})), expected);
+    }
+
+    #[test]
+    fn what_limit_ranger_fills_in_is_left_to_it() {
+        let note =
+            "LimitRanger plugin set: cpu request for container app; cpu limit for container app";
+        let annotations = json!({"kubernetes.io/limit-ranger": note});
+        let application = json!({"limits": {"cpu": "200m"}, "requests": {"cpu": "200m"}});
+        let expected = json!({"requests": {"memory": "16Mi"}});
+        assert_eq!(resources(application.clone(), annotations), expected);
+        let chosen = json!({
+            "kubernetes.io/limit-ranger": note,
+            "netting.dev/proxy-cpu-limit": "50m",
+        });
+        let expected = json!({
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+            "limits": {"cpu": "50m"},
+        });
+        assert_eq!(resources(application, chosen), expected);
+    }
+
+    #[test]
     fn annotations_size_the_sidecar_of_a_guaranteed_pod() {
         let application = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
         let annotations = json!({
             "netting.dev/proxy-cpu-request": "2",
             "netting.dev/proxy-memory-limit": "32Mi",
         });
+        // What is chosen is taken as it is, also where it is less than usual.
+        let little = json!({"netting.dev/proxy-cpu-request": "50m"});
+        let amounts = json!({"cpu": "50m", "memory": "64Mi"});
+        let expected = json!({"limits": amounts, "requests": amounts});
+        assert_eq!(resources(application.clone(), little), expected);
         let amounts = json!({"cpu": "2", "memory": "32Mi"});
         let expected = json!({"limits": amounts, "requests": amounts});
         assert_eq!(resources(application, annotations), expected);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{names::SidecarMode, pod::Pod, warnings::Warnings};
 
 use super::{
-    AccessLog, Budget, Cidr, Exporter, Given, LogFilter, Namespace, Options, PortRange,
+    AccessLog, Budget, Cidr, Exporter, Given, LogFilter, Namespace, Options, PortRange, Source,
     annotations::pod_says, lists,
 };
 
@@ -142,6 +142,9 @@ impl Layers<'_> {
             "proxy-cpu-request" | "proxy-cpu-limit" => {}
             "proxy-memory-request" | "proxy-memory-limit" => {}
             // Not options; the decision looks at them.
+            "inject" if given.source != Source::Pod => {
+                warnings.ignored_key(given, "is a label on namespaces, not an annotation");
+            }
             "inject" | "status" => {}
             reserved if RESERVED.contains(&reserved) => {
                 warnings.ignored_key(given, "is not supported by this version");
