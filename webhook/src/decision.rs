@@ -121,6 +121,14 @@ fn judge(
     })?;
     let mut obstacles = obstacles::find(&pod, namespace.name, options, warnings).into_iter();
     if let Some(first) = obstacles.next() {
+        if matches!(first, SkipReason::AlreadyInjected) {
+            // Warned about the first time.
+            let mut warned = Warnings::default();
+            let chosen = PodOptions::choose(options, &pod, *namespace, &mut warned);
+            if let Some(patch) = inject::mend(&pod, &chosen) {
+                return Ok(patch);
+            }
+        }
         let others = obstacles.collect();
         return Err(Obstacles { first, others });
     }

@@ -13,10 +13,13 @@ use crate::{
 
 mod containers;
 mod draft;
+mod mend;
 mod probes;
 mod resources;
 
 use draft::Draft;
+
+pub(crate) use mend::mend;
 
 pub use probes::restore as restore_probes;
 

@@ -91,6 +91,12 @@ fn check_patch(original: &Value, patch: &Patch, options: &Options) {
         assert_eq!(decision, Decision::Skip(SkipReason::AlreadyInjected));
     }
 
+    let mended = mend(&patched, options);
+    if let Some(probes) = told_to_the_sidecar(&mended) {
+        let taken = probes.parse::<Probes>();
+        taken.expect("the sidecar takes what the webhook adds");
+    }
+
     let manifest = |pod: &Value| {
         json!({"kind": "List", "apiVersion": "v1", "items": [
             {"kind": "ReplicationController", "apiVersion": "v1", "spec": {"template": pod}},
@@ -103,6 +109,40 @@ fn check_patch(original: &Value, patch: &Patch, options: &Options) {
         without_nulls(manifest(original)),
         "uninject restores what was"
     );
+}
+
+/// Another webhook appends containers, one of them with a probe. Ours mends the pod,
+/// once.
+fn mend(patched: &Value, options: &Options) -> Value {
+    let mut pod = patched.clone();
+    let init = json!({"name": "added-init", "image": "other"});
+    let probe = json!({"tcpSocket": {"port": 9999}});
+    let regular = json!({"name": "added-later", "image": "other", "livenessProbe": probe});
+    for (list, container) in [("initContainers", init), ("containers", regular)] {
+        let list = pod["spec"][list].as_array_mut();
+        list.expect("both have some now").push(container);
+    }
+    let Decision::Inject(patch) = decide(&pod, &Namespace::named("edge"), options).decision else {
+        panic!("it needs mending: {pod:#}");
+    };
+    json_patch::patch(&mut pod, &patch).expect("the patch fits its pod");
+    let again = decide(&pod, &Namespace::named("edge"), options).decision;
+    assert_eq!(again, Decision::Skip(SkipReason::AlreadyInjected));
+    let last = |list: &str| pod["spec"][list].as_array().and_then(|all| all.last());
+    let probe = last("containers").map(|added| &added["livenessProbe"]);
+    let asked = json!({"httpGet": {"path": "/probe/added-later/liveness", "port": 15020}});
+    assert_eq!(probe, Some(&asked), "{pod:#}");
+    let classic = pod["spec"]["containers"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|c| c["name"] == names::SIDECAR_CONTAINER));
+    let expected = if classic {
+        names::INIT_CONTAINER
+    } else {
+        "added-init"
+    };
+    let last = last("initContainers").map(|last| &last["name"]);
+    assert_eq!(last, Some(&json!(expected)), "{pod:#}");
+    pod
 }
 
 /// What the injected sidecar is told of the pod's probes.

@@ -113,30 +113,49 @@ pub(super) fn rewrite(
     warnings: &mut Warnings,
 ) -> Option<Value> {
     let mut written = Written::default();
-    let init = pod.init_containers().iter().map(|c| (List::Init, c));
-    let regular = pod.containers().iter().map(|c| (List::Regular, c));
-    let numbered = init.enumerate().chain(regular.enumerate());
-    for (index, (list, &container)) in numbered {
-        for place in Place::ALL {
-            let Some(handler) = place.of(container) else {
-                continue;
-            };
-            let question = question(container, list, place, handler, chosen)
-                .and_then(|question| written.add(container, place, question));
-            match question {
-                Ok((question, path)) => {
-                    let at = pointer(list, index, place);
-                    redirect(draft, &at, &question, &path);
-                }
-                Err(left) => {
-                    if let Some(why) = left.warning() {
-                        warnings.left(container.name(), &place.fields().join("."), why);
-                    }
-                }
-            }
-        }
-    }
+    written.take_over(draft, pod, chosen, warnings);
     written.into_variable()
+}
+
+/// The same for a pod that is injected already, to which containers have been added
+/// since: what the sidecar is to ask for them joins what it was told before.
+pub(super) fn rewrite_more(draft: &mut Draft, pod: &Pod<'_>, chosen: &PodOptions) {
+    let Some(place) = variable_place(pod) else {
+        return;
+    };
+    let told = told(pod.raw()).unwrap_or_default();
+    let before = told.len();
+    let mut written = Written {
+        bytes: as_variable(&Value::Object(told.clone())).len(),
+        probes: told,
+    };
+    // What was left as it is was warned about the first time.
+    written.take_over(draft, pod, chosen, &mut Warnings::default());
+    if written.probes.len() > before
+        && let Some(variable) = written.into_variable()
+    {
+        draft.put(place, variable);
+    }
+}
+
+/// Where the injected sidecar's variable is, or would be.
+fn variable_place(pod: &Pod<'_>) -> Option<PointerBuf> {
+    let lists = [
+        (List::Init, pod.init_containers()),
+        (List::Regular, pod.containers()),
+    ];
+    let is_sidecar = |container: &Container<'_>| container.name() == names::SIDECAR_CONTAINER;
+    let (list, index, sidecar) = lists.into_iter().find_map(|(list, containers)| {
+        let index = containers.iter().position(is_sidecar)?;
+        Some((list, index, containers[index]))
+    })?;
+    let env = sidecar.get("env")?.as_array()?;
+    let there = env.iter().position(|variable| variable["name"] == VARIABLE);
+    let mut place = PointerBuf::from_tokens(["spec", list.field()]);
+    place.push_back(Token::from(index));
+    place.push_back(Token::from("env"));
+    place.push_back(Token::from(there.unwrap_or(env.len())));
+    Some(place)
 }
 
 /// # Errors
@@ -214,6 +233,39 @@ struct Written {
 }
 
 impl Written {
+    /// Has the sidecar asked in the kubelet's place wherever it can be.
+    fn take_over(
+        &mut self,
+        draft: &mut Draft,
+        pod: &Pod<'_>,
+        chosen: &PodOptions,
+        warnings: &mut Warnings,
+    ) {
+        let init = pod.init_containers().iter().map(|c| (List::Init, c));
+        let regular = pod.containers().iter().map(|c| (List::Regular, c));
+        let numbered = init.enumerate().chain(regular.enumerate());
+        for (index, (list, &container)) in numbered {
+            for place in Place::ALL {
+                let Some(handler) = place.of(container) else {
+                    continue;
+                };
+                let question = question(container, list, place, handler, chosen)
+                    .and_then(|question| self.add(container, place, question));
+                match question {
+                    Ok((question, path)) => {
+                        let at = pointer(list, index, place);
+                        redirect(draft, &at, &question, &path);
+                    }
+                    Err(left) => {
+                        if let Some(why) = left.warning() {
+                            warnings.left(container.name(), &place.fields().join("."), why);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// # Errors
     /// If there is no room for it, or no path of its own.
     fn add<'a>(
