@@ -6,13 +6,14 @@ use anyhow::Context as _;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, Client,
-    api::{DynamicObject, ListParams, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{GroupVersionKind, gvk::ParseGroupVersionError},
     discovery::pinned_kind,
 };
 use serde_json::json;
 
 use crate::{
+    apps::INJECT,
     cluster::{Cluster, IMAGE},
     observe::{self, eventually},
 };
@@ -66,7 +67,26 @@ impl Mesh {
             }
             mesh.until_available(part).await?;
         }
+        mesh.until_injecting().await?;
         Ok(mesh)
+    }
+
+    /// The API server passes pods by while it does not find the webhook's endpoints,
+    /// which may be a moment later than its Deployment is available.
+    async fn until_injecting(&self) -> anyhow::Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "netting-e2e", "labels": {INJECT: "enabled"}},
+            "spec": {"containers": [{"name": "app", "image": "nothing"}]},
+        }))?;
+        let dry_run = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        eventually("the webhook is asked", async || {
+            Ok(observe::is_injected(&pods.create(&dry_run, &pod).await?))
+        })
+        .await
     }
 
     /// Stops a part of the control plane, and waits until its pods are gone.
@@ -87,7 +107,11 @@ impl Mesh {
     /// If the API server refuses, or it does not become ready.
     pub async fn start(&self, part: Part) -> anyhow::Result<()> {
         self.scale(part, 1).await?;
-        self.until_available(part).await
+        self.until_available(part).await?;
+        match part {
+            Part::Webhook => self.until_injecting().await,
+            Part::Catalog => Ok(()),
+        }
     }
 
     /// What a part's admin port says of its metrics.

@@ -117,15 +117,13 @@ async fn a_probe_says_what_the_application_would_say() -> anyhow::Result<()> {
     meshed.end().await
 }
 
-async fn rollout_under_load(server: App) -> anyhow::Result<()> {
+async fn rollout_under_load(server: App, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
     let meshed = Meshed::start().await?;
     let namespace = &meshed.namespace;
     namespace.service("echo", json!({})).await?;
-    // What an application was working on when it exited is its own loss, unless its
-    // service says that it may be asked again.
-    namespace
-        .annotate_service("echo", "netting.dev/retry-on", "reset, gateway-error")
-        .await?;
+    for (key, value) in annotations {
+        namespace.annotate_service("echo", key, value).await?;
+    }
     namespace.deploy(&server.replicas(3)).await?;
     let load = meshed.load(200).await?;
     meshed.namespace.restart("echo").await?;
@@ -137,14 +135,17 @@ async fn rollout_under_load(server: App) -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_rollout_loses_no_request_if_the_application_lingers() -> anyhow::Result<()> {
-    Box::pin(rollout_under_load(App::echo("echo"))).await
+    Box::pin(rollout_under_load(App::echo("echo"), &[])).await
 }
 
 #[tokio::test]
 async fn a_rollout_loses_no_request_if_the_application_exits_at_once() -> anyhow::Result<()> {
     let probe = json!({"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1});
     let hasty = App::new("echo", &format!("http --port {PORT} --on-sigterm exit"));
-    Box::pin(rollout_under_load(hasty.readiness(probe))).await
+    // What an application was working on when it exited is its own loss, unless its
+    // service says that it may be asked again.
+    let retried = [("netting.dev/retry-on", "reset, gateway-error")];
+    Box::pin(rollout_under_load(hasty.readiness(probe), &retried)).await
 }
 
 #[tokio::test]
