@@ -190,6 +190,12 @@ impl Endpoint {
         self.record.opened.load(Relaxed)
     }
 
+    /// Requests that were sent to it.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.record.sent.load(Relaxed)
+    }
+
     /// Connects that failed so far.
     #[must_use]
     pub fn failed(&self) -> u64 {

@@ -95,6 +95,7 @@ struct EndpointDump {
     connections_total: u64,
     connect_failures_total: u64,
     requests_open: usize,
+    requests_total: u64,
     /// Peak EWMAs; null if nothing was measured lately.
     connect_ms: Option<f32>,
     response_ms: Option<f32>,
@@ -206,6 +207,7 @@ fn endpoint(endpoint: &Endpoint, now: time::Instant) -> EndpointDump {
         connections_total: endpoint.opened(),
         connect_failures_total: endpoint.failed(),
         requests_open: endpoint.requests(),
+        requests_total: endpoint.sent(),
         connect_ms: millis(Unit::Connection),
         response_ms: millis(Unit::Request),
         ejected_for_ms: ejected_until.map(|until| (until - now).as_millis()),

@@ -73,6 +73,7 @@ impl Chosen {
     /// The request is about to be sent.
     #[must_use]
     pub fn begin(self, now: Instant) -> InFlight {
+        self.endpoint.record.sent.fetch_add(1, Relaxed);
         InFlight {
             chosen: self,
             begun: now,

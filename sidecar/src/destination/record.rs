@@ -27,6 +27,8 @@ pub(super) struct Record {
     /// The requests among them.
     pub(super) requests: AtomicUsize,
     pub(super) opened: AtomicU64,
+    /// Requests that were sent to it.
+    pub(super) sent: AtomicU64,
     pub(super) failed: AtomicU64,
     connect: PeakEwma,
     response: PeakEwma,
@@ -45,6 +47,7 @@ impl Record {
             pending: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             opened: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             connect: PeakEwma::default(),
             response: PeakEwma::default(),

@@ -13,10 +13,10 @@ use netting_e2e::{
 };
 use serde_json::{Value, json};
 
-fn connections(destination: &Value) -> Vec<u64> {
+fn requests(destination: &Value) -> Vec<u64> {
     let endpoints = destination["endpoints"].as_array().into_iter().flatten();
     endpoints
-        .filter_map(|endpoint| endpoint["connections_total"].as_u64())
+        .filter_map(|endpoint| endpoint["requests_total"].as_u64())
         .collect()
 }
 
@@ -29,7 +29,7 @@ async fn a_labelled_namespace_is_meshed_and_its_traffic_balanced() -> anyhow::Re
     meshed.until_more_answers(&load, 400).await?;
 
     let known = meshed.echo_in(&load).await?;
-    let counts = connections(&known);
+    let counts = requests(&known);
     ensure!(
         counts.len() == 3,
         "the sidecar knows all three endpoints: {known}"
@@ -211,8 +211,8 @@ async fn a_new_replica_is_used_by_running_sidecars() -> anyhow::Result<()> {
     meshed.echo(1).await?;
     let load = meshed.load(100).await?;
     meshed.namespace.scale("echo", 2).await?;
-    eventually("the sidecar sends connections to both", async || {
-        let counts = connections(&meshed.echo_in(&load).await?);
+    eventually("the sidecar sends requests to both", async || {
+        let counts = requests(&meshed.echo_in(&load).await?);
         Ok(counts.len() == 2 && counts.iter().all(|count| *count > 10))
     })
     .await?;
