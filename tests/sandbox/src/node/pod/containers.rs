@@ -1,6 +1,8 @@
 //! The order in which a pod's containers start and end. The rules are the kubelet's:
 //! - init containers run one after the other; a sidecar (an init container that restarts always)
 //!   lets the next one start as soon as it has started, and keeps running;
+//! - main containers start one after the other, each when the postStart hook of the one before is
+//!   over, and run beside each other;
 //! - when the main containers are done, or the pod is deleted, all preStop hooks run at once and the
 //!   main containers are told to end at once, the sidecars only when those are gone, the last one
 //!   first, and nobody is left running much longer than the grace period.
@@ -71,7 +73,11 @@ async fn run_to_completion(life: &Arc<Life>, kept: &mut Vec<Kept>) {
     for number in 0..count {
         let one = Kept::start(life, number);
         match one.role {
-            Role::Main => kept.push(one),
+            Role::Main => {
+                kept.push(one);
+                let mut state = life.state.subscribe();
+                let _ = state.wait_for(|state| state.slots[number].makes_way).await;
+            }
             Role::Sidecar => {
                 kept.push(one);
                 let mut state = life.state.subscribe();

@@ -98,7 +98,10 @@ impl Keeper {
                 Ok(launch) => break launch,
                 Err((reason, message)) => {
                     self.tell(Kind::Warning, "Failed", format!("Error: {message}"));
-                    self.change(|slot| slot.doing = Doing::Waiting(reason, message));
+                    self.change(|slot| {
+                        slot.doing = Doing::Waiting(reason, message);
+                        slot.makes_way = true;
+                    });
                     if self.life.ends_within(RETRY).await {
                         return None;
                     }
@@ -113,6 +116,7 @@ impl Keeper {
             Err(error) => {
                 let message = format!("failed to start container {name:?}: {error:#}");
                 self.tell(Kind::Warning, "Failed", format!("Error: {message}"));
+                self.change(|slot| slot.makes_way = true);
                 return Some(exit(START_ERROR_CODE, Some(message), None));
             }
         };
@@ -129,6 +133,7 @@ impl Keeper {
             code = running.wait(ordered) => code,
             never = self.tend(&exec, &orders) => match never {},
         };
+        self.change(|slot| slot.makes_way = true);
         let words = start::last_words(&self.life, name);
         Some(exit(code, words, Some(since)))
     }
@@ -136,7 +141,9 @@ impl Keeper {
     /// Asks the container's probes, and brings about its end when it is time.
     async fn tend(&self, exec: &Exec, orders: &watch::Sender<Order>) -> Infallible {
         let hooks = self.container.lifecycle.clone().unwrap_or_default();
-        if let Err(error) = self.hook(hooks.post_start, exec, HOOK_MAX).await {
+        let post_start = self.hook(hooks.post_start, exec, HOOK_MAX).await;
+        self.change(|slot| slot.makes_way = true);
+        if let Err(error) = post_start {
             let message = format!("PostStartHook failed: {error}");
             self.tell(Kind::Warning, "FailedPostStartHook", message);
             orders.send_replace(Order::Terminate(self.life.grace()));

@@ -61,6 +61,9 @@ pub(super) struct Slot {
     pub(super) started: bool,
     /// The same of any of its runs.
     pub(super) was_started: bool,
+    /// Its postStart hook is over, or never ran because it couldn't be started: the next
+    /// container's turn.
+    pub(super) makes_way: bool,
     /// It is to get traffic.
     pub(super) ready: bool,
 }
@@ -105,6 +108,7 @@ impl State {
                 restarts: previous.map_or(0, |status| restarts(status, &container.name)),
                 started: false,
                 was_started: false,
+                makes_way: false,
                 ready: false,
                 container: container.clone(),
             }
