@@ -276,18 +276,13 @@ impl<'e> Exchange<'e> {
         along.map_err(|_| Outcome::BrokenOff(Reason::ResponseMalformed))
     }
 
-    /// What a response says failed. A sidecar is believed that the request never got
-    /// to its application: who forges that has only its own work done again.
+    /// What a response says failed.
     fn failure(&self, response: &Response) -> Option<Failure> {
         let by_sidecar = self
             .in_flight
             .as_ref()
             .is_some_and(|at| at.endpoint().meshed);
-        match response.status {
-            _ if by_sidecar && response.says_unreached => Some(Failure::Connect),
-            status @ 400.. => Some(Failure::Status(status)),
-            _ => None,
-        }
+        Failure::of_response(response.status, by_sidecar && response.says_unreached)
     }
 
     /// Whether another try is granted after this failure. Not once something has gone

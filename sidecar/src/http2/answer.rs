@@ -104,21 +104,17 @@ pub(super) async fn answer(
     .await
 }
 
-/// What a response says failed. A sidecar is believed that the request never got to
-/// its application: who forges that has only its own work done again.
+/// What a response says failed.
 pub(super) fn failure(head: &response::Parts, by_sidecar: bool) -> Option<Failure> {
-    let unreached = || {
+    let says_unreached = || {
         let says = head.headers.get("proxy-status");
         says.is_some_and(|says| Fault::says_unreached(says.as_bytes()))
     };
-    if by_sidecar && unreached() {
-        return Some(Failure::Connect);
-    }
-    match (grpc_code(&head.headers), head.status.as_u16()) {
-        (Some(0), _) => None,
-        (Some(code), _) => Some(Failure::GrpcStatus(code)),
-        (None, status @ 400..) => Some(Failure::Status(status)),
-        (None, _) => None,
+    let unreached = by_sidecar && says_unreached();
+    match grpc_code(&head.headers) {
+        Some(0) if !unreached => None,
+        Some(code) if !unreached => Some(Failure::GrpcStatus(code)),
+        _ => Failure::of_response(head.status.as_u16(), unreached),
     }
 }
 

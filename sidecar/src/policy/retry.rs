@@ -72,6 +72,20 @@ impl GaveUp {
 }
 
 impl Failure {
+    /// What a response's head says failed; what gRPC says in it is not looked at.
+    ///
+    /// A meshed endpoint's sidecar is believed that the request is `unreached`, that
+    /// it never got to the application: who forges that has only its own work done
+    /// again.
+    #[must_use]
+    pub fn of_response(status: u16, unreached: bool) -> Option<Self> {
+        match status {
+            _ if unreached => Some(Failure::Connect),
+            status @ 400.. => Some(Failure::Status(status)),
+            _ => None,
+        }
+    }
+
     /// What it says of the endpoint.
     #[must_use]
     pub fn outcome(self) -> Outcome {
