@@ -12,7 +12,7 @@
 //! - [`upload`], [`pump`]: bodies on their way;
 //! - [`wire`]: what a connection's frames are written to.
 
-use crate::worker::Http2Limits;
+use crate::http::limits::Http2Limits;
 
 mod answer;
 mod attempts;

@@ -25,13 +25,14 @@ use crate::{
     args::{Args, Command, Exporter},
     connect::Connector,
     dump,
+    http::limits::{Http2Limits, HttpLimits},
     listener::Listeners,
     probe::{self, Probes},
     route::OwnPorts,
     subscriber::Subscriber,
     view::{View, ViewLimits},
     wait::until_ready,
-    worker::{self, Doors, Http2Limits, HttpLimits, Shared},
+    worker::{self, Doors, Shared},
 };
 
 /// Threads beyond this cost memory and gain little for one pod's traffic.

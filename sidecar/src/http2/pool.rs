@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, sync::Mutex, task::spawn_local, time::Instant};
 
 use super::wire::gather;
 use crate::{
-    addr::EndpointAddr, connect, destination::Endpoint, reason::Reason, worker::Http2Limits,
+    addr::EndpointAddr, connect, destination::Endpoint, http::limits::Http2Limits, reason::Reason,
 };
 
 /// Connections to one endpoint, at most. Streams beyond what they take wait.

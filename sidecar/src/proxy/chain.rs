@@ -25,6 +25,7 @@ use crate::{
     args::AccessLog,
     connect::Connector,
     http::idle::{Patience, Waiters},
+    http::limits::Http2Limits,
     http1::{
         pool::{Pool, PoolLimits},
         session::Http1,
@@ -34,7 +35,6 @@ use crate::{
     protocol::Finder,
     route::OwnPorts,
     view::{View, ViewLimits},
-    worker::Http2Limits,
 };
 
 /// The ports that the proxies take for their own.
