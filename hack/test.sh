@@ -30,7 +30,11 @@ fail() {
 
 cd "$(dirname "$0")/.."
 locked=()
-[[ -z ${CI:-} ]] || locked=(--locked)
+profile=default
+if [[ -n ${CI:-} ]]; then
+  locked=(--locked)
+  profile=ci
+fi
 
 # Test programs of integration tests by what they need: those named netns or wire, and the sandbox's,
 # make network namespaces; those named peers need the peers as well; those of tests/e2e need a
@@ -60,7 +64,7 @@ run_tests() { # NEXTEST_FILTER CARGO_TEST_ARGUMENT...
   local filter=$1
   shift
   if cargo nextest --version >/dev/null 2>&1; then
-    cargo nextest run "${locked[@]}" --workspace --no-fail-fast -E "$filter"
+    cargo nextest run "${locked[@]}" --profile "$profile" --workspace --no-fail-fast -E "$filter"
   else
     cargo test "${locked[@]}" --workspace --no-fail-fast "$@"
   fi

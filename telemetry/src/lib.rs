@@ -4,6 +4,7 @@
 //! counter to add to: no lock and no formatting where traffic passes. In reading
 //! order:
 //!
+//! - [`snapshot`]: what the instruments say at one moment, for any exporter;
 //! - [`metrics`]: the registry of a process, and its exposition for Prometheus;
 //! - [`process`]: what the process itself uses;
 //! - [`connections`]: TCP connections through the sidecar;
@@ -21,5 +22,6 @@ pub mod metrics;
 pub mod probes;
 pub mod process;
 pub mod requests;
+pub mod snapshot;
 
 pub use metrics::Metrics;
