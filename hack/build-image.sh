@@ -26,6 +26,8 @@ fail() {
 }
 
 cd "$(dirname "$0")/.."
+# shellcheck source=hack/image/binaries.sh
+. hack/image/binaries.sh
 # shellcheck source=hack/image/oci.sh
 . hack/image/oci.sh
 # shellcheck source=hack/image/rootfs.sh
@@ -60,40 +62,21 @@ command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain 
 # The image takes iptables from this machine's package.
 [[ " ${images[*]} " != *' netting '* ]] || hack/install-packages.sh iptables
 
-# Static binaries run on any base, and start without a dynamic linker. They get a directory of
-# their own, so that other builds, with other flags, keep theirs.
 build_binaries() {
-  local image triple
-  triple=$(rustc -vV | sed -n 's/^host: //p')
-  binaries=target/image/$triple/$profile
+  local image
+  binaries=$(static_directory "$profile")
   for image in "${images[@]}"; do
     case $image in
       netting)
         # What every pod runs is built for speed, and apart, so that it gets no feature of a
         # dependency that only the others need. These are on no request's path, and at most a
         # few of them run: size counts.
-        build_packages 3 netting-iptables-init netting-sidecar
-        build_packages s netting-catalog netting-webhook
+        build_static "$profile" 3 netting-iptables-init netting-sidecar
+        build_static "$profile" s netting-catalog netting-webhook
         ;;
-      netting-test-app) build_packages 3 netting-test-app ;;
+      netting-test-app) build_static "$profile" 3 netting-test-app ;;
     esac
   done
-}
-
-build_packages() { # OPT_LEVEL PACKAGE...
-  local opt_level=$1 flags=()
-  shift
-  [[ $profile == debug ]] || flags+=(--release)
-  # The paths of this checkout and of the registry would end up in panic messages, and make the
-  # binaries of two machines differ.
-  local rustflags="-C target-feature=+crt-static"
-  rustflags+=" --remap-path-prefix=$PWD=/netting-$tag"
-  rustflags+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-  printf 'building %s\n' "$*"
-  RUSTFLAGS=$rustflags \
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=$opt_level CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
-    cargo build --locked --target "$triple" --target-dir target/image \
-    "${flags[@]}" "${@/#/--package=}" --bins
 }
 
 describe_source() {

@@ -25,6 +25,8 @@ case " $* " in
   *' -h '* | *' --help '*) usage && exit ;;
 esac
 cd "$(dirname "$0")/.."
+# shellcheck source=hack/image/binaries.sh
+. hack/image/binaries.sh
 [[ $(uname -s) == Linux ]] || fail 'it needs Linux: network namespaces and iptables'
 as_root=()
 if ((EUID != 0)); then
@@ -37,16 +39,16 @@ command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain 
 hack/install-packages.sh iptables iproute2 curl
 target=$(cargo metadata --no-deps --format-version 1 |
   sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-printf 'building (some minutes the first time): what runs in each pod is optimised, the rest is not\n'
+printf 'building (some minutes the first time): what runs in each pod as it ships, the rest not optimised\n'
 cargo build --locked --workspace --bins
 cargo build --locked --package netting-e2e --example demo
-cargo build --locked --release --package netting-sidecar --package netting-iptables-init
+build_static release 3 netting-iptables-init netting-sidecar
 export NETTING_BIN_DIR=$target/demo
 mkdir -p "$NETTING_BIN_DIR"
 for name in sandbox catalog webhook test-app; do
   ln -f "$target/debug/netting-$name" "$NETTING_BIN_DIR"
 done
 for name in sidecar iptables-init; do
-  ln -f "$target/release/netting-$name" "$NETTING_BIN_DIR"
+  ln -f "$(static_directory release)/netting-$name" "$NETTING_BIN_DIR"
 done
 exec "${as_root[@]}" "$target/debug/examples/demo" "$@"

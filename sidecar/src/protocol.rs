@@ -31,6 +31,9 @@ const REMEMBERED_MAX: usize = 1024;
 /// And for so long: what listens there may become something else.
 const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 
+/// How long a client may still take to speak after its upstream hung up without a word.
+const HUNG_UP: Duration = Duration::from_millis(250);
+
 /// Between two looks at a client that has begun and not gone on.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -140,10 +143,22 @@ impl Finder {
             biased;
             protocol = self.client_first(downstream) => found(protocol, Some(upstream)),
             _ = upstream.stream.readable() => {
-                self.remember(dst, &upstream.stream).await;
-                found(Protocol::Opaque, Some(upstream))
+                if self.has_spoken(dst, &upstream.stream).await {
+                    return found(Protocol::Opaque, Some(upstream));
+                }
+                match self.after_hang_up(downstream).await {
+                    Protocol::Opaque => found(Protocol::Opaque, Some(upstream)),
+                    protocol => found(protocol, None),
+                }
             }
         }
+    }
+
+    /// What the client speaks, if it still does. An endpoint that ends hangs up on
+    /// connections whose clients were about to ask, and another one may answer them.
+    async fn after_hang_up(&self, downstream: &TcpStream) -> Protocol {
+        let said = timeout(HUNG_UP, self.client_first(downstream)).await;
+        said.unwrap_or(Protocol::Opaque)
     }
 
     /// Waits for the client to speak, however long.
@@ -180,14 +195,19 @@ impl Finder {
         remembered.is_some_and(|since| since.elapsed() < REMEMBERED_FOR)
     }
 
-    async fn remember(&self, dst: OriginalDst, upstream: &TcpStream) {
+    /// Whether the upstream said something rather than hung up. Who speaks first is
+    /// remembered.
+    async fn has_spoken(&self, dst: OriginalDst, upstream: &TcpStream) -> bool {
         let mut begin = [0; 5];
         let said = upstream.peek(&mut begin).await.unwrap_or(0);
-        // Servers also hang up on clients that say nothing, and HTTP ones may say so
-        // (408). That is no habit of speaking first.
-        if said == 0 || &begin == b"HTTP/" {
-            return;
+        // HTTP servers tell clients that say nothing so (408). That is no habit.
+        if said > 0 && &begin != b"HTTP/" {
+            self.remember(dst);
         }
+        said > 0
+    }
+
+    fn remember(&self, dst: OriginalDst) {
         let mut remembered = self.server_first.borrow_mut();
         if remembered.len() >= REMEMBERED_MAX {
             remembered.retain(|_, since| since.elapsed() < REMEMBERED_FOR);

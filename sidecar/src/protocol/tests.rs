@@ -190,3 +190,27 @@ async fn a_client_that_speaks_late_is_still_found_out() {
     assert_eq!(found.protocol, Protocol::Http1);
     assert!(found.upstream.is_some());
 }
+
+#[tokio::test]
+async fn a_client_that_speaks_after_its_upstream_hung_up_gets_another() {
+    let (finder, mut sides) = (finder(SOON), sides().await);
+    let (hung_up, has_hung_up) = oneshot::channel();
+    let (dst, downstream) = (sides.dst, sides.downstream);
+    let find = finder.find(dst, None, &downstream, async || {
+        let upstream = connect(dst).await?;
+        let (server, _) = sides.server.accept().await.expect("the proxy connects");
+        drop(server);
+        upstream.stream.readable().await.expect("it hung up");
+        hung_up.send(()).expect("the client waits");
+        Ok(upstream)
+    });
+    let client = async {
+        has_hung_up.await.expect("the proxy connects meanwhile");
+        let http = b"GET / HTTP/1.1\r\n\r\n";
+        sides.client.write_all(http).await.expect("it is connected");
+    };
+    let (found, ()) = tokio::join!(find, client);
+    let found = found.expect("the server was there");
+    assert_eq!(found.protocol, Protocol::Http1);
+    assert!(found.upstream.is_none(), "nothing may be sent to it");
+}
