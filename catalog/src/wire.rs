@@ -89,6 +89,7 @@ fn policy(policy: &Policy) -> v1::ServicePolicy {
         max_pending: policy.max_pending,
         eject_after: policy.eject_after,
         eject_for_ms: policy.eject_for.map(millis),
+        eject_gap_percent: policy.eject_gap,
     }
 }
 

@@ -77,6 +77,7 @@ struct PolicyDump {
     retry_on_grpc_codes: Vec<u32>,
     max_pending: Option<u32>,
     eject_after: Option<u32>,
+    eject_gap_percent: Option<f64>,
     eject_for_ms: u128,
 }
 
@@ -186,6 +187,7 @@ fn policy(policy: &Policy) -> PolicyDump {
         retry_on_grpc_codes: policy.retry_on.grpc_codes.clone(),
         max_pending: policy.max_pending,
         eject_after: policy.eject_after,
+        eject_gap_percent: policy.eject_gap.map(|gap| gap * 100.0),
         eject_for_ms: millis(policy.eject_for),
     }
 }

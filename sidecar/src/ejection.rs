@@ -1,11 +1,16 @@
 //! Leaving endpoints out that fail again and again.
 //!
-//! An endpoint that fails a number of times in a row is ejected. It comes back by
-//! itself; if it fails then, it is ejected at once, and for twice as long.
+//! An endpoint that fails a number of times in a row is ejected, and one that fails far
+//! more often than its siblings ([`Rates`]). It comes back by itself; if it fails then,
+//! it is ejected at once, and for twice as long.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+mod rates;
+
+pub use rates::{Rate, Rates};
 
 /// The longest that an endpoint is ejected for.
 const EJECTED_MAX: Duration = Duration::from_secs(300);
@@ -19,7 +24,8 @@ pub enum Outcome {
     /// The endpoint answered; be it with a 4xx, which is the client's doing.
     Success,
     /// The application answered that it failed (500 and others, gRPC INTERNAL,
-    /// UNKNOWN, DATA_LOSS). It may be the request's fault: counts neither way.
+    /// UNKNOWN, DATA_LOSS). It may be the request's fault: counts neither way, unless
+    /// siblings of the endpoint answer better.
     ServerError,
     /// The endpoint, or what it stands for, answered that it can't serve (502, 503,
     /// 504, gRPC UNAVAILABLE).
@@ -68,6 +74,16 @@ impl Outcome {
                 Some(true)
             }
             Outcome::ServerError | Outcome::Refused | Outcome::Cancelled => None,
+        }
+    }
+
+    /// Whether it counts as a failure beside what siblings of the endpoint answer;
+    /// `None` if neither way.
+    #[must_use]
+    pub fn is_failure_beside_others(self) -> Option<bool> {
+        match self {
+            Outcome::ServerError => Some(true),
+            outcome => outcome.is_failure(),
         }
     }
 

@@ -15,11 +15,14 @@ pub use tries::Tries;
 const RETRIES: u32 = 2;
 /// Failures in a row after which an endpoint is ejected, if the service doesn't say.
 const EJECT_AFTER: u32 = 5;
+/// By how much its share of failures has to be larger than that of its siblings for an
+/// endpoint to be ejected, if the service doesn't say.
+const EJECT_GAP: f64 = 0.3;
 /// How long it is ejected the first time, if the service doesn't say.
 const EJECT_FOR: Duration = Duration::from_secs(10);
 
 /// A service's policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// How long a request may take with all its tries, until the response's head.
     pub timeout: Option<Duration>,
@@ -33,6 +36,9 @@ pub struct Policy {
     pub max_pending: Option<u32>,
     /// Failures in a row after which an endpoint is ejected; `None` for never.
     pub eject_after: Option<u32>,
+    /// By how much its share of failures has to be larger than that of its siblings, from
+    /// 0 to 1, for an endpoint to be ejected; `None` for never.
+    pub eject_gap: Option<f64>,
     /// How long an endpoint is ejected the first time.
     pub eject_for: Duration,
 }
@@ -59,6 +65,7 @@ impl Default for Policy {
             retry_on: RetryOn::default(),
             max_pending: None,
             eject_after: Some(EJECT_AFTER),
+            eject_gap: Some(EJECT_GAP),
             eject_for: EJECT_FOR,
         }
     }
@@ -80,6 +87,13 @@ impl From<v1::ServicePolicy> for Policy {
                 None => default.eject_after,
                 Some(0) => None,
                 some => some,
+            },
+            eject_gap: match said.eject_gap_percent {
+                // Who wants no endpoint ejected for failures in a row, wants none ejected.
+                None if said.eject_after == Some(0) => None,
+                None => default.eject_gap,
+                Some(0) => None,
+                Some(percent) => Some(f64::from(percent) / 100.0),
             },
             eject_for: millis(said.eject_for_ms).unwrap_or(default.eject_for),
         }
@@ -138,6 +152,7 @@ mod tests {
             max_pending: Some(0),
             eject_after: Some(0),
             eject_for_ms: Some(500),
+            eject_gap_percent: Some(10),
         };
         let policy = Policy::from(said);
         assert_eq!(policy.timeout, Some(Duration::from_secs(2)));
@@ -148,6 +163,7 @@ mod tests {
         assert!(policy.retry_on.grpc_code(4) && !policy.retry_on.grpc_code(13));
         assert_eq!(policy.max_pending, None);
         assert_eq!(policy.eject_after, None);
+        assert_eq!(policy.eject_gap, Some(0.1));
         assert_eq!(policy.eject_for, Duration::from_millis(500));
     }
 }

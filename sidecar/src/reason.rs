@@ -52,6 +52,8 @@ pub enum Reason {
     RequestHeadTimeout,
     /// The upstream closed the connection instead of answering.
     UpstreamClosed,
+    /// The upstream was silent, and gave no sign of life when it was asked for one.
+    UpstreamSilent,
     /// The response breaks the rules of its protocol.
     ResponseMalformed,
     /// The response's head is larger than it may be.
@@ -62,10 +64,28 @@ pub enum Reason {
     ResponseTimeout,
     /// As many requests wait for an answer as the service allows.
     TooManyPending,
+    /// The upstream does not take another protocol over HTTP/2 (RFC 8441).
+    ConnectProtocolUnsupported,
     /// The response has a status after which the service wants another try.
     ResponseUnwanted,
 
+    // A bound was reached, and nobody harmed.
+    /// As many upstream connections wait for a request as may: another one is closed.
+    PoolFull,
+    /// The client has as many streams open as it may.
+    TooManyStreams,
+
+    // An endpoint was ejected.
+    /// It failed a number of times in a row.
+    FailuresInARow,
+    /// It fails far more often than its siblings.
+    LowSuccessRate,
+
     // How an established connection ended.
+    /// The client broke the rules of HTTP/2.
+    ProtocolError,
+    /// The client opened and reset streams, or broke their rules, too often.
+    TooManyResets,
     /// It was not used for as long as it may be.
     IdleTimeout,
     /// It was not in use when the sidecar was told to end.
@@ -102,12 +122,20 @@ impl Reason {
             Reason::RequestHeadTooLarge => "request_head_too_large",
             Reason::RequestHeadTimeout => "request_head_timeout",
             Reason::UpstreamClosed => "upstream_closed",
+            Reason::UpstreamSilent => "upstream_silent",
             Reason::ResponseMalformed => "response_malformed",
             Reason::ResponseHeadTooLarge => "response_head_too_large",
             Reason::StreamRefused => "stream_refused",
             Reason::ResponseTimeout => "response_timeout",
             Reason::TooManyPending => "too_many_pending",
+            Reason::ConnectProtocolUnsupported => "connect_protocol_unsupported",
             Reason::ResponseUnwanted => "response_unwanted",
+            Reason::PoolFull => "pool_full",
+            Reason::TooManyStreams => "too_many_streams",
+            Reason::FailuresInARow => "failures_in_a_row",
+            Reason::LowSuccessRate => "low_success_rate",
+            Reason::ProtocolError => "protocol_error",
+            Reason::TooManyResets => "too_many_resets",
             Reason::IdleTimeout => "idle_timeout",
             Reason::Draining => "draining",
             Reason::Finished => "finished",

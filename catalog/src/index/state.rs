@@ -201,12 +201,13 @@ impl Canonical {
             retry_on,
             max_pending,
             eject_after,
+            eject_gap,
             eject_for,
         } = &traffic.policy;
         for duration in [timeout, per_try_timeout, eject_for] {
             self.option(duration.map(|duration| duration.as_millis() as u64));
         }
-        for number in [retries, max_pending, eject_after] {
+        for number in [retries, max_pending, eject_after, eject_gap] {
             self.option(number.map(u64::from));
         }
         self.byte(retry_on.is_some().into());

@@ -14,6 +14,8 @@ const EJECT_FOR_MAX: Duration = Duration::from_secs(3600);
 const RETRIES_MAX: u32 = 10;
 const EJECT_AFTER_MAX: u32 = 1_000;
 const PENDING_MAX: u32 = 1_000_000;
+/// Of percentage points.
+const EJECT_GAP_MAX: u32 = 100;
 
 /// The codes of gRPC that may be retried on: those that say that something went
 /// wrong, not that the call was wrong
@@ -45,6 +47,9 @@ pub struct Policy {
     pub max_pending: Option<u32>,
     /// Failures in a row after which an endpoint is ejected; 0 for never.
     pub eject_after: Option<u32>,
+    /// By how many percentage points more of its requests have to fail than of its
+    /// siblings' for an endpoint to be ejected; 0 for never.
+    pub eject_gap: Option<u32>,
     /// How long an endpoint is ejected the first time.
     pub eject_for: Option<Duration>,
 }
@@ -106,11 +111,12 @@ impl Policy {
             }
             "max-pending" => self.max_pending = Some(number(value, 1, PENDING_MAX)?),
             "eject-after" => self.eject_after = Some(number(value, 0, EJECT_AFTER_MAX)?),
+            "eject-gap" => self.eject_gap = Some(percent(value, EJECT_GAP_MAX)?),
             "eject-for" => self.eject_for = Some(duration(value, EJECT_FOR_MIN, EJECT_FOR_MAX)?),
             _ => {
                 return Err(
                     "no such annotation; a Service has timeout, per-try-timeout, retries, \
-                     retry-on, max-pending, eject-after and eject-for"
+                     retry-on, max-pending, eject-after, eject-gap and eject-for"
                         .to_owned(),
                 );
             }
@@ -185,6 +191,11 @@ fn number(text: &str, least: u32, most: u32) -> Result<u32, String> {
     within.ok_or_else(|| format!("a number from {least} to {most}"))
 }
 
+fn percent(text: &str, most: u32) -> Result<u32, String> {
+    let digits = text.trim().strip_suffix('%').unwrap_or(text);
+    number(digits, 0, most).map_err(|_| format!("a percentage from 0 to {most}, such as 30%"))
+}
+
 fn text_of(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
@@ -200,6 +211,7 @@ impl fmt::Display for Policy {
             ("retry-on", self.retry_on.as_ref().map(RetryOn::to_string)),
             ("max-pending", number(self.max_pending)),
             ("eject-after", number(self.eject_after)),
+            ("eject-gap", self.eject_gap.map(|gap| format!("{gap}%"))),
             ("eject-for", self.eject_for.map(text_of)),
         ];
         let said = options.into_iter().filter_map(|(name, value)| {

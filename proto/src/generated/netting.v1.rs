@@ -280,6 +280,10 @@ pub struct ServicePolicy {
     /// How long an endpoint is ejected the first time; milliseconds.
     #[prost(uint64, optional, tag = "7")]
     pub eject_for_ms: ::core::option::Option<u64>,
+    /// By how many percentage points more of its requests have to fail than of its
+    /// siblings' for an endpoint to be ejected; 0 for never.
+    #[prost(uint32, optional, tag = "8")]
+    pub eject_gap_percent: ::core::option::Option<u32>,
 }
 /// When a request is tried again that an endpoint may have worked on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

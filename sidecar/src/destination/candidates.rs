@@ -106,6 +106,20 @@ impl Candidates {
             .or_else(|| less_loaded(&self.all, |e| !without.contains(&e.addr), unit, now))
     }
 
+    /// Whether an endpoint fails far more often than the others.
+    pub(super) fn stands_out(&self, endpoint: &Endpoint, now: Instant) -> bool {
+        let Some(gap) = self.policy.eject_gap else {
+            return false;
+        };
+        let own = endpoint.record.rate(now);
+        if !own.is_enough() {
+            return false;
+        }
+        let others = self.all.iter().filter(|other| other.addr != endpoint.addr);
+        let others = others.map(|other| other.record.rate(now)).sum();
+        own.is_worse_than(&others, gap)
+    }
+
     /// Whether one more may be ejected.
     pub(super) fn may_eject(&self, now: Instant) -> bool {
         may_eject_one_more(self.ejected(now).count(), self.all.len())

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Endpoint, candidates::Candidates};
-use crate::{addr::EndpointAddr, balance::Unit, ejection::Outcome};
+use crate::{addr::EndpointAddr, balance::Unit, ejection::Outcome, reason::Reason};
 
 /// A choice. It counts as pending at its endpoint until it is dropped.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Chosen {
         record.opened.fetch_add(1, Relaxed);
         record.took(Unit::Connection, took, now);
         if self.unit == Unit::Connection {
-            record.succeeded(now);
+            self.came_to(Outcome::Success, true, now);
         }
     }
 
@@ -67,7 +67,7 @@ impl Chosen {
     pub fn failed(&self, now: Instant) {
         self.endpoint.record.failed.fetch_add(1, Relaxed);
         self.endpoint.record.avoid(now);
-        self.came_to(Outcome::ConnectFailed, now);
+        self.came_to(Outcome::ConnectFailed, true, now);
     }
 
     /// The request is about to be sent.
@@ -81,24 +81,38 @@ impl Chosen {
         }
     }
 
-    fn came_to(&self, outcome: Outcome, now: Instant) {
+    /// `is_first` unless something else was said of the same request before.
+    fn came_to(&self, outcome: Outcome, is_first: bool, now: Instant) {
         let record = &self.endpoint.record;
-        let policy = &self.among.policy;
-        match (outcome.is_failure(), policy.eject_after) {
-            (Some(false), _) => record.succeeded(now),
-            (Some(true), Some(eject_after))
-                if record.failed_too_often(eject_after, now)
-                    && record.ejected_until(now).is_none() =>
-            {
-                let endpoint = self.endpoint.addr;
-                if self.among.may_eject(now) {
-                    let lasts = record.eject(policy.eject_for, now);
-                    tracing::info!(%endpoint, ?outcome, ?lasts, "ejected an endpoint");
-                } else {
-                    tracing::debug!(%endpoint, "not ejected, for half of them must stay");
-                }
-            }
-            _ => {}
+        let failed = outcome.is_failure_beside_others();
+        if let Some(failed) = failed {
+            record.ended(failed, is_first, now);
+        }
+        let in_a_row = match (outcome.is_failure(), self.among.policy.eject_after) {
+            (Some(false), _) => return record.succeeded(now),
+            (Some(true), Some(eject_after)) => record.failed_too_often(eject_after, now),
+            _ => false,
+        };
+        if in_a_row {
+            self.eject(Reason::FailuresInARow, now);
+        } else if failed == Some(true)
+            && record.is_to_be_compared(now)
+            && self.among.stands_out(&self.endpoint, now)
+        {
+            self.eject(Reason::LowSuccessRate, now);
+        }
+    }
+
+    fn eject(&self, reason: Reason, now: Instant) {
+        let (record, endpoint) = (&self.endpoint.record, self.endpoint.addr);
+        if record.ejected_until(now).is_some() {
+            return;
+        }
+        if self.among.may_eject(now) {
+            let lasts = record.eject(self.among.policy.eject_for, now);
+            tracing::info!(%endpoint, %reason, ?lasts, "ejected an endpoint");
+        } else {
+            tracing::debug!(%endpoint, %reason, "not ejected, for half of them must stay");
         }
     }
 }
@@ -140,7 +154,7 @@ impl InFlight {
             }
             _ => {}
         }
-        self.chosen.came_to(outcome, now);
+        self.chosen.came_to(outcome, is_first, now);
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{
     balance::{PeakEwma, Unit},
-    ejection::Ejections,
+    ejection::{Ejections, Rate, Rates},
 };
 
 /// An endpoint that just failed to be connected is left alone for this long, while
@@ -33,6 +33,7 @@ pub(super) struct Record {
     connect: PeakEwma,
     response: PeakEwma,
     failures_in_a_row: AtomicU32,
+    rates: Rates,
     /// Avoided or ejected until then: microseconds since `born`.
     out_until_us: AtomicU64,
     ejections: Mutex<Ejections>,
@@ -52,6 +53,7 @@ impl Record {
             connect: PeakEwma::default(),
             response: PeakEwma::default(),
             failures_in_a_row: AtomicU32::new(0),
+            rates: Rates::default(),
             out_until_us: AtomicU64::new(0),
             ejections: Mutex::default(),
             gone: AtomicBool::new(false),
@@ -112,11 +114,32 @@ impl Record {
         failures >= eject_after || self.ejections.lock().is_on_probation(now)
     }
 
+    /// Counts a request beside those of its siblings; one that had been taken for a
+    /// success turns out to be none.
+    pub(super) fn ended(&self, failed: bool, is_first: bool, now: Instant) {
+        match (is_first, failed) {
+            (true, failed) => self.rates.count(failed, self.at(now)),
+            (false, true) => self.rates.count_late_failure(self.at(now)),
+            (false, false) => {}
+        }
+    }
+
+    /// How many of its requests failed lately.
+    pub(super) fn rate(&self, now: Instant) -> Rate {
+        self.rates.lately(self.at(now))
+    }
+
+    /// Whether that is to be compared with its siblings' now.
+    pub(super) fn is_to_be_compared(&self, now: Instant) -> bool {
+        self.rates.is_due(self.at(now))
+    }
+
     /// Ejects the endpoint. What was measured before says nothing of how it comes
     /// back. Returns for how long.
     pub(super) fn eject(&self, base: Duration, now: Instant) -> Duration {
         let until = self.ejections.lock().eject(base, fastrand::f64(), now);
         self.failures_in_a_row.store(0, Relaxed);
+        self.rates.forget();
         self.connect.forget();
         self.response.forget();
         self.out_until(until);

@@ -59,6 +59,7 @@ fn a_services_annotations_are_its_policy_and_change_its_state() {
         ("retries", "5", " retries=5"),
         ("max-pending", "5", " max-pending=5"),
         ("eject-after", "5", " eject-after=5"),
+        ("eject-gap", "5", " eject-gap=5%"),
         ("retry-on", "503", " retry-on=503"),
         ("retry-on", "503,504", " retry-on=503,504"),
         ("retry-on", "unavailable", " retry-on=unavailable"),

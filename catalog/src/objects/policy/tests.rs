@@ -85,6 +85,7 @@ fn takes_everything_that_it_documents() {
         ),
         ("netting.dev/max-pending", "100"),
         ("netting.dev/eject-after", "0"),
+        ("netting.dev/eject-gap", " 20% "),
         ("netting.dev/eject-for", "30s"),
     ]);
     assert_eq!(refused, [""; 0]);
@@ -92,7 +93,7 @@ fn takes_everything_that_it_documents() {
         policy.to_string(),
         "timeout=1m 30s per-try-timeout=300ms retries=0 \
          retry-on=429,502,503,504,aborted,unavailable \
-         max-pending=100 eject-after=0 eject-for=30s"
+         max-pending=100 eject-after=0 eject-gap=20% eject-for=30s"
     );
     let (all, _) = parse(&[("netting.dev/retry-on", "5xx")]);
     assert_eq!(all.to_string(), "retry-on=5xx");

@@ -90,6 +90,65 @@ fn a_service_says_when_and_for_how_long() {
     assert_eq!(ejected(&lenient, now), [""; 0]);
 }
 
+/// Each of four endpoints is sent so many requests, at even times over twenty seconds.
+/// The first one fails every other, the rest every so manyth. Returns which was ejected
+/// first.
+fn one_of_four_fails(four: &Destination, requests: u32, others_fail_every: u32) -> Vec<String> {
+    let begun = Instant::now();
+    for sent in 0..requests {
+        let now = begun + Duration::from_secs(20) * sent / requests;
+        for n in 1..=4 {
+            let every = if n == 1 { 2 } else { others_fail_every };
+            let outcome = if sent % every == 0 {
+                Outcome::ServerError
+            } else {
+                Outcome::Success
+            };
+            send(four, &format!("10.0.0.{n}:80"), outcome, now);
+            let ejected = ejected(four, now);
+            if !ejected.is_empty() {
+                return ejected;
+            }
+        }
+    }
+    Vec::new()
+}
+
+#[test]
+fn one_that_fails_far_more_often_than_the_others_is_ejected() {
+    for (requests, others_fail_every, expected) in [
+        (100, 1000, &["10.0.0.1:80"][..]),
+        (100, 10, &["10.0.0.1:80"]),
+        (100, 2, &[]),
+        (100, 3, &[]),
+        (40, 1000, &[]),
+    ] {
+        let ejected = one_of_four_fails(&four(), requests, others_fail_every);
+        assert_eq!(ejected, expected, "{requests} {others_fail_every}");
+    }
+}
+
+#[test]
+fn what_it_takes_to_stand_out_is_the_services_to_say() {
+    let endpoints = || (1..=4).map(|n| endpoint(&format!("10.0.0.{n}:80")));
+    for (eject_after, eject_gap_percent, expected) in [
+        (None, Some(60), 0),
+        (None, Some(0), 0),
+        (Some(0), None, 0),
+        (Some(0), Some(20), 1),
+    ] {
+        let policy = v1::ServicePolicy {
+            eject_after,
+            eject_gap_percent,
+            ..Default::default()
+        };
+        let four = with_policy(policy, endpoints().collect());
+        let ejected = one_of_four_fails(&four, 100, 1000);
+        let shown = format!("{eject_after:?} {eject_gap_percent:?}");
+        assert_eq!(ejected.len(), expected, "{shown}");
+    }
+}
+
 #[test]
 fn half_of_the_endpoints_stay_though_all_fail() {
     let (four, now) = (four(), Instant::now());
