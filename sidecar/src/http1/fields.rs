@@ -3,6 +3,8 @@
 
 use httparse::Header;
 
+use super::host;
+
 /// What a head's fields say of connection and framing.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'h> {
@@ -20,8 +22,10 @@ pub(super) struct Fields<'h> {
     pub(super) coded: bool,
     /// Its last coding is `chunked`.
     pub(super) chunked: bool,
-    /// How many `Host` fields there are.
-    pub(super) hosts: usize,
+    /// There is a `Host`.
+    has_host: bool,
+    /// There are several of them, or one that is none.
+    pub(super) bad_host: bool,
     /// Other names that `Connection` lists.
     listed: Vec<&'h [u8]>,
 }
@@ -78,7 +82,7 @@ impl<'h> Fields<'h> {
                 Role::Upgrade => fields.upgrade_to = Some(header.value),
                 Role::Length => fields.length(header.value)?,
                 Role::Coding => fields.coding(header.value)?,
-                Role::Host => fields.hosts += 1,
+                Role::Host => fields.host(header.value),
                 Role::Hop | Role::Te | Role::Http2Settings | Role::End => {}
             }
         }
@@ -95,6 +99,11 @@ impl<'h> Fields<'h> {
                 () => self.listed.push(token),
             }
         }
+    }
+
+    fn host(&mut self, value: &[u8]) {
+        self.bad_host |= self.has_host || !host::is_valid(value);
+        self.has_host = true;
     }
 
     /// Digits, and once: a list of equal lengths is allowed by RFC 9110 section 8.6

@@ -88,7 +88,11 @@ pub(crate) fn parse(
 
 /// Where the body ends (RFC 9112 section 6.3); nothing, if there is doubt.
 fn framing(fields: &Fields<'_>, is_11: bool) -> Option<Body> {
-    if fields.hosts > 1 {
+    // RFC 9112 section 3.2 has these refused. It would have a request of HTTP/1.1
+    // without any host refused too: whether it needs one is left to the application,
+    // which answers for itself as it would without a proxy, and where the request goes
+    // does not depend on it.
+    if fields.bad_host {
         return None;
     }
     match (fields.coded, fields.length) {

@@ -46,9 +46,20 @@ fn refuses_what_leaves_doubt_about_its_end() {
         ": empty",
         "A b: c",
         "Host: a\r\nHost: b",
+        "Host: a\r\nHost: a",
+        "Host: a b",
+        "Host: a/b",
+        "Host: user@a",
     ] {
         let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
         assert_eq!(parse(&head), Err(Reason::RequestMalformed), "{fields:?}");
+    }
+}
+
+#[test]
+fn leaves_a_missing_host_to_the_application() {
+    for head in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: \r\n\r\n"] {
+        assert_eq!(passed_on(head), head);
     }
 }
 

@@ -1,0 +1,89 @@
+//! What may stand in a `Host` field (RFC 9112 section 3.2, RFC 3986 section 3.2).
+
+/// Whether it is `uri-host [ ":" port ]`, or empty, as it is in a request for what has
+/// no authority.
+pub(super) fn is_valid(value: &[u8]) -> bool {
+    if let Some(bracketed) = value.strip_prefix(b"[") {
+        let Some(end) = bracketed.iter().position(|byte| *byte == b']') else {
+            return false;
+        };
+        let (address, rest) = (&bracketed[..end], &bracketed[end + 1..]);
+        let in_address = |byte: &u8| *byte == b':' || is_of_name(*byte);
+        return !address.is_empty() && address.iter().all(in_address) && is_port(rest);
+    }
+    let end = value.iter().position(|byte| !is_of_name(*byte));
+    is_port(&value[end.unwrap_or(value.len())..])
+}
+
+/// Nothing, or a colon and digits.
+fn is_port(rest: &[u8]) -> bool {
+    match rest {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// `unreserved`, `sub-delims`, and what begins an encoded byte.
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        for host in [
+            " ",
+            "a b",
+            "a/b",
+            "http://a",
+            "user@a",
+            "a:b",
+            "a:80:80",
+            "a:80 ",
+            "[::1",
+            "[]",
+            "[::1]a",
+            "[a/b]",
+            "::1",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a\tb",
+            "\u{fc}ber",
+            "<a>",
+            "{a}",
+            "a\"b",
+            "a|b",
+            "a^b",
+            "a`b",
+        ] {
+            assert!(!is_valid(host.as_bytes()), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn takes_names_and_addresses_with_and_without_a_port() {
+        for host in [
+            "",
+            "a",
+            "A.example:80",
+            "under_score.svc",
+            "10.0.0.1",
+            "10.0.0.1:65536",
+            "a:",
+            "[::1]",
+            "[::1]:8080",
+            "[fe80::1%25eth0]:80",
+            "[v1.x]",
+            "%C3%BC.example",
+            "a.b.",
+            "*",
+        ] {
+            assert!(is_valid(host.as_bytes()), "{host:?}");
+        }
+    }
+}
