@@ -80,6 +80,14 @@ pub struct Args {
     #[arg(long, env = "NETTING_PASS_THROUGH_CONNECT_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub pass_through_connect_timeout: Duration,
 
+    /// How long the peer of a connection may acknowledge nothing of what was sent to
+    /// it (TCP_USER_TIMEOUT). 0 leaves it to the kernel, which gives up after some 15
+    /// minutes. It also ends connections to peers that read nothing for so long. A
+    /// peer that vanishes while nothing is on its way to it is noticed after two
+    /// minutes in any case.
+    #[arg(long, env = "NETTING_TCP_USER_TIMEOUT", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub tcp_user_timeout: Duration,
+
     /// Ports whose connections are relayed as they are, without a look at their
     /// protocol: a comma list of ports and ranges such as 25,3306,8000-8010. They
     /// are meant as the application writes them: of the Service when it connects,
@@ -131,6 +139,17 @@ pub struct Args {
     /// How many streams a client may have open on an HTTP/2 connection.
     #[arg(long, env = "NETTING_HTTP2_STREAMS_MAX", default_value_t = 1024)]
     pub http2_streams_max: u32,
+
+    /// How long an upstream HTTP/2 connection may be silent while streams wait on it,
+    /// before it is asked for a sign of life (PING). Endpoints without a sidecar are
+    /// not asked more often than every 5 minutes, which servers of gRPC take offence
+    /// at. 0 means never.
+    #[arg(long, env = "NETTING_HTTP2_PING_INTERVAL", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub http2_ping_interval: Duration,
+
+    /// How long the sign of life may take to come, before the connection is given up.
+    #[arg(long, env = "NETTING_HTTP2_PING_TIMEOUT", default_value = "20s", value_parser = humantime::parse_duration)]
+    pub http2_ping_timeout: Duration,
 
     /// How many connections are open at most, both ways together. Others are
     /// reset. 0 means as many as the process may have files open for.

@@ -1,6 +1,6 @@
 //! Connections to upstreams.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsFd, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -21,13 +21,15 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// How long connects may take.
+/// How upstreams are connected.
 #[derive(Clone, Copy, Debug)]
 pub struct Connector {
     /// To an endpoint, when there may be another.
     pub timeout: Duration,
     /// To an address without an alternative.
     pub pass_through_timeout: Duration,
+    /// As of [`tune`].
+    pub user_timeout: Option<Duration>,
 }
 
 /// An upstream that could not be connected.
@@ -105,7 +107,7 @@ impl Connector {
         let EndpointAddr(addr) = chosen.addr();
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit = left.map_or(self.timeout, |left| left.min(self.timeout));
-        match connect(addr, limit).await {
+        match self.connect(addr, limit).await {
             Ok(upstream) => Ok(upstream.at(chosen)),
             Err(failure) => {
                 chosen.failed(Instant::now());
@@ -119,12 +121,40 @@ impl Connector {
     /// # Errors
     /// If that fails.
     pub async fn original(&self, dst: OriginalDst) -> Result<Upstream, ConnectError> {
-        connect(dst.0, self.pass_through_timeout).await
+        self.connect(dst.0, self.pass_through_timeout).await
     }
 
     async fn chosen(&self, chosen: &Chosen) -> Result<Upstream, ConnectError> {
         let EndpointAddr(addr) = chosen.addr();
-        connect(addr, self.timeout).await
+        self.connect(addr, self.timeout).await
+    }
+
+    async fn connect(&self, addr: SocketAddr, limit: Duration) -> Result<Upstream, ConnectError> {
+        let failed = |source: io::Error| ConnectError {
+            addr,
+            timeout: limit,
+            reason: Reason::of_connect(&source),
+            source,
+        };
+        let socket = if addr.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        };
+        let socket = socket.map_err(failed)?;
+        tune(&socket, self.user_timeout);
+        let begun = Instant::now();
+        let stream = match timeout(limit, socket.connect(addr)).await {
+            Ok(connected) => connected.map_err(failed)?,
+            Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
+        };
+        Ok(Upstream {
+            stream,
+            addr,
+            took: begun.elapsed(),
+            retried: None,
+            chosen: None,
+        })
     }
 }
 
@@ -138,45 +168,28 @@ impl Upstream {
     }
 }
 
-async fn connect(addr: SocketAddr, limit: Duration) -> Result<Upstream, ConnectError> {
-    let failed = |source: io::Error| ConnectError {
-        addr,
-        timeout: limit,
-        reason: Reason::of_connect(&source),
-        source,
-    };
-    let socket = if addr.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    };
-    let begun = Instant::now();
-    let connecting = socket.map_err(failed)?.connect(addr);
-    let stream = match timeout(limit, connecting).await {
-        Ok(connected) => connected.map_err(failed)?,
-        Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
-    };
-    Ok(Upstream {
-        stream,
-        addr,
-        took: begun.elapsed(),
-        retried: None,
-        chosen: None,
-    })
-}
-
-/// Sets what both ends of a relayed connection need: no delay (the applications
-/// decide what they batch), and keepalive. A socket that refuses is about to tell
-/// its error anyway.
-pub fn tune(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
+/// Sets what relayed connections need: no delay (the applications decide what they
+/// batch), and keepalive. What a listener accepts has it from the listener, since the
+/// kernel clones that, and costs no system calls of its own. A socket that refuses is
+/// about to tell its error anyway.
+///
+/// `user_timeout` is for how long the peer may acknowledge nothing of what was sent
+/// to it (`TCP_USER_TIMEOUT`, tcp(7)); without one the kernel gives up after a quarter
+/// of an hour. It ends connections to peers that are well and read nothing for as long,
+/// too (RFC 1122, 4.2.2.17 would have them wait), which is why there is none by default.
+pub fn tune(socket: &impl AsFd, user_timeout: Option<Duration>) {
+    let socket = SockRef::from(socket);
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_PROBES);
-    let tuned = stream
-        .set_nodelay(true)
-        .and_then(|()| socket.set_tcp_keepalive(&keepalive));
+    let tuned = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
+        .and_then(|()| match user_timeout {
+            Some(_) => socket.set_tcp_user_timeout(user_timeout),
+            None => Ok(()),
+        });
     if let Err(error) = tuned {
         tracing::debug!(%error, "could not set socket options");
     }

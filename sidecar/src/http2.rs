@@ -8,6 +8,7 @@
 //! - [`stream`]: one request, to the end of its response;
 //! - [`attempts`]: the same at one endpoint after another;
 //! - [`upstream`]: the connection that it takes, of those in the [`pool`];
+//! - [`keepalive`]: which of them is still there;
 //! - [`answer`]: what an endpoint says to it;
 //! - [`upload`], [`pump`]: bodies on their way;
 //! - [`wire`]: what a connection's frames are written to.
@@ -16,6 +17,7 @@ use crate::http::limits::Http2Limits;
 
 mod answer;
 mod attempts;
+mod keepalive;
 pub(crate) mod pool;
 mod pump;
 pub(crate) mod session;
@@ -35,7 +37,11 @@ fn server(limits: &Http2Limits) -> h2::server::Builder {
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
         .max_concurrent_streams(limits.streams_max)
-        .max_header_list_size(limits.head_bytes_max)
+        // The library's own refusal of what is larger says no reason. Heads in between are
+        // refused with one.
+        .max_header_list_size(limits.head_bytes_max.saturating_mul(2))
+        // Which of the upstreams offers it shows when a stream asks for it.
+        .enable_connect_protocol()
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_local_error_reset_streams(Some(RESETS_MAX));
     server

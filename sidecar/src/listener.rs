@@ -92,6 +92,14 @@ impl Listeners {
         Ok(Self { v4, v6 })
     }
 
+    /// Sets what connections need that are accepted here, as of [`connect::tune`].
+    pub fn tune(&self, user_timeout: Option<Duration>) {
+        connect::tune(&self.v4, user_timeout);
+        if let Some(v6) = &self.v6 {
+            connect::tune(v6, user_timeout);
+        }
+    }
+
     /// The port that was bound.
     ///
     /// # Errors

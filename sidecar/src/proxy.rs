@@ -62,8 +62,6 @@ impl Proxy {
     async fn opaque(&self, accepted: Accepted, upstream: Upstream, protocol: &Protocol) {
         let addr = upstream.addr;
         self.connected(&upstream);
-        connect::tune(&accepted.downstream);
-        connect::tune(&upstream.stream);
         let downstream = Unfinished::new(accepted.downstream);
         let upstream_stream = Unfinished::new(upstream.stream);
         let counted = Counted::new(&self.metrics);

@@ -110,9 +110,12 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
 fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> anyhow::Result<()> {
     let own = own_ports(args);
     let workers = worker_threads(args.worker_threads);
+    let user_timeout = Some(args.tcp_user_timeout).filter(|timeout| !timeout.is_zero());
     let bind = |port: u16| {
-        Listeners::bind_each(port, workers)
-            .with_context(|| format!("could not listen on port {port}"))
+        let listeners = Listeners::bind_each(port, workers)
+            .with_context(|| format!("could not listen on port {port}"))?;
+        listeners.iter().for_each(|each| each.tune(user_timeout));
+        anyhow::Ok(listeners)
     };
     let (outbound, inbound) = (bind(own.outbound)?, bind(own.inbound)?);
     let shared = Shared {
@@ -120,6 +123,7 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
         connector: Connector {
             timeout: args.connect_timeout,
             pass_through_timeout: args.pass_through_connect_timeout,
+            user_timeout,
         },
         opaque_ports: args.opaque_ports.clone(),
         detect_wait: args.detect_wait,
@@ -139,6 +143,8 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
             connection_window: args.http2_connection_window,
             streams_max: args.http2_streams_max,
             head_bytes_max: u32::try_from(args.http_head_bytes_max).unwrap_or(u32::MAX),
+            ping_interval: args.http2_ping_interval,
+            ping_timeout: args.http2_ping_timeout,
         },
         metrics: metrics.register(ConnectionMetrics::register),
         requests: metrics.register(RequestMetrics::register),

@@ -61,6 +61,7 @@ pub struct ConnectionMetrics {
     passed_through: Family<WayAndReason, Counter>,
     refused: Family<WayAndReason, Counter>,
     retried: Family<WayAndReason, Counter>,
+    reached: Family<WayAndReason, Counter>,
     sent: Family<Way, Counter>,
     received: Family<Way, Counter>,
     connect: Family<Way, Histogram, fn() -> Histogram>,
@@ -78,6 +79,7 @@ impl ConnectionMetrics {
             passed_through: Family::default(),
             refused: Family::default(),
             retried: Family::default(),
+            reached: Family::default(),
             sent: Family::default(),
             received: Family::default(),
             connect: Family::new_with_constructor(|| Histogram::new(CONNECT_SECONDS)),
@@ -118,6 +120,11 @@ impl ConnectionMetrics {
             "Connects tried again at another endpoint, by what failed",
             metrics.retried.clone(),
         );
+        tcp.register(
+            "limits_reached",
+            "Bounds that were reached without a connection being refused, by which",
+            metrics.reached.clone(),
+        );
         tcp.register_with_unit(
             "sent",
             "Bytes passed from downstream to upstream",
@@ -157,6 +164,7 @@ impl ConnectionMetrics {
             passed_through: self.passed_through.clone(),
             refused: self.refused.clone(),
             retried: self.retried.clone(),
+            reached: self.reached.clone(),
         }
     }
 }
@@ -179,6 +187,7 @@ pub struct DirectionMetrics {
     passed_through: Family<WayAndReason, Counter>,
     refused: Family<WayAndReason, Counter>,
     retried: Family<WayAndReason, Counter>,
+    reached: Family<WayAndReason, Counter>,
 }
 
 impl DirectionMetrics {
@@ -211,6 +220,11 @@ impl DirectionMetrics {
     /// A connect failed and is tried again elsewhere.
     pub fn retried(&self, reason: &'static str) {
         self.retried.get_or_create(&self.labels(reason)).inc();
+    }
+
+    /// A bound was reached, and no connection refused for it.
+    pub fn reached(&self, reason: &'static str) {
+        self.reached.get_or_create(&self.labels(reason)).inc();
     }
 
     /// The upstream was connected in this time.

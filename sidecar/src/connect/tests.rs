@@ -6,6 +6,7 @@ use super::*;
 const CONNECTOR: Connector = Connector {
     timeout: Duration::from_millis(100),
     pass_through_timeout: Duration::from_millis(200),
+    user_timeout: None,
 };
 
 fn destination(endpoints: &[SocketAddr]) -> Destination {

@@ -29,6 +29,8 @@ impl Fault {
             Reason::ConnectRefused => (502, "connection_refused"),
             Reason::ConnectTimeout => (504, "connection_timeout"),
             Reason::ResponseTimeout => (504, "http_response_timeout"),
+            Reason::UpstreamSilent => (504, "connection_read_timeout"),
+            Reason::ConnectProtocolUnsupported => (501, "http_protocol_error"),
             Reason::ConnectUnreachable => (502, "destination_ip_unroutable"),
             Reason::UpstreamClosed | Reason::UpstreamReset | Reason::StreamRefused => {
                 (502, "connection_terminated")
@@ -72,6 +74,7 @@ impl Fault {
         match self.status {
             400 | 431 => "13",
             408 | 504 => "4",
+            501 => "12",
             _ => "14",
         }
     }
@@ -83,6 +86,7 @@ impl Fault {
             400 => "Bad Request",
             408 => "Request Timeout",
             431 => "Request Header Fields Too Large",
+            501 => "Not Implemented",
             502 => "Bad Gateway",
             504 => "Gateway Timeout",
             _ => "Service Unavailable",

@@ -30,4 +30,9 @@ pub struct Http2Limits {
     pub streams_max: u32,
     /// Bytes of a request's or response's head.
     pub head_bytes_max: u32,
+    /// How long an upstream may be silent before it is asked for a sign of life; zero
+    /// for ever.
+    pub ping_interval: Duration,
+    /// How long that may take.
+    pub ping_timeout: Duration,
 }

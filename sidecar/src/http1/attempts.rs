@@ -1,6 +1,6 @@
 //! A request at one upstream after another.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -8,11 +8,12 @@ use super::{
     exchange::{Exchange, Outcome},
     request::Request,
     session::{Session, Target},
-    side::Message,
+    side::{Message, Side},
     upstream::Taken,
 };
 use crate::{
     addr::EndpointAddr,
+    destination::Endpoint,
     ejection,
     policy::{Failure, Tries},
     reason::Reason,
@@ -28,6 +29,13 @@ pub(super) struct Ended {
 }
 
 impl Session<'_> {
+    /// Lets an upstream connection wait for another request, if there is room.
+    pub(super) fn keep(&self, endpoint: &Arc<Endpoint>, side: Side) {
+        if !self.proxy.http1.pool.put(endpoint, side) {
+            self.proxy.metrics.reached(Reason::PoolFull.as_str());
+        }
+    }
+
     /// Takes an upstream and exchanges messages with it: once more with a fresh one,
     /// if the first had been closed meanwhile, and at others as far as the service's
     /// policy says.
@@ -74,7 +82,8 @@ impl Session<'_> {
                 in_flight.record(ejection::Outcome::Reset, Instant::now());
             }
             let again = if is_stale {
-                Some(Reason::UpstreamClosed)
+                let granted = tries.stale(Instant::now());
+                granted.then_some(Reason::UpstreamClosed)
             } else {
                 taken.again(outcome, &mut tries, upload.can_be_repeated())
             };
@@ -133,7 +142,7 @@ impl Ended {
         };
         match taken.in_flight {
             _ if !stays => taken.side.stream.finish(),
-            Some(request) => session.proxy.http1.pool.put(request.endpoint(), taken.side),
+            Some(request) => session.keep(request.endpoint(), taken.side),
             None => session.upstream = Some(taken.side),
         }
     }

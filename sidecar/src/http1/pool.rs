@@ -76,8 +76,9 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for another request, if there is room.
-    pub(crate) fn put(&self, endpoint: &Arc<Endpoint>, side: Side) {
+    /// Keeps a connection for another request, if there is room; closes it otherwise.
+    /// Tells which.
+    pub(crate) fn put(&self, endpoint: &Arc<Endpoint>, side: Side) -> bool {
         let mut waiting = self.waiting.borrow_mut();
         let addr = endpoint.addr;
         let idle = Idle {
@@ -86,10 +87,12 @@ impl Pool {
             since: Instant::now(),
         };
         if waiting.count >= self.limits.connections_max {
-            return idle.close();
+            idle.close();
+            return false;
         }
         waiting.count += 1;
         waiting.by_endpoint.entry(addr).or_default().push(idle);
+        true
     }
 
     /// Closes what has waited for too long, what its upstream has closed, and what

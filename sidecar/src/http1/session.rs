@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     addr::{ClientAddr, OriginalDst},
-    connect::{self, Upstream},
+    connect::Upstream,
     http::{
         fault::Fault,
         idle::{Waiter, Waiters, WaitsFor},
@@ -86,7 +86,6 @@ impl<'p> Session<'p> {
         (downstream, client, dst): (TcpStream, ClientAddr, OriginalDst),
         upstream: Option<Upstream>,
     ) -> Self {
-        connect::tune(&downstream);
         let mut session = Self {
             proxy,
             target,
@@ -99,7 +98,7 @@ impl<'p> Session<'p> {
         if let Some(upstream) = upstream {
             let (side, chosen) = session.side(upstream);
             match chosen {
-                Some(chosen) => proxy.http1.pool.put(chosen.endpoint(), side),
+                Some(chosen) => session.keep(chosen.endpoint(), side),
                 None => session.upstream = Some(side),
             }
         }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{session::Session, side::Side};
 use crate::{
-    connect::{self, ConnectError, Upstream},
+    connect::{ConnectError, Upstream},
     destination::{Chosen, InFlight},
     policy::Tries,
 };
@@ -72,7 +72,6 @@ impl Session<'_> {
 
     pub(super) fn side(&self, upstream: Upstream) -> (Side, Option<Chosen>) {
         self.proxy.connected(&upstream);
-        connect::tune(&upstream.stream);
         (Side::new(upstream.stream), upstream.chosen)
     }
 }

@@ -28,6 +28,10 @@ pub(super) enum NoResponse {
     Reset(Code),
     /// The upstream's connection is gone.
     Gone,
+    /// The upstream gave no sign of life.
+    Silent,
+    /// It broke the rules, or was too large.
+    Malformed,
     /// It did not come in time.
     Late,
     /// The client reset the stream.
@@ -43,6 +47,7 @@ impl NoResponse {
             _ if by_upstream && error.is_go_away() => NoResponse::Ending,
             Some(Code::REFUSED_STREAM) if by_upstream => NoResponse::Refused,
             Some(code) if by_upstream && error.is_reset() => NoResponse::Reset(code),
+            _ if error.is_library() && error.is_reset() => NoResponse::Malformed,
             _ => NoResponse::Gone,
         }
     }
@@ -56,6 +61,8 @@ impl NoResponse {
             }
             NoResponse::Reset(_) => (Failure::Reset, Reason::UpstreamReset),
             NoResponse::Gone => (Failure::Reset, Reason::UpstreamClosed),
+            NoResponse::Silent => (Failure::Reset, Reason::UpstreamSilent),
+            NoResponse::Malformed => (Failure::Reset, Reason::ResponseMalformed),
             NoResponse::Late => (Failure::TimedOut, Reason::ResponseTimeout),
             NoResponse::Abandoned => return None,
         })
@@ -63,8 +70,8 @@ impl NoResponse {
 
     /// Whether nothing more can be sent over the connection.
     pub(super) fn ends_connection(self) -> bool {
-        use NoResponse::{Closed, Ending, Gone};
-        matches!(self, Closed | Ending | Gone)
+        use NoResponse::{Closed, Ending, Gone, Silent};
+        matches!(self, Closed | Ending | Gone | Silent)
     }
 }
 
@@ -80,6 +87,11 @@ pub(super) async fn open(
     let sent = ready.and_then(|()| requests.send_request(request, ends));
     // A connection that takes no more streams was sent nothing.
     sent.map_err(|_| NoResponse::Closed)
+}
+
+/// Whether a request asks for another protocol (RFC 8441).
+pub(super) fn wants_protocol(head: &request::Parts) -> bool {
+    head.extensions.get::<h2::ext::Protocol>().is_some()
 }
 
 /// Waits for the response, and passes interim ones on. With them, an answer has begun:

@@ -5,7 +5,7 @@ use http::{Response, request};
 use tokio::time::Instant;
 
 use super::{
-    answer::{NoResponse, answer, failed_late, failure, open},
+    answer::{NoResponse, answer, failed_late, failure, open, wants_protocol},
     pool::Hold,
     pump::{Passed, Stuck, pump},
     session::Target,
@@ -73,6 +73,11 @@ impl Stream {
             Err(error) => return not_sent(error, tries),
         };
         self.upstream = Some(taken.addr);
+        if wants_protocol(request.head)
+            && !matches!(within(until, taken.hold.offers_connect()).await, Some(true))
+        {
+            return Tried::Last(Ended::Failed(Reason::ConnectProtocolUnsupported));
+        }
         let sent = request.sent;
         let mut upload = Upload::default();
         let asked = self.ask(&taken.hold, request, &mut upload);
@@ -109,7 +114,10 @@ impl Stream {
         }
         let answer = answer(&mut response, &mut self.respond, request.sent);
         let answered = upload.beside(answer).await;
-        answered.unwrap_or(Err(NoResponse::Abandoned))
+        match answered.unwrap_or(Err(NoResponse::Abandoned)) {
+            Err(NoResponse::Gone) if hold.was_silent() => Err(NoResponse::Silent),
+            answered => answered,
+        }
     }
 
     async fn pass_back(
@@ -138,7 +146,12 @@ impl Stream {
             }
             Some(Err(Stuck::Source(error))) => {
                 taken.record(ejection::Outcome::Reset);
-                Ended::Reset(error.reason().unwrap_or(Code::INTERNAL_ERROR))
+                let reason = if taken.hold.was_silent() {
+                    Reason::UpstreamSilent
+                } else {
+                    Reason::UpstreamReset
+                };
+                Ended::Reset(error.reason().unwrap_or(Code::INTERNAL_ERROR), reason)
             }
             Some(Err(Stuck::Sink)) | None => Ended::Abandoned,
         }
@@ -171,8 +184,9 @@ fn unanswered(
         return Tried::Again(reason);
     }
     Tried::Last(match no_response {
-        NoResponse::Reset(code) => Ended::Reset(code),
-        NoResponse::Refused | NoResponse::Ending => Ended::Reset(Code::REFUSED_STREAM),
+        NoResponse::Reset(code) => Ended::Reset(code, reason),
+        NoResponse::Refused | NoResponse::Ending => Ended::Reset(Code::REFUSED_STREAM, reason),
+        NoResponse::Silent | NoResponse::Malformed => Ended::Failed(reason),
         NoResponse::Closed | NoResponse::Gone => Ended::Failed(Reason::UpstreamClosed),
         NoResponse::Late => Ended::Failed(Reason::ResponseTimeout),
         NoResponse::Abandoned => Ended::Abandoned,

@@ -14,12 +14,18 @@ use std::{
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use tokio::{net::TcpStream, sync::Mutex, task::spawn_local, time::Instant};
-
-use super::wire::gather;
-use crate::{
-    addr::EndpointAddr, connect, destination::Endpoint, http::limits::Http2Limits, reason::Reason,
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex, Notify},
+    task::{AbortHandle, spawn_local},
+    time::Instant,
 };
+
+use super::{
+    keepalive::{Keepalive, Patience},
+    wire::{Gathered, gather},
+};
+use crate::{addr::EndpointAddr, destination::Endpoint, http::limits::Http2Limits, reason::Reason};
 
 /// Connections to one endpoint, at most. Streams beyond what they take wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -49,8 +55,23 @@ pub(crate) struct Place {
 pub(crate) struct Connection {
     requests: SendRequest<Bytes>,
     streams: Cell<usize>,
-    is_over: Cell<bool>,
     used: Cell<Instant>,
+    state: Rc<State>,
+    gathered: Rc<Gathered>,
+    keepalive: Keepalive,
+    task: AbortHandle,
+}
+
+/// What a connection's task knows of it.
+#[derive(Debug, Default)]
+struct State {
+    /// It takes no more streams.
+    is_over: Cell<bool>,
+    /// It gave no sign of life.
+    is_silent: Cell<bool>,
+    /// The upstream has said what it offers, or won't.
+    has_greeted: Cell<bool>,
+    greeted: Notify,
 }
 
 /// A stream's hold on its connection.
@@ -87,11 +108,15 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.by_endpoint.borrow_mut().retain(|_, place| {
-            let is_current = place.endpoint.as_ref().is_none_or(|e| e.is_current());
+            let endpoint = place.endpoint.as_ref();
+            let is_current = endpoint.is_none_or(|endpoint| endpoint.is_current());
+            let is_meshed = endpoint.is_some_and(|endpoint| endpoint.meshed);
+            let patience = Patience::of(&self.limits, is_meshed);
             place.connections.borrow_mut().retain(|connection| {
+                connection.keep_alive(patience, now);
                 let in_use = connection.streams.get() > 0;
                 let is_fresh = now.duration_since(connection.used.get()) < self.idle;
-                is_current && !connection.is_over.get() && (in_use || is_fresh)
+                is_current && !connection.state.is_over.get() && (in_use || is_fresh)
             });
             let is_empty = place.connections.borrow().is_empty();
             !is_empty || Rc::strong_count(place) > 1
@@ -104,7 +129,7 @@ impl Place {
     /// made, unless there are as many as may be.
     pub(super) fn take(&self) -> Option<Hold> {
         let mut connections = self.connections.borrow_mut();
-        connections.retain(|connection| !connection.is_over.get());
+        connections.retain(|connection| !connection.state.is_over.get());
         let least = connections.iter().min_by_key(|each| each.streams.get())?;
         let has_room = least.streams.get() < least.requests.current_max_send_streams();
         (has_room || connections.len() >= CONNECTIONS_MAX).then(|| Hold::of(least))
@@ -130,22 +155,19 @@ impl Place {
         stream: TcpStream,
         limits: &Http2Limits,
     ) -> Result<Hold, h2::Error> {
-        connect::tune(&stream);
         let (wire, gathered) = gather(stream);
         let (requests, mut connection) = super::client(limits).handshake(wire).await?;
-        let shared = Rc::new(Connection {
-            requests,
-            streams: Cell::new(0),
-            is_over: Cell::new(false),
-            used: Cell::new(Instant::now()),
-        });
-        // Not a strong reference: it would keep the connection open.
-        let told = Rc::downgrade(&shared);
-        spawn_local(async move {
+        let keepalive = Keepalive::new(connection.ping_pong(), Instant::now());
+        let state = Rc::new(State::default());
+        let (told, wired) = (Rc::clone(&state), Rc::clone(&gathered));
+        let task = spawn_local(async move {
             let ended = poll_fn(|cx| {
                 let ended = Pin::new(&mut connection).poll(cx);
+                if !told.has_greeted.get() && wired.has_heard() {
+                    told.greeted();
+                }
                 if ended.is_pending()
-                    && let Poll::Ready(Err(error)) = gathered.poll_send(cx)
+                    && let Poll::Ready(Err(error)) = wired.poll_send(cx)
                 {
                     return Poll::Ready(Err(error));
                 }
@@ -154,13 +176,46 @@ impl Place {
             if let Err(error) = ended.await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
-            if let Some(shared) = told.upgrade() {
-                shared.is_over.set(true);
-            }
+            told.is_over.set(true);
+            told.greeted();
+        });
+        let shared = Rc::new(Connection {
+            requests,
+            streams: Cell::new(0),
+            used: Cell::new(Instant::now()),
+            state,
+            gathered,
+            keepalive,
+            task: task.abort_handle(),
         });
         let hold = Hold::of(&shared);
         self.connections.borrow_mut().push(shared);
         Ok(hold)
+    }
+}
+
+impl Connection {
+    /// Ends the connection if its upstream has vanished: its streams fail at once.
+    fn keep_alive(&self, patience: Option<Patience>, now: Instant) {
+        let Some(patience) = patience else {
+            return;
+        };
+        let seen = (self.gathered.take_heard(), self.streams.get() > 0);
+        if self.keepalive.is_alive(seen, patience, now) {
+            return;
+        }
+        tracing::info!(reason = %Reason::UpstreamSilent, "gave an upstream connection up");
+        self.state.is_silent.set(true);
+        self.state.is_over.set(true);
+        self.task.abort();
+        self.state.greeted();
+    }
+}
+
+impl State {
+    fn greeted(&self) {
+        self.has_greeted.set(true);
+        self.greeted.notify_waiters();
     }
 }
 
@@ -177,7 +232,21 @@ impl Hold {
 
     /// The connection takes no more streams.
     pub(super) fn is_over(&self) {
-        self.0.is_over.set(true);
+        self.0.state.is_over.set(true);
+    }
+
+    /// Whether the connection ended since its upstream gave no sign of life.
+    pub(super) fn was_silent(&self) -> bool {
+        self.0.state.is_silent.get()
+    }
+
+    /// Whether streams may ask for other protocols (RFC 8441). That is the first thing
+    /// that the upstream says.
+    pub(super) async fn offers_connect(&self) -> bool {
+        while !self.0.state.has_greeted.get() {
+            self.0.state.greeted.notified().await;
+        }
+        self.0.requests.is_extended_connect_protocol_enabled()
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::server::Connection;
+use h2::{Reason as Code, server::Connection};
 use netting_telemetry::requests::DirectionRequests;
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     addr::{ClientAddr, OriginalDst},
-    connect::{self, Upstream},
+    connect::Upstream,
     http::idle::{Waiter, Waiters, WaitsFor},
     proxy::Proxy,
     reason::Reason,
@@ -95,7 +95,6 @@ impl Session {
 
     /// Serves until the connection ends, and says why it did.
     pub(crate) async fn serve(self: Rc<Self>, downstream: TcpStream) -> Reason {
-        connect::tune(&downstream);
         let limits = self.proxy.http2.pool.limits();
         let (wire, gathered) = gather(downstream);
         let handshake = super::server(limits).handshake(wire);
@@ -117,10 +116,10 @@ impl Session {
                     let stream = Stream::new(self.busy(), respond);
                     spawn_local(stream.run(request));
                 }
-                Some(Err(error)) => {
+                Some(Err(Broken { reason, source })) => {
                     let client = self.client;
-                    tracing::debug!(%client, %error, "a downstream connection ended");
-                    return Reason::DownstreamReset;
+                    tracing::debug!(%client, %source, %reason, "a downstream connection ended");
+                    return reason;
                 }
                 None => return ending.unwrap_or(Reason::Finished),
             }
@@ -147,11 +146,18 @@ impl Session {
             }
         }
         let accepted = connection.poll_accept(cx);
-        accepted.map(|accepted| accepted.map(|stream| stream.map_err(io::Error::other)))
+        accepted.map(|accepted| accepted.map(|stream| stream.map_err(Broken::from)))
     }
 
     fn busy(self: &Rc<Self>) -> Busy {
+        let http2 = &self.proxy.http2;
         self.streams.set(self.streams.get() + 1);
+        // The client knows how many it may open, and waits with more of them.
+        if self.streams.get() == http2.pool.limits().streams_max as usize {
+            let (client, reason) = (self.client, Reason::TooManyStreams);
+            tracing::debug!(%client, %reason, "a client has all the streams it may have");
+            self.proxy.metrics.reached(reason.as_str());
+        }
         self.waiter.waits_for(WaitsFor::Nothing);
         Busy(Rc::clone(self))
     }
@@ -166,7 +172,7 @@ fn send_if_pending(
     if accepted.is_pending()
         && let Poll::Ready(Err(error)) = gathered.poll_send(cx)
     {
-        return Poll::Ready(Some(Err(error)));
+        return Poll::Ready(Some(Err(error.into())));
     }
     accepted
 }
@@ -176,8 +182,34 @@ type Accepted = Result<
         http::Request<h2::RecvStream>,
         h2::server::SendResponse<Bytes>,
     ),
-    io::Error,
+    Broken,
 >;
+
+/// A connection that does not go on.
+#[derive(Debug)]
+struct Broken {
+    reason: Reason,
+    source: Box<dyn std::error::Error>,
+}
+
+impl From<h2::Error> for Broken {
+    fn from(error: h2::Error) -> Self {
+        let reason = match error.reason() {
+            _ if !error.is_library() => Reason::DownstreamReset,
+            Some(Code::ENHANCE_YOUR_CALM) => Reason::TooManyResets,
+            _ => Reason::ProtocolError,
+        };
+        let source = error.into();
+        Self { reason, source }
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        let (reason, source) = (Reason::DownstreamReset, error.into());
+        Self { reason, source }
+    }
+}
 
 impl std::ops::Deref for Busy {
     type Target = Session;

@@ -31,7 +31,7 @@ pub(super) enum Ended {
     /// There is no response, and the client is told so.
     Failed(Reason),
     /// Its other half was reset with this code, as this one is now.
-    Reset(Code),
+    Reset(Code, Reason),
     /// The client reset it.
     Abandoned,
 }
@@ -51,7 +51,8 @@ impl Stream {
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
         let (mut head, mut body) = request.into_parts();
         let (sent, received) = (Passed::keeping(), Passed::default());
-        let ended = match complete(&mut head) {
+        let bytes_max = self.session.proxy.http2.pool.limits().head_bytes_max;
+        let ended = match complete(&mut head, bytes_max) {
             Ok(()) => {
                 let request = Message {
                     head: &head,
@@ -69,9 +70,9 @@ impl Stream {
                 self.fail(reason, &head);
                 Some(reason)
             }
-            Ended::Reset(code) => {
+            Ended::Reset(code, reason) => {
                 self.respond.send_reset(code);
-                Some(Reason::UpstreamReset)
+                Some(reason)
             }
             Ended::Abandoned => Some(Reason::DownstreamReset),
         };
@@ -139,8 +140,11 @@ impl Stream {
 
 /// Writes down what HTTP/2 lets a client leave out, and a request cannot be sent
 /// without: an authority may be in `host` instead (RFC 9113 section 8.3.1).
-fn complete(head: &mut request::Parts) -> Result<(), Reason> {
+fn complete(head: &mut request::Parts, bytes_max: u32) -> Result<(), Reason> {
     head.version = Version::HTTP_2;
+    if head_bytes(head) > bytes_max as usize {
+        return Err(Reason::RequestHeadTooLarge);
+    }
     if head.uri.authority().is_some() {
         return Ok(());
     }
@@ -155,4 +159,17 @@ fn complete(head: &mut request::Parts) -> Result<(), Reason> {
         .path_and_query(target);
     head.uri = uri.build().map_err(|_| Reason::RequestMalformed)?;
     Ok(())
+}
+
+/// How large a head is (RFC 9113 section 6.5.2), but for the method.
+fn head_bytes(head: &request::Parts) -> usize {
+    /// What each field counts beside its name and value.
+    const FIELD_BYTES: usize = 32;
+    let authority = head.uri.authority().map_or(0, |name| name.as_str().len());
+    let target = head.uri.path_and_query();
+    let target = target.map_or(0, |target| target.as_str().len());
+    let fields = head.headers.iter();
+    fields.fold(authority + target, |sum, (name, value)| {
+        sum + name.as_str().len() + value.len() + FIELD_BYTES
+    })
 }

@@ -13,6 +13,9 @@ use tokio::{
 
 use crate::proxy::chain::{Chain, listen};
 
+mod connect;
+mod keepalive;
+mod limits;
 mod policy;
 mod rules;
 

@@ -39,6 +39,8 @@ pub(super) struct Wire(Rc<Gathered>);
 #[derive(Debug)]
 pub(super) struct Gathered {
     stream: TcpStream,
+    /// Something came since that was last asked.
+    heard: Cell<bool>,
     held: RefCell<Vec<u8>>,
     /// How much of it has been sent.
     sent: Cell<usize>,
@@ -48,6 +50,7 @@ pub(super) struct Gathered {
 pub(super) fn gather(stream: TcpStream) -> (Wire, Rc<Gathered>) {
     let gathered = Rc::new(Gathered {
         stream,
+        heard: Cell::new(false),
         held: RefCell::default(),
         sent: Cell::new(0),
     });
@@ -55,6 +58,16 @@ pub(super) fn gather(stream: TcpStream) -> (Wire, Rc<Gathered>) {
 }
 
 impl Gathered {
+    /// Whether something has come.
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard.get()
+    }
+
+    /// Whether something has come since this was last asked.
+    pub(super) fn take_heard(&self) -> bool {
+        self.heard.take()
+    }
+
     /// Sends what is held. If it cannot all be sent now, the task is woken when it can.
     ///
     /// # Errors
@@ -89,6 +102,7 @@ impl AsyncRead for Wire {
             ready!(stream.poll_read_ready(cx))?;
             match stream.try_read_buf(buffer) {
                 Ok(read) => {
+                    self.0.heard.set(true);
                     if 0 < read && buffer.remaining() > 0 {
                         await_more(stream);
                     }

@@ -86,3 +86,20 @@ async fn a_port_that_is_taken_is_refused() {
     let error = Listeners::bind_each(port, 2).expect_err("it is taken");
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 }
+
+#[tokio::test]
+async fn what_is_accepted_has_the_options_of_its_listener() {
+    let listeners = Listeners::bind(0).expect("a free port");
+    let limit = Duration::from_secs(90);
+    listeners.tune(Some(limit));
+    let port = listeners.port().expect("it is bound");
+    let listener = TcpListener::from_std(listeners.v4).expect("there is a runtime");
+    let connect = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+    let (accepted, _client) = tokio::join!(listener.accept(), connect);
+    let (accepted, _) = accepted.expect("one connects");
+    let socket = socket2::SockRef::from(&accepted);
+    let is_set = |set: io::Result<bool>| set.expect("the kernel says");
+    assert!(is_set(socket.tcp_nodelay()) && is_set(socket.keepalive()));
+    let timeout = socket.tcp_user_timeout().expect("the kernel says");
+    assert_eq!(timeout, Some(limit));
+}

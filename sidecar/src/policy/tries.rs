@@ -110,6 +110,15 @@ impl Tries {
         }
     }
 
+    /// A connection that had been kept was closed before the endpoint looked at the
+    /// request. Whether it is sent once more over a new one, which is taken out of the
+    /// budget: an endpoint that hangs up on whatever it is sent looks the same.
+    #[must_use]
+    pub fn stale(&self, now: Instant) -> bool {
+        let known = self.known.as_ref();
+        known.is_none_or(|known| known.budget().retry(now))
+    }
+
     /// The response's head is there, and wanted.
     pub fn answered(&mut self) {
         self.waiting = None;

@@ -44,6 +44,7 @@ async fn connect(dst: OriginalDst) -> Result<Upstream, ConnectError> {
     let connector = Connector {
         timeout: NEVER,
         pass_through_timeout: NEVER,
+        user_timeout: None,
     };
     connector.original(dst).await
 }

@@ -23,7 +23,7 @@ use super::{Inbound, Outbound, Proxy};
 use crate::{
     addr::{ClientAddr, OriginalDst},
     args::AccessLog,
-    connect::Connector,
+    connect::{self, Connector},
     http::idle::{Patience, Waiters},
     http::limits::Http2Limits,
     http1::{
@@ -46,12 +46,16 @@ pub(crate) const OWN: OwnPorts = OwnPorts {
 /// Where the client was going.
 const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
 pub(crate) const HEAD_BYTES_MAX: usize = 8192;
+pub(crate) const PING_INTERVAL: Duration = Duration::from_millis(50);
 
 const HTTP2: Http2Limits = Http2Limits {
     stream_window: 256 * 1024,
     connection_window: 16 * 1024 * 1024,
     streams_max: 100,
     head_bytes_max: 8192,
+    // Short, for tests that look after its pool.
+    ping_interval: PING_INTERVAL,
+    ping_timeout: PING_INTERVAL,
 };
 
 /// A proxy that counts into `metrics`.
@@ -65,6 +69,7 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
         connector: Connector {
             timeout: second,
             pass_through_timeout: second,
+            user_timeout: None,
         },
         finder: Rc::new(Finder::new(PortSet::default(), Duration::from_millis(10))),
         access_log: AccessLog::All,
@@ -134,6 +139,7 @@ pub(crate) struct Chain {
 pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let listener = listener.expect("a free port");
+    connect::tune(&listener, None);
     let addr = listener.local_addr().expect("it is bound");
     (listener, addr)
 }

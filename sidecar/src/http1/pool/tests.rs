@@ -57,12 +57,13 @@ fn local(side: &Side) -> SocketAddr {
 #[tokio::test]
 async fn gives_the_newest_back_first_and_keeps_no_more_than_it_may() {
     let (pool, service) = (Pool::new(LIMITS), service().await);
-    let mut addrs = Vec::new();
+    let (mut addrs, mut kept) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let side = side(&service).await;
         addrs.push(local(&side));
-        pool.put(&service.endpoint, side);
+        kept.push(pool.put(&service.endpoint, side));
     }
+    assert_eq!(kept, [true, true, false]);
     let take = || pool.take(service.endpoint.addr);
     assert_eq!(take().as_ref().map(local), Some(addrs[1]));
     assert_eq!(take().as_ref().map(local), Some(addrs[0]));

@@ -281,6 +281,43 @@ async fn a_spent_budget_ends_retries() {
     assert!((100..=115).contains(&count), "{count} retries");
 }
 
+/// An endpoint that answers the first request on each connection, and hangs up on the
+/// second one.
+async fn fickle() -> SocketAddr {
+    let (listener, addr) = listen().await;
+    spawn_local(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            spawn_local(async move {
+                let mut request = [0; 1024];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(OK.as_bytes()).await;
+                let _ = stream.read(&mut request).await;
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test(flavor = "local")]
+async fn requests_that_met_a_closed_connection_are_sent_again_within_the_budget() {
+    let chain = before(&[fickle().await], v1::ServicePolicy::default()).await;
+    let mut client = chain.connect().await;
+    let mut refused = None;
+    for sent in 0..1000 {
+        say(&mut client, GET).await;
+        let answer = read(&mut client, OK).await.expect("it is answered");
+        if answer != OK {
+            refused = Some(sent);
+            assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+            break;
+        }
+    }
+    // Each but the first is sent again: a hundred of an idle service, and one for each
+    // five requests.
+    let refused = refused.expect("the budget is spent");
+    assert!((100..=130).contains(&refused), "{refused}");
+}
+
 #[tokio::test(flavor = "local")]
 async fn a_failing_endpoint_is_ejected_and_half_of_them_stay() {
     let endpoints = [endpoint(BUSY).await, endpoint(CLOSE).await];

@@ -15,12 +15,12 @@ use super::{
 };
 
 /// The client's proxy before these endpoints, of a service with this policy.
-async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
+pub(super) async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
     Chain::to_service(endpoints, policy, None).await
 }
 
 /// An endpoint that treats each stream so, and how many it has had.
-async fn endpoint<F>(
+pub(super) async fn endpoint<F>(
     handle: impl Fn(Request<RecvStream>, Responder) -> F + 'static,
 ) -> (SocketAddr, Rc<Cell<usize>>)
 where
@@ -82,7 +82,7 @@ async fn nobody() -> SocketAddr {
     listen().await.1
 }
 
-fn get() -> Request<()> {
+pub(super) fn get() -> Request<()> {
     let request = Request::get("http://app/").body(());
     request.expect("a good request")
 }
@@ -137,7 +137,7 @@ fn retrying_grpc() -> v1::ServicePolicy {
     }
 }
 
-fn never_ejecting() -> v1::ServicePolicy {
+pub(super) fn never_ejecting() -> v1::ServicePolicy {
     v1::ServicePolicy {
         eject_after: Some(0),
         ..Default::default()
@@ -145,7 +145,7 @@ fn never_ejecting() -> v1::ServicePolicy {
 }
 
 /// How many streams the client's proxy has sent again for this reason.
-fn retried(chain: &Chain, reason: &str) -> u32 {
+pub(super) fn retried(chain: &Chain, reason: &str) -> u32 {
     let series =
         format!(r#"http_request_retries_total{{direction="outbound",reason="{reason}"}} "#);
     let exposed = chain.metrics.expose().expect("it can be written");

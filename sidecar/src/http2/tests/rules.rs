@@ -42,6 +42,10 @@ const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
 /// Sends raw frames until the proxy hangs up, and returns the code that it gives.
 async fn refused(frames: impl IntoIterator<Item = Vec<u8>>) -> Option<Code> {
     let (chain, _) = app(async |_, respond| respond_ok(respond)).await;
+    refused_by(&chain, frames).await
+}
+
+async fn refused_by(chain: &Chain, frames: impl IntoIterator<Item = Vec<u8>>) -> Option<Code> {
     let mut stream = chain.connect().await;
     let hello = [
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
@@ -123,7 +127,11 @@ async fn streams_that_are_opened_to_be_reset_are_bounded() {
     });
     // All in one, so that they come faster than streams can be taken.
     let at_once = [resets.flatten().collect()];
-    assert!(was_too_much(refused(at_once).await));
+    let (chain, _) = app(async |_, respond| respond_ok(respond)).await;
+    assert!(was_too_much(refused_by(&chain, at_once).await));
+    let closed =
+        r#"netting_tcp_connections_closed_total{direction="outbound",reason="too_many_resets"} 1"#;
+    assert!(chain.has(closed), "{:?}", chain.metrics.expose());
 }
 
 #[tokio::test(flavor = "local")]

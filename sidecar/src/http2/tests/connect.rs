@@ -1,0 +1,95 @@
+//! Other protocols over HTTP/2 (RFC 8441), such as WebSocket.
+
+use h2::ext::Protocol;
+
+use super::*;
+
+/// Through both proxies, to an application that echoes, and offers this or does not.
+async fn echo(offers: bool) -> Chain {
+    let (listener, addr) = listen().await;
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut server = h2::server::Builder::new();
+            if offers {
+                server.enable_connect_protocol();
+            }
+            let handshake = server.handshake::<_, Bytes>(stream);
+            let mut connection = handshake.await.expect("it speaks");
+            spawn_local(async move {
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    spawn_local(answer(request, respond));
+                }
+            });
+        }
+    });
+    Chain::before(addr).await
+}
+
+async fn answer(request: Request<RecvStream>, mut respond: Responder) {
+    let protocol = request.extensions().get::<Protocol>();
+    let protocol = protocol.map_or("none", |protocol| protocol.as_str());
+    let head = Response::builder().header("x-protocol", protocol);
+    let head = head.body(()).expect("a good response");
+    let mut sink = respond.send_response(head, false).expect("it is connected");
+    let mut body = request.into_body();
+    while let Some(Ok(data)) = body.data().await {
+        let _ = body.flow_control().release_capacity(data.len());
+        sink.send_data(data, false).expect("it is connected");
+    }
+    let _ = sink.send_data(Bytes::new(), true);
+}
+
+/// A client that has been told that it may ask for other protocols.
+async fn told(chain: &Chain) -> SendRequest<Bytes> {
+    let client = client(chain).await;
+    while !client.is_extended_connect_protocol_enabled() {
+        tokio::task::yield_now().await;
+    }
+    client
+}
+
+fn websocket() -> Request<()> {
+    let request = Request::connect("http://app/chat").extension(Protocol::from_static("websocket"));
+    request.body(()).expect("a good request")
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_upstream_that_does_not_offer_it_is_not_asked() {
+    let chain = echo(false).await;
+    let mut client = told(&chain).await;
+    let (response, sink) = client
+        .send_request(websocket(), false)
+        .expect("it is connected");
+    let response = response.await.expect("it is answered");
+    assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(
+        response.headers()["proxy-status"],
+        "netting; error=http_protocol_error; details=\"connect_protocol_unsupported\""
+    );
+    drop(sink);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_conversation_goes_through_if_it_is_offered() {
+    let chain = echo(true).await;
+    let mut client = told(&chain).await;
+    let (response, mut sink) = client
+        .send_request(websocket(), false)
+        .expect("it is connected");
+    let response = response.await.expect("it is answered");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["x-protocol"], "websocket");
+    let mut body = response.into_body();
+    for said in ["one", "two"] {
+        let sent = sink.send_data(said.into(), false);
+        sent.expect("it is connected");
+        let heard = body.data().await.expect("it goes on").expect("it is whole");
+        assert_eq!(heard, said);
+    }
+    sink.send_data(Bytes::new(), true).expect("it is connected");
+    assert!(
+        body.data()
+            .await
+            .is_none_or(|last| last.is_ok_and(|last| last.is_empty()))
+    );
+}

@@ -1,0 +1,87 @@
+//! Bounds, and what is said when they are reached.
+
+use super::{
+    policy::{before, endpoint, get},
+    *,
+};
+use crate::proxy::chain::HEAD_BYTES_MAX;
+
+fn with_header(bytes: usize) -> Request<()> {
+    let mut request = get();
+    let value = HeaderValue::from_str(&"x".repeat(bytes));
+    let value = value.expect("it is text");
+    request.headers_mut().insert("x-long", value);
+    request
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_head_that_is_too_large_is_refused_with_its_reason() {
+    let (chain, _) = app(async |_, respond| respond_ok(respond)).await;
+    let mut client = client(&chain).await;
+    let fits = ask(&mut client, with_header(HEAD_BYTES_MAX / 2)).await;
+    assert_eq!(fits.expect("it is answered").status(), StatusCode::OK);
+    let refused = ask(&mut client, with_header(HEAD_BYTES_MAX)).await;
+    let refused = refused.expect("it is answered");
+    assert_eq!(refused.status(), 431);
+    assert_eq!(
+        refused.headers()["proxy-status"],
+        "netting; error=http_request_error; details=\"request_head_too_large\""
+    );
+    let much = ask(&mut client, with_header(HEAD_BYTES_MAX * 2)).await;
+    let much = much.map_or(431, |response| response.status().as_u16());
+    assert_eq!(much, 431);
+    let after = ask(&mut client, get()).await;
+    assert_eq!(after.expect("it is answered").status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_response_whose_head_is_too_large_is_a_bad_gateway_and_harms_no_other() {
+    let (addr, _) = endpoint(
+        async |request: Request<RecvStream>, mut respond: Responder| {
+            let mut head = ok();
+            if request.uri().path() == "/long" {
+                let value = HeaderValue::from_str(&"x".repeat(HEAD_BYTES_MAX * 2));
+                head.headers_mut()
+                    .insert("x-long", value.expect("it is text"));
+            }
+            let _ = respond.send_response(head, true);
+        },
+    )
+    .await;
+    let chain = before(&[addr], Default::default()).await;
+    let mut client = client(&chain).await;
+    for _ in 0..3 {
+        let good = ask(&mut client, get()).await;
+        assert_eq!(good.expect("it is answered").status(), StatusCode::OK);
+        let long = ask(&mut client, post("/long")).await;
+        let long = long.expect("it is answered");
+        assert_eq!(long.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(
+            long.headers()["proxy-status"],
+            "netting; error=http_protocol_error; details=\"response_malformed\""
+        );
+    }
+    let connects = r#"netting_tcp_connect_duration_seconds_count{direction="outbound"} 1"#;
+    assert!(chain.has(connects), "the connection stays");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_has_all_the_streams_it_may_have_is_noticed() {
+    let (addr, _) = endpoint(async |_request, _respond| std::future::pending().await).await;
+    let chain = before(&[addr], Default::default()).await;
+    let client = client(&chain).await;
+    let most = chain.outbound.proxy.http2.pool.limits().streams_max;
+    let mut held = Vec::new();
+    for _ in 0..most {
+        let mut client = client.clone();
+        poll_fn(|cx| client.poll_ready(cx))
+            .await
+            .expect("it is connected");
+        held.push(client.send_request(get(), true).expect("it is connected"));
+    }
+    let reached =
+        r#"netting_tcp_limits_reached_total{direction="outbound",reason="too_many_streams"} 1"#;
+    while !chain.has(reached) {
+        tokio::task::yield_now().await;
+    }
+}
