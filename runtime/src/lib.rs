@@ -7,13 +7,15 @@
 //! - [`readiness`]: named conditions, all of which must hold;
 //! - [`admin`]: the HTTP server on the admin port;
 //! - [`process`]: the runtime, the exit code, and a port to listen on;
-//! - [`shutdown`]: the one order in which all of these come to an end.
+//! - [`shutdown`]: the one order in which all of these come to an end;
+//! - [`resolve`]: names to addresses, also in a static binary.
 
 pub mod admin;
 pub mod drain;
 pub mod logging;
 pub mod process;
 pub mod readiness;
+pub mod resolve;
 pub mod shutdown;
 pub mod signals;
 

@@ -13,7 +13,7 @@
 //!   retry, depend on;
 //! - `http1`, `http2`, `http`: requests, each for itself;
 //! - [`connect`], [`relay`]: the upstream, and the bytes both ways;
-//! - [`subscriber`], [`resolve`]: the stream that fills the view;
+//! - [`subscriber`]: the stream that fills the view;
 //! - [`probe`]: the application's probes, asked for the kubelet;
 //! - [`wait`]: what keeps containers from starting before the sidecar is ready;
 //! - [`worker`], [`listener`]: the threads, and what they accept;
@@ -44,7 +44,6 @@ pub mod protocol;
 pub mod proxy;
 pub mod reason;
 pub mod relay;
-pub mod resolve;
 pub mod route;
 pub mod run;
 pub mod stream;

@@ -7,6 +7,8 @@
 //! - [`snapshot`]: what the instruments say at one moment, for any exporter;
 //! - [`metrics`]: the registry of a process, and its exposition for Prometheus;
 //! - [`process`]: what the process itself uses;
+//! - [`config`]: which exporters run, and how;
+//! - [`proto`]: the protocols of others that some of them speak;
 //! - [`connections`]: TCP connections through the sidecar;
 //! - [`requests`]: HTTP requests through the sidecar;
 //! - [`discovery`]: the sidecar's side of the catalog stream;
@@ -16,11 +18,13 @@
 
 pub mod admission;
 pub mod catalog;
+pub mod config;
 pub mod connections;
 pub mod discovery;
 pub mod metrics;
 pub mod probes;
 pub mod process;
+pub mod proto;
 pub mod requests;
 pub mod snapshot;
 

@@ -4,10 +4,11 @@ use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use hyper_util::rt::TokioIo;
+use netting_runtime::resolve;
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::{args::HostPort, resolve};
+use crate::args::HostPort;
 
 /// How long one address may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -21,7 +22,7 @@ const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// Connects to the first of the catalog's addresses that answers.
 pub(super) async fn connect(catalog: &HostPort, resolv_conf: &Path) -> anyhow::Result<Channel> {
-    let addresses = resolve::addresses(catalog, resolv_conf).await?;
+    let addresses = resolve::addresses(&catalog.host, catalog.port, resolv_conf).await?;
     let endpoint = Endpoint::from_shared(format!("http://{catalog}"))
         .with_context(|| format!("{catalog} is no authority"))?
         .http2_keep_alive_interval(PING_INTERVAL)

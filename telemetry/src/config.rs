@@ -1,0 +1,181 @@
+//! Which exporters run, and how: a list such as
+//! `prometheus, otlp=http://$(HOST_IP):4317;interval=10s`, and the standard `OTEL_*`
+//! variables.
+//!
+//! What is wrong with one exporter leaves that exporter out; the others run. Whoever
+//! reads a list is told all that is wrong with it at once.
+
+use std::{env, fmt, time::Duration};
+
+mod endpoint;
+mod exporter;
+mod options;
+mod otel;
+mod reference;
+mod secret;
+mod syntax;
+
+pub use endpoint::{Address, Authority, Url};
+pub use exporter::{
+    Exporter, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal, StatsdDialect, TagStyle,
+};
+pub use reference::{BadReference, Field, Reference};
+pub use secret::Secret;
+
+use otel::Otel;
+
+/// More than anybody has backends. Each one costs a task and a connection.
+const EXPORTERS_MAX: usize = 16;
+
+/// Where a process's telemetry goes.
+#[derive(Clone, Debug, Default)]
+pub struct Telemetry {
+    /// Those that run.
+    pub exporters: Vec<Exporter>,
+    /// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`: they go over what the
+    /// process knows of itself.
+    pub resource: Vec<(String, String)>,
+    /// What is left out, and why.
+    pub wrong: Vec<Wrong>,
+    /// What the list refers to, in order, each once.
+    pub references: Vec<Reference>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The item or the variable, as it was written.
+    pub item: String,
+    /// Goes on where the item ends: `has no port`.
+    pub why: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" {}", self.item, self.why)
+    }
+}
+
+/// What a configuration can ask of where it is read.
+pub trait Values {
+    /// What a reference stands for.
+    fn reference(&self, reference: &Reference) -> Option<String>;
+    /// An environment variable of the standard's, such as `OTEL_SERVICE_NAME`.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// The environment of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Environment;
+
+impl Values for Environment {
+    fn reference(&self, reference: &Reference) -> Option<String> {
+        env::var(reference.variable()).ok()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        // The specification has an empty variable mean the same as none.
+        env::var(name).ok().filter(|value| !value.is_empty())
+    }
+}
+
+/// No pod yet: references have examples for values, and there are no variables.
+#[derive(Clone, Copy, Debug)]
+pub struct Rehearsal;
+
+impl Values for Rehearsal {
+    fn reference(&self, reference: &Reference) -> Option<String> {
+        Some(reference.example())
+    }
+
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+impl Telemetry {
+    /// What a list asks for, and what the variables add to it.
+    #[must_use]
+    pub fn parse(list: &str, values: &dyn Values) -> Self {
+        let mut telemetry = Self::default();
+        let otel = Otel::read(values, &mut telemetry.wrong);
+        let items = syntax::items(list);
+        let none = items.iter().any(|item| item.kind == "none");
+        for item in items {
+            telemetry.add(&item, &otel, values);
+        }
+        telemetry.resource.clone_from(&otel.resource);
+        if let Some(exporter) = otel.exporter(none, &telemetry.exporters) {
+            telemetry.exporters.push(exporter);
+        }
+        if otel.disabled {
+            telemetry
+                .exporters
+                .retain(|exporter| !matches!(exporter.kind, Kind::Otlp(_)));
+        }
+        telemetry.give_names();
+        telemetry
+    }
+
+    /// Whether `/metrics` is served.
+    #[must_use]
+    pub fn prometheus(&self) -> bool {
+        let mut kinds = self.exporters.iter().map(|exporter| &exporter.kind);
+        kinds.any(|kind| matches!(kind, Kind::Prometheus))
+    }
+
+    fn add(&mut self, item: &syntax::Item, otel: &Otel, values: &dyn Values) {
+        let mut refuse = |why: String| {
+            self.wrong.push(Wrong {
+                item: item.text.clone(),
+                why,
+            });
+        };
+        if item.kind == "none" {
+            if item.target.is_some() || !item.options.is_empty() {
+                refuse("takes no target and no options".to_owned());
+            }
+            return;
+        }
+        if self.exporters.len() >= EXPORTERS_MAX {
+            return refuse(format!("is one more than the {EXPORTERS_MAX} that may be"));
+        }
+        let mut references = Vec::new();
+        let mut value = |reference: &Reference| {
+            references.push(reference.clone());
+            values.reference(reference)
+        };
+        match Exporter::parse(item, otel, &mut value) {
+            Ok(exporter) => {
+                self.exporters.push(exporter);
+                for reference in references {
+                    if !self.references.contains(&reference) {
+                        self.references.push(reference);
+                    }
+                }
+            }
+            Err(whys) => whys.into_iter().for_each(refuse),
+        }
+    }
+
+    /// `otlp`, and for a second one of the kind `otlp-2`.
+    fn give_names(&mut self) {
+        let mut seen: Vec<&'static str> = Vec::new();
+        for exporter in &mut self.exporters {
+            let kind = exporter.kind.as_str();
+            seen.push(kind);
+            let nth = seen.iter().filter(|other| **other == kind).count();
+            exporter.name = if nth == 1 {
+                kind.to_owned()
+            } else {
+                format!("{kind}-{nth}")
+            };
+        }
+    }
+}
+
+/// How long a request may take, where nothing is said.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

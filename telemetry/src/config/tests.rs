@@ -1,0 +1,308 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// What a pod has.
+struct Pod(BTreeMap<&'static str, &'static str>);
+
+impl Values for Pod {
+    fn reference(&self, reference: &Reference) -> Option<String> {
+        self.variable(&reference.variable())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|value| (*value).to_owned())
+    }
+}
+
+fn parse(list: &str, variables: &[(&'static str, &'static str)]) -> Telemetry {
+    Telemetry::parse(list, &Pod(variables.iter().copied().collect()))
+}
+
+fn wrong(list: &str) -> Vec<String> {
+    let telemetry = parse(list, &[]);
+    telemetry
+        .wrong
+        .iter()
+        .map(|wrong| wrong.why.clone())
+        .collect()
+}
+
+fn names(telemetry: &Telemetry) -> Vec<&str> {
+    let names = telemetry
+        .exporters
+        .iter()
+        .map(|exporter| exporter.name.as_str());
+    names.collect()
+}
+
+fn otlp(telemetry: &Telemetry) -> &Otlp {
+    match &telemetry.exporters[0].kind {
+        Kind::Otlp(otlp) => otlp,
+        other => panic!("expected OTLP, got {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_in_words_that_help() {
+    for (list, why) in [
+        ("jaeger", "is not an exporter (prometheus, otlp,"),
+        ("otlp=collector:4317", "is no URL"),
+        (
+            "otlp=http://c;intervall=5s",
+            "has the option intervall; otlp takes interval, timeout,",
+        ),
+        (
+            "otlp=http://c;interval=5s;interval=6s",
+            "has the option interval twice",
+        ),
+        (
+            "otlp=http://c;interval",
+            "has the option interval without a value",
+        ),
+        (
+            "otlp=http://c;interval=soon",
+            "has interval=soon, which is no duration",
+        ),
+        ("otlp=http://c;interval=1ms", "is below 100ms"),
+        ("otlp=http://c;signals=profiles", "which has profiles"),
+        (
+            "otlp=http://c;protocol=json",
+            "is not grpc or http/protobuf",
+        ),
+        ("otlp-http=http://c;protocol=grpc", "write otlp for gRPC"),
+        (
+            "otlp=http://c;token=abc",
+            "refer to a Secret: token=$(secret:NAME/KEY)",
+        ),
+        ("otlp=http://c;header.dd-api-key=abc", "refer to a Secret"),
+        ("otlp=http://c;header.a b=c", "no header's name"),
+        ("otlp=http://c;header.x=\"", "quotation mark"),
+        ("otlp=http://$(HOST)", "$(HOST) is not HOST_IP"),
+        ("otlp=http://$(HOST_IP):4317", "NETTING_HOST_IP is not set"),
+        ("prometheus=http://a", "does not send"),
+        (
+            "prometheus;interval=1s",
+            "has the option interval; prometheus takes none",
+        ),
+        ("statsd", "has no target; write statsd=udp://"),
+        (
+            "statsd=tcp://a:8125",
+            "does not begin with udp:// or unix://",
+        ),
+        ("graphite=tcp://a;tags=dogstatsd", "is not path or graphite"),
+        ("graphite=tcp://a;prefix=a/b", "letters, digits"),
+        ("influxdb=http://a/write", "does not name a database"),
+        (
+            "influxdb=http://a/api/v2/write?org=x",
+            "does not name a bucket",
+        ),
+        ("influxdb=http://a", "has no path"),
+        (
+            "remote-write=https://a/w;compression=gzip",
+            "has the option compression",
+        ),
+        ("none=x", "takes no target"),
+    ] {
+        let whys = wrong(list);
+        assert_eq!(whys.len(), 1, "{list}: {whys:?}");
+        assert!(whys[0].contains(why), "{list}: {}", whys[0]);
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_and_the_others_run() {
+    let telemetry = parse(
+        "prometheus, otlp=ftp://c;interval=x;y=z, statsd=udp://127.0.0.1:8125, nonsense",
+        &[],
+    );
+    assert_eq!(names(&telemetry), ["prometheus", "statsd"]);
+    assert_eq!(telemetry.wrong.len(), 4, "{:?}", telemetry.wrong);
+}
+
+#[test]
+fn no_secret_is_in_what_is_said_to_be_wrong() {
+    let telemetry = parse(
+        "otlp=http://c;token=$(secret:a/b)\n",
+        &[
+            ("NETTING_SECRET_a_b", "se\ncret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
+        ],
+    );
+    assert_eq!(telemetry.wrong.len(), 2, "{:?}", telemetry.wrong);
+    for wrong in &telemetry.wrong {
+        assert!(
+            !wrong.why.contains("secret") && !wrong.why.contains("cret"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_list_with_one_of_each_is_understood() {
+    let telemetry = parse(
+        "prometheus, otlp=http://$(HOST_IP):4317;interval=5s, otlp-http=https://c/otlp, \
+         statsd=udp://$(HOST_IP), dogstatsd=unix:///var/run/datadog/dsd.socket;tag.env=prod, \
+         graphite=tcp://g;prefix=mesh., influxdb=udp://i, \
+         influxdb=http://i/api/v2/write?org=o&bucket=b;token=$(secret:influx/token), \
+         remote-write=https://p/api/v1/write;user=u;password=$(secret:p/w), zipkin=http://z/api/v2/spans",
+        &[
+            ("NETTING_HOST_IP", "fd00::1"),
+            ("NETTING_SECRET_influx_token", "a,b;c=\"\n"),
+            ("NETTING_SECRET_p_w", "w"),
+        ],
+    );
+    assert_eq!(telemetry.wrong, []);
+    assert_eq!(
+        names(&telemetry),
+        [
+            "prometheus",
+            "otlp",
+            "otlp-2",
+            "statsd",
+            "dogstatsd",
+            "graphite",
+            "influxdb",
+            "influxdb-2",
+            "remote-write",
+            "zipkin"
+        ]
+    );
+    assert_eq!(telemetry.exporters[1].interval, Duration::from_secs(5));
+    let metrics = otlp(&Telemetry {
+        exporters: telemetry.exporters[1..].to_vec(),
+        ..Telemetry::default()
+    })
+    .metrics
+    .clone()
+    .expect("it sends metrics");
+    assert_eq!(metrics.http.url.authority.to_string(), "[fd00::1]:4317");
+    assert_eq!(
+        telemetry.exporters[4].tags,
+        [("env".to_owned(), "prod".to_owned())]
+    );
+    let Kind::InfluxdbHttp(influxdb) = &telemetry.exporters[7].kind else {
+        panic!("expected InfluxDB");
+    };
+    assert_eq!(influxdb.headers["authorization"], "Token a,b;c=\"");
+    let Kind::RemoteWrite(remote_write) = &telemetry.exporters[8].kind else {
+        panic!("expected remote write");
+    };
+    assert_eq!(remote_write.headers["authorization"], "Basic dTp3");
+    assert_eq!(telemetry.references.len(), 3);
+    assert!(!format!("{telemetry:?}").contains("a,b;c"), "{telemetry:?}");
+}
+
+#[test]
+fn otlp_over_http_has_a_path_for_each_signal() {
+    let telemetry = parse("otlp-http=https://c/otlp;signals=metrics+logs", &[]);
+    let otlp = otlp(&telemetry);
+    let url = |target: &Option<OtlpTarget>| target.as_ref().map(|to| to.http.url.to_string());
+    assert_eq!(
+        url(&otlp.metrics).as_deref(),
+        Some("https://c:4318/otlp/v1/metrics")
+    );
+    assert_eq!(url(&otlp.traces), None);
+    assert_eq!(
+        url(&otlp.logs).as_deref(),
+        Some("https://c:4318/otlp/v1/logs")
+    );
+}
+
+#[test]
+fn the_standard_variables_say_where_otlp_goes() {
+    let telemetry = parse(
+        "otlp",
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://general:4318/"),
+            (
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                "http://traces:1/as-it-is",
+            ),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-a=b%20c, x-d = e"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
+            (
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "deployment.environment.name=prod,service.name=x",
+            ),
+            ("OTEL_SERVICE_NAME", "shop"),
+        ],
+    );
+    assert_eq!(telemetry.wrong, []);
+    assert_eq!(telemetry.exporters[0].interval, Duration::from_secs(5));
+    let otlp = otlp(&telemetry);
+    let metrics = otlp.metrics.as_ref().expect("metrics");
+    assert_eq!(
+        metrics.http.url.to_string(),
+        "http://general:4318/v1/metrics"
+    );
+    assert_eq!(metrics.protocol, OtlpProtocol::HttpProtobuf);
+    assert_eq!(metrics.http.headers["x-a"], "b c");
+    assert_eq!(metrics.timeout, Duration::from_millis(2500));
+    let traces = otlp.traces.as_ref().expect("traces");
+    assert_eq!(traces.http.url.to_string(), "http://traces:1/as-it-is");
+    let logs = otlp.logs.as_ref().expect("logs");
+    assert_eq!(
+        (logs.protocol, logs.http.url.authority.port),
+        (OtlpProtocol::Grpc, 4318)
+    );
+    let resource: Vec<_> = telemetry
+        .resource
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    assert_eq!(
+        resource,
+        [
+            ("deployment.environment.name", "prod"),
+            ("service.name", "shop")
+        ]
+    );
+}
+
+#[test]
+fn an_endpoint_among_the_variables_is_enough_unless_the_list_says_none() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+    assert_eq!(
+        names(&parse("prometheus", &[endpoint])),
+        ["prometheus", "otlp"]
+    );
+    assert!(names(&parse("none", &[endpoint])).is_empty());
+    assert_eq!(names(&parse("otlp=http://d", &[endpoint])), ["otlp"]);
+    let disabled = ("OTEL_SDK_DISABLED", "true");
+    assert_eq!(
+        names(&parse("prometheus, otlp", &[endpoint, disabled])),
+        ["prometheus"]
+    );
+}
+
+#[test]
+fn wrong_variables_leave_out_what_depends_on_them() {
+    let bad = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
+    let telemetry = parse("prometheus, otlp=http://d:4317", &[bad]);
+    assert_eq!(names(&telemetry), ["prometheus", "otlp"]);
+    assert_eq!(telemetry.wrong.len(), 1);
+    assert_eq!(names(&parse("prometheus, otlp", &[bad])), ["prometheus"]);
+    let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
+    assert_eq!(names(&parse("otlp", &[protocol])), Vec::<&str>::new());
+}
+
+#[test]
+fn otlp_alone_goes_to_the_node_of_the_specification() {
+    let telemetry = parse("otlp", &[]);
+    let metrics = otlp(&telemetry).metrics.as_ref().expect("metrics");
+    assert_eq!(
+        metrics.http.url.to_string(),
+        "http://localhost:4318/v1/metrics"
+    );
+}
+
+#[test]
+fn a_rehearsal_needs_no_pod() {
+    let list = "otlp=http://$(HOST_IP):4317;token=$(secret:a/b)";
+    let telemetry = Telemetry::parse(list, &Rehearsal);
+    assert_eq!(telemetry.wrong, []);
+    assert_eq!(telemetry.references.len(), 2);
+}
