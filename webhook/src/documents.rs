@@ -21,6 +21,7 @@ mod segments;
 mod tests;
 mod workloads;
 
+pub use emit::yaml;
 use segments::{Segment, Syntax};
 pub use workloads::Object;
 
@@ -29,12 +30,12 @@ pub use workloads::Object;
 pub struct Edited {
     /// All of its documents, in their order.
     pub text: String,
-    /// What became of each workload, and of each document that can't be read.
-    /// Nothing is said of other objects.
+    /// What became of each workload, and of each document that is no object or can't
+    /// be read. Nothing is said of other objects.
     pub reports: Vec<Report>,
 }
 
-/// What became of a workload, or of a document that can't be read.
+/// What became of a workload, or of a document that is no object or can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The document's number, from 1. Documents without content are not counted.
@@ -60,6 +61,8 @@ pub enum Outcome {
     Skipped(SkipReason),
     /// It was not injected, so there is nothing to restore.
     NotInjected,
+    /// The document has no `apiVersion` and `kind`, and stays as it is.
+    NotAnObject,
     /// The document can't be read, and stays as it is.
     Malformed {
         /// The line of the file, from 1, if that is known.
@@ -78,6 +81,7 @@ impl Outcome {
             Self::Restored => "restored",
             Self::Skipped(_) => "skipped",
             Self::NotInjected => "not_injected",
+            Self::NotAnObject => "not_an_object",
             Self::Malformed { .. } => "malformed",
         }
     }
@@ -98,7 +102,9 @@ impl fmt::Display for Report {
                 error,
             } => write!(f, " at line {line}: {error}"),
             Outcome::Malformed { line: None, error } => write!(f, ": {error}"),
-            Outcome::Injected | Outcome::Restored | Outcome::NotInjected => Ok(()),
+            Outcome::Injected | Outcome::Restored | Outcome::NotInjected | Outcome::NotAnObject => {
+                Ok(())
+            }
         }
     }
 }
@@ -172,6 +178,12 @@ fn edit(text: &str, edit: impl Fn(&Object, &mut Value) -> (Outcome, Vec<String>)
                 continue;
             }
         };
+        if !workloads::is_object(&value) {
+            let outcome = Outcome::NotAnObject;
+            edited.reports.push(report(None, outcome, Vec::new()));
+            edited.text.push_str(segment.text);
+            continue;
+        }
         let mut changed = false;
         workloads::visit(&mut value, &mut |object, pod| {
             let (outcome, warnings) = edit(&object, pod);

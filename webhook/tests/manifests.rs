@@ -12,6 +12,7 @@ use k8s_openapi::{
         admissionregistration::v1::MutatingWebhookConfiguration,
         apps::v1::Deployment,
         core::v1::{Namespace, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
     serde::{Serialize, de::DeserializeOwned},
@@ -74,6 +75,7 @@ fn every_object_is_of_its_kind_and_has_no_unknown_field() {
     for object in &objects {
         match object["kind"].as_str().unwrap_or_default() {
             "Namespace" => assert_known::<Namespace>(object),
+            "NetworkPolicy" => assert_known::<NetworkPolicy>(object),
             "ServiceAccount" => assert_known::<ServiceAccount>(object),
             "ClusterRole" => assert_known::<ClusterRole>(object),
             "ClusterRoleBinding" => assert_known::<ClusterRoleBinding>(object),

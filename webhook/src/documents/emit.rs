@@ -4,7 +4,8 @@ use serde_json::Value;
 
 /// A document of block style, ending with a line break. Strings that some reader
 /// could take for something else (`yes`, `0644`, `1e3`, `~`) are quoted.
-pub(super) fn yaml(value: &Value) -> String {
+#[must_use]
+pub fn yaml(value: &Value) -> String {
     let mut out = String::new();
     match value {
         Value::Object(object) if !object.is_empty() => mapping(&mut out, object, 0),

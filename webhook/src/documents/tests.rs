@@ -64,10 +64,8 @@ fn what_is_no_workload_stays_byte_for_byte() {
         "---\n---\n",
         "# nothing but a comment\n",
         "--- # a Service\nkind:   Service # with a comment\napiVersion: v1\n\n\n...\n# the end",
-        "%YAML 1.2\n---\nkind: ConfigMap\r\ndata: {a: \"1\"}\r\n",
+        "%YAML 1.2\n---\nkind: ConfigMap\r\napiVersion: v1\r\ndata: {a: \"1\"}\r\n",
         "{\"kind\": \"Job\", \"apiVersion\": \"batch.volcano.sh/v1\", \"spec\": {\"template\": {}}}",
-        "- a\n- b\n",
-        "just text\n",
         "apiVersion: apps/v1\nkind: Deployment\n",
         "apiVersion: example.com/v1\nkind: Pod\nspec: {containers: [{name: app}]}\n",
     ] {
@@ -75,6 +73,26 @@ fn what_is_no_workload_stays_byte_for_byte() {
         assert_eq!(edited.text, text);
         assert_eq!(edited.reports, [], "{text:?}");
         assert_eq!(uninject(text).text, text);
+    }
+}
+
+#[test]
+fn what_is_no_object_is_named_and_stays_byte_for_byte() {
+    for text in [
+        "- a\n- b\n",
+        "just text\n",
+        "kind: Pod\nspec: {containers: [{name: app}]}\n",
+        "replicas: 3\nimage: {tag: \"1\"}\n",
+        "apiVersion: v1\nkind: 7\n",
+    ] {
+        let edited = injected(text);
+        assert_eq!(edited.text, text);
+        assert_eq!(
+            lines(&edited),
+            ["document 1 (line 1): not_an_object"],
+            "{text:?}"
+        );
+        assert_eq!(uninject(text).reports, edited.reports);
     }
 }
 
@@ -168,6 +186,7 @@ fn json_values_that_follow_each_other_are_documents() {
         lines(&edited),
         [
             "document 1 (line 1): Pod : injected",
+            "document 2 (line 2): not_an_object",
             "document 3 (line 2): Pod : injected",
         ]
     );

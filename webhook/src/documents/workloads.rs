@@ -38,6 +38,12 @@ const KINDS: [(&str, &[&str], &str); 8] = [
     ("CronJob", &["batch"], "/spec/jobTemplate/spec/template"),
 ];
 
+/// Whether a document says what it is, as every object of Kubernetes does.
+pub(super) fn is_object(document: &Value) -> bool {
+    let says = |field: &str| document.get(field).is_some_and(Value::is_string);
+    says("kind") && says("apiVersion")
+}
+
 /// Calls back with each workload of a document and its pod, or pod template. A
 /// workload without one is passed over: the API server would refuse it.
 pub(super) fn visit(document: &mut Value, found: &mut impl FnMut(Object, &mut Value)) {

@@ -36,7 +36,7 @@ pub(super) fn fill_namespace(cluster: &Cluster, namespace: &str) {
 }
 
 /// The administrator may do everything, a node agent what it needs: it binds pods too, because
-/// there is no other scheduler.
+/// there is no other scheduler. Everybody may ask what they may.
 fn roles(cluster: &Cluster) {
     let read = ["get", "list", "watch"];
     let node = json!([
@@ -44,10 +44,13 @@ fn roles(cluster: &Cluster) {
         {"apiGroups": [""], "resources": ["pods/binding", "serviceaccounts/token"], "verbs": ["create"]},
         {"apiGroups": [""], "resources": ["configmaps", "secrets", "services"], "verbs": read},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": read}]);
+    let ask = json!([{"apiGroups": ["authorization.k8s.io"],
+        "resources": ["selfsubjectaccessreviews"], "verbs": ["create"]}]);
     let everything = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
     let version = "rbac.authorization.k8s.io/v1";
     for (name, rules, group) in [
         ("cluster-admin", everything, MASTERS),
+        ("system:basic-user", ask, "system:authenticated"),
         ("system:node", node, "system:nodes"),
     ] {
         let role = json!({"metadata": {"name": name}, "rules": rules});

@@ -4,8 +4,9 @@ use k8s_openapi::{
     ClusterResourceScope, NamespaceResourceScope,
     api::{
         admissionregistration::v1 as admission, apps::v1 as apps, authentication::v1 as authn,
-        batch::v1 as batch, coordination::v1 as coordination, core::v1 as core,
-        discovery::v1 as discovery, events::v1 as events, rbac::v1 as rbac,
+        authorization::v1 as authz, batch::v1 as batch, coordination::v1 as coordination,
+        core::v1 as core, discovery::v1 as discovery, events::v1 as events,
+        networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -231,9 +232,17 @@ pub(crate) static RESOURCES: &[Resource] = &[
         .subs(&[sub("status", "ReplicaSet", READ_WRITE)]),
     stored::<events::Event>().short(&["ev"]),
     stored::<authn::TokenReview>().verbs(CREATE),
+    stored::<authz::SelfSubjectAccessReview>().verbs(CREATE),
     stored::<batch::Job>()
         .counted()
         .subs(&[sub("status", "Job", READ_WRITE)]),
+    stored::<networking::NetworkPolicy>()
+        .short(&["netpol"])
+        .counted(),
+    stored::<policy::PodDisruptionBudget>()
+        .short(&["pdb"])
+        .counted()
+        .subs(&[sub("status", "PodDisruptionBudget", READ_WRITE)]),
     stored::<rbac::ClusterRoleBinding>(),
     stored::<rbac::ClusterRole>(),
     stored::<rbac::RoleBinding>(),

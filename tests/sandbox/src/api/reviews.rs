@@ -1,10 +1,14 @@
-//! Tokens of service accounts: TokenRequest makes them, TokenReview says whose they are.
+//! Questions that the server answers and stores nothing of: TokenRequest makes tokens of service
+//! accounts, TokenReview says whose they are, SelfSubjectAccessReview what whoever asks may do.
 
 use serde_json::{Value, json};
 
 use super::{
     Cluster,
-    access::tokens::{Bound, ISSUER},
+    access::{
+        rbac::{self, Action},
+        tokens::{Bound, ISSUER},
+    },
     call::Call,
     object::{self, Object as _},
     resources,
@@ -31,6 +35,29 @@ pub(crate) fn token_review(cluster: &Cluster, call: &Call) -> Result<Value, Stat
         }
         Err(error) => json!({"user": {}, "error": error}),
     };
+    Ok(review)
+}
+
+/// POST of a SelfSubjectAccessReview: what the server would say to that request.
+pub(crate) fn access_review(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
+    let mut review = call.decode()?;
+    review.set("/apiVersion", call.target.resource.api_version());
+    review.set("/kind", call.target.resource.kind);
+    review.default_to("/metadata", json!({}));
+    let asked = |field: &str| review.text(&format!("/spec/resourceAttributes/{field}"));
+    let allowed = rbac::allows(
+        &cluster.store,
+        &call.user,
+        Action {
+            verb: asked("verb"),
+            group: asked("group"),
+            resource: asked("resource"),
+            subresource: asked("subresource"),
+            namespace: asked("namespace"),
+            name: asked("name"),
+        },
+    );
+    review["status"] = json!({"allowed": allowed});
     Ok(review)
 }
 

@@ -118,6 +118,9 @@ async fn dispatch(
         (_, "create") if call.target.resource.kind == "TokenReview" => {
             created(&reviews::token_review(cluster, call)?)
         }
+        (_, "create") if call.target.resource.kind == "SelfSubjectAccessReview" => {
+            created(&reviews::access_review(cluster, call)?)
+        }
         (_, "create") => created(&write::create(cluster, call).await?),
         (_, "get") => ok(&read::get(cluster, call)?),
         (_, "list") => ok(&read::list(cluster, call)?),

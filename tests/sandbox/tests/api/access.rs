@@ -39,6 +39,24 @@ async fn strangers_are_told_to_say_who_they_are() {
 }
 
 #[tokio::test]
+async fn whoever_asks_is_told_what_they_may_without_trying() {
+    let harness = Harness::start(Options::default()).await;
+    let robot = token(&harness, "default", json!({})).await;
+    let robot = harness.client_with_token(&robot).await;
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let asked = json!({"verb": "delete", "group": "apps", "resource": "deployments", "namespace": "default"});
+    let review = json!({"spec": {"resourceAttributes": asked}});
+    let json = "application/json";
+    let answer = send(&robot, "POST", path, json, &review).await;
+    assert_eq!(
+        (answer.status, &answer.body["status"]),
+        (201, &json!({"allowed": false}))
+    );
+    let answer = harness.post(path, review).await;
+    assert_eq!(answer.body["status"], json!({"allowed": true}));
+}
+
+#[tokio::test]
 async fn accounts_may_do_what_their_roles_say_and_no_more() {
     let harness = Harness::start(Options::default()).await;
     harness

@@ -1,0 +1,202 @@
+//! Which cluster is asked: kubeconfig and its contexts, or the cluster that the
+//! command runs in; and why it can't be asked, with what to do about it.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod version;
+
+pub use refusal::{Asked, CannotAsk};
+pub use version::Version;
+
+/// How long connecting to the API server may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Flags {
+    /// The kubeconfig file; by default $KUBECONFIG, ~/.kube/config, or the cluster that
+    /// this runs in
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The kubeconfig's context; by default its current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// The namespace that Netting itself runs in
+    #[arg(
+        long,
+        global = true,
+        env = "NETTING_SYSTEM_NAMESPACE",
+        value_name = "NAME",
+        default_value = SYSTEM_NAMESPACE,
+        value_parser = namespace_name
+    )]
+    pub system_namespace: String,
+}
+
+/// Where Netting runs if nobody says otherwise.
+pub const SYSTEM_NAMESPACE: &str = "netting";
+
+/// Which namespaces a command is about.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Scope {
+    /// The namespace; by default the context's
+    #[arg(short = 'n', long, value_name = "NAME", value_parser = namespace_name)]
+    pub namespace: Option<String>,
+
+    /// All namespaces
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+}
+
+impl Scope {
+    /// The namespace; `None` for all.
+    #[must_use]
+    pub fn in_cluster<'a>(&'a self, cluster: &'a Cluster) -> Option<&'a str> {
+        let one = self.namespace.as_deref().unwrap_or(&cluster.namespace);
+        (!self.all_namespaces).then_some(one)
+    }
+}
+
+/// A cluster that answers.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    /// The URL of its API server.
+    pub server: String,
+    /// The namespace of the context, for what says none.
+    pub namespace: String,
+    /// The namespace that Netting itself runs in.
+    pub system_namespace: String,
+    /// The API server's version.
+    pub version: Version,
+}
+
+impl Cluster {
+    /// A client with the rights of whoever runs the command.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+}
+
+impl Flags {
+    /// Finds the cluster and asks for its version, so that what is wrong with the
+    /// way there is told once and as such.
+    ///
+    /// # Errors
+    /// If there is none, or it doesn't answer.
+    pub async fn connect(&self) -> Result<Cluster, CannotAsk> {
+        let mut config = self.config().await?;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        let server = config.cluster_url.to_string();
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config)
+            .map_err(|error| CannotAsk::from_error(error, "connect", &server))?;
+        let version = client.apiserver_version().await;
+        let version = version
+            .map_err(|error| CannotAsk::from_error(error, "ask for its version", &server))?;
+        Ok(Cluster {
+            client,
+            server,
+            namespace,
+            system_namespace: self.system_namespace.clone(),
+            version: Version::read(&version),
+        })
+    }
+
+    async fn config(&self) -> Result<Config, CannotAsk> {
+        let kubeconfig = match &self.kubeconfig {
+            Some(file) => Kubeconfig::read_from(file),
+            None => Kubeconfig::read(),
+        };
+        let kubeconfig = match kubeconfig {
+            Ok(kubeconfig) => kubeconfig,
+            Err(error) if self.kubeconfig.is_none() && is_missing(&error) => {
+                return self.inside(missing_file(&error));
+            }
+            Err(error) => return Err(CannotAsk::Kubeconfig(error)),
+        };
+        // An empty file, or an empty default, is as good as none.
+        if kubeconfig.contexts.is_empty() && self.kubeconfig.is_none() {
+            return self.inside(None);
+        }
+        let contexts: Vec<&str> = kubeconfig.contexts.iter().map(|one| &*one.name).collect();
+        let wanted = self
+            .context
+            .as_ref()
+            .or(kubeconfig.current_context.as_ref());
+        let Some(wanted) = wanted.filter(|name| !name.is_empty()) else {
+            return Err(CannotAsk::NoCurrentContext(contexts.join(", ")));
+        };
+        if !contexts.contains(&wanted.as_str()) {
+            return Err(CannotAsk::NoContext {
+                wanted: wanted.clone(),
+                contexts: contexts.join(", "),
+            });
+        }
+        let options = KubeConfigOptions {
+            context: Some(wanted.clone()),
+            ..KubeConfigOptions::default()
+        };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        config.map_err(CannotAsk::Kubeconfig)
+    }
+
+    /// The cluster that the command runs in, as it has no kubeconfig.
+    fn inside(&self, missing: Option<&Path>) -> Result<Config, CannotAsk> {
+        match &self.context {
+            Some(wanted) => Err(CannotAsk::NoContext {
+                wanted: wanted.clone(),
+                contexts: String::new(),
+            }),
+            None => Config::incluster().map_err(|_| CannotAsk::NoCluster {
+                file: missing.map_or_else(|| "~/.kube/config".into(), Path::to_owned),
+            }),
+        }
+    }
+}
+
+fn is_missing(error: &KubeconfigError) -> bool {
+    match error {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(error, _) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+fn missing_file(error: &KubeconfigError) -> Option<&Path> {
+    match error {
+        KubeconfigError::ReadConfig(_, path) => Some(path),
+        _ => None,
+    }
+}
+
+/// Parses a namespace's name, which is a label as RFC 1123 has them.
+///
+/// # Errors
+/// If it is none; says what one looks like.
+pub fn namespace_name(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = (1..=63).contains(&text.len())
+        && text.chars().all(|c| inner(c) || c == '-')
+        && text.starts_with(inner)
+        && text.ends_with(inner);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace's name has 1 to 63 lower-case letters, digits and inner dashes".to_owned())
+    }
+}

@@ -1,0 +1,116 @@
+//! Why a cluster can't be asked, and what to do about it.
+
+use std::path::PathBuf;
+
+use kube::config::KubeconfigError;
+
+/// Why there is no answer. Where the reader can act, it says how.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotAsk {
+    /// There is neither a kubeconfig nor a cluster around the command.
+    #[error(
+        "no cluster to ask: there is no kubeconfig at {}, and this is no pod; \
+         give one by --kubeconfig or KUBECONFIG", file.display()
+    )]
+    NoCluster {
+        /// Where it was looked for.
+        file: PathBuf,
+    },
+    /// The kubeconfig can't be read, or is wrong.
+    #[error("the kubeconfig can't be used")]
+    Kubeconfig(#[source] KubeconfigError),
+    /// The kubeconfig has no current context. With those that it has.
+    #[error("the kubeconfig has no current context; choose one by --context: {0}")]
+    NoCurrentContext(String),
+    /// It has no context of that name.
+    #[error("the kubeconfig has no context {wanted:?}; {}", they_are(contexts))]
+    NoContext {
+        /// The name.
+        wanted: String,
+        /// Those that it has, separated by commas.
+        contexts: String,
+    },
+    /// Nobody answers at the API server's address.
+    #[error(
+        "the API server at {server} does not answer; is the cluster up, and is it the right context?"
+    )]
+    Unreachable {
+        /// Its URL.
+        server: String,
+        /// What happened instead.
+        #[source]
+        source: kube::Error,
+    },
+    /// The API server doesn't know who asks.
+    #[error(
+        "the API server does not accept these credentials ({message}); log in again, or choose another --context"
+    )]
+    Unauthorized {
+        /// What it says.
+        message: String,
+    },
+    /// Whoever asks may not.
+    #[error("not allowed to {doing}: {message}; ask for a role that may, or use another --context")]
+    Forbidden {
+        /// What was tried: `list Pods`.
+        doing: String,
+        /// What the API server says, which names user, verb and resource.
+        message: String,
+    },
+}
+
+fn they_are(contexts: &str) -> String {
+    if contexts.is_empty() {
+        "it has none at all".to_owned()
+    } else {
+        format!("it has {contexts}")
+    }
+}
+
+impl CannotAsk {
+    /// From an error of the client, of which no answer came.
+    pub(super) fn from_error(error: kube::Error, doing: &str, server: &str) -> Self {
+        match Self::from_answer(error, doing) {
+            Ok(refused) => refused,
+            Err(source) => Self::Unreachable {
+                server: server.to_owned(),
+                source,
+            },
+        }
+    }
+
+    /// From an answer, if it says that it is about who asks.
+    fn from_answer(error: kube::Error, doing: &str) -> Result<Self, kube::Error> {
+        match error {
+            kube::Error::Api(status) if status.code == 401 => Ok(Self::Unauthorized {
+                message: status.message,
+            }),
+            kube::Error::Api(status) if status.code == 403 => Ok(Self::Forbidden {
+                doing: doing.to_owned(),
+                message: status.message,
+            }),
+            other => Err(other),
+        }
+    }
+}
+
+/// Says of a request what it was for, and of a refusal what to do.
+pub trait Asked<T> {
+    /// # Errors
+    /// [`CannotAsk`] if whoever asks may not or isn't known; else the error, with
+    /// what was tried as its context (`list Pods`).
+    fn asked(self, doing: &str) -> anyhow::Result<T>;
+}
+
+impl<T> Asked<T> for Result<T, kube::Error> {
+    fn asked(self, doing: &str) -> anyhow::Result<T> {
+        self.map_err(|error| match CannotAsk::from_answer(error, doing) {
+            Ok(refused) => refused.into(),
+            Err(kube::Error::Api(status)) => {
+                // Its own message alone: the rest of it is for programs.
+                anyhow::anyhow!("could not {doing}: {}", status.message)
+            }
+            Err(other) => anyhow::Error::new(other).context(format!("could not {doing}")),
+        })
+    }
+}

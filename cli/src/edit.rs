@@ -1,0 +1,100 @@
+//! What `inject` and `uninject` have in common: files in, one text out, and what
+//! became of each workload on stderr.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use netting_webhook::documents::{Edited, Outcome, Report};
+
+use crate::{
+    exit::Exit,
+    files::{self, File},
+    output,
+};
+
+/// Which files.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Flags {
+    /// The manifests, YAML or JSON; - is stdin
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Say nothing on stderr about what became of each workload
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Flags {
+    /// Edits the files and prints them, unless one of their documents can't be read:
+    /// then nothing is printed, so that nobody applies half of it.
+    ///
+    /// # Errors
+    /// If a file can't be read, or nothing can be printed.
+    pub fn run(&self, edit: impl Fn(&str) -> Edited) -> anyhow::Result<Exit> {
+        let files = files::read(&self.files)?;
+        let edited: Vec<Edited> = files.iter().map(|file| edit(&file.text)).collect();
+        let mut said = String::new();
+        for (File { name, text }, edited) in files.iter().zip(&edited) {
+            for report in &edited.reports {
+                if !self.quiet || is_fault(&report.outcome) {
+                    say(&mut said, name, text, report);
+                }
+            }
+            if edited.reports.is_empty() {
+                let _ = writeln!(said, "{name}: no workload in it, and nothing changed");
+            }
+        }
+        eprint!("{said}");
+        let reports = || edited.iter().flat_map(|edited| &edited.reports);
+        let faults = reports().filter(|report| is_fault(&report.outcome));
+        match faults.count() {
+            0 => {}
+            faults => anyhow::bail!(
+                "{faults} of the documents can't be read as Kubernetes objects; nothing was printed"
+            ),
+        }
+        output::write(&files::join(edited.into_iter().map(|edited| edited.text)))?;
+        Ok(Exit::Fine)
+    }
+}
+
+fn is_fault(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Malformed { .. } | Outcome::NotAnObject)
+}
+
+/// `shop.yaml: document 2 (line 14): Deployment web: skipped (host_network)`, and
+/// what its author should be told.
+fn say(said: &mut String, name: &str, text: &str, report: &Report) {
+    let _ = writeln!(said, "{name}: {report}");
+    for warning in &report.warnings {
+        let _ = writeln!(said, "  {warning}");
+    }
+    if let Some(hint) = hint(text, &report.outcome) {
+        let _ = writeln!(said, "  {hint}");
+    }
+}
+
+/// What to do about a document that can't be read, where the parser doesn't say it.
+fn hint(text: &str, outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::NotAnObject => Some(
+            "it has no apiVersion and kind; is it a values file, or a template that is to be rendered first?",
+        ),
+        Outcome::Malformed {
+            line: Some(line), ..
+        } => {
+            let lines: Vec<&str> = text.lines().skip(line.saturating_sub(2)).take(2).collect();
+            let space = |line: &&str| {
+                let content = line.trim_start();
+                line[..line.len() - content.len()].contains('\t')
+            };
+            if lines.iter().any(space) {
+                Some("YAML is indented by spaces, never by tabs")
+            } else if lines.iter().any(|line| line.contains("{{")) {
+                Some("it looks like a template; render it first (helm template)")
+            } else {
+                None
+            }
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,266 @@
+//! What is rendered, held to the files of `k8s/` and to Kubernetes' own types.
+
+use std::{fs, path::Path};
+
+use clap::Parser;
+use k8s_openapi::{
+    api::{
+        admissionregistration::v1::MutatingWebhookConfiguration,
+        apps::v1::Deployment,
+        core::v1::{Namespace, Service, ServiceAccount},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    },
+    serde::{Serialize, de::DeserializeOwned},
+};
+use netting_webhook::documents;
+
+use super::*;
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn settings(flags: &[&str]) -> Settings {
+    Flags::try_parse_from(std::iter::once(&"render").chain(flags))
+        .unwrap_or_else(|error| panic!("{error}"))
+        .settings
+}
+
+fn rendered(flags: &[&str]) -> Vec<Value> {
+    render(&settings(flags), "netting", None).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found = objects
+        .iter()
+        .find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("there is a {kind} {name}"))
+}
+
+fn container<'a>(objects: &'a [Value], part: &str) -> &'a Value {
+    &find(objects, "Deployment", part)["spec"]["template"]["spec"]["containers"][0]
+}
+
+fn variable<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
+    let variables = container["env"].as_array().into_iter().flatten();
+    let mut found = variables.filter(|variable| variable["name"] == name);
+    found.next().and_then(|variable| variable["value"].as_str())
+}
+
+const PARTS: [&str; 2] = ["netting-catalog", "netting-webhook"];
+
+#[test]
+fn settings_that_cannot_be_are_refused_before_a_pod_fails_of_them() {
+    for (flags, says) in [
+        (["--image="].as_slice(), "names no image"),
+        (&["--image=a b"], "names no image"),
+        (&["--webhook-set=proxy-lgo=warn"], "--proxy-lgo"),
+        (&["--webhook-set=proxy-log=loud"], "is not a log level"),
+        (
+            &["--webhook-set=proxy-memory-limit=1Mi"],
+            "below --proxy-memory-request",
+        ),
+    ] {
+        let refused = render(&settings(flags), "netting", None);
+        let refused = refused.expect_err("it is refused").to_string();
+        assert!(refused.contains(says), "{refused}");
+    }
+    for flags in [
+        ["--webhook-set==x"],
+        ["--catalog-set=Streams=1"],
+        ["--failure-policy=ignore"],
+        ["--log=loud"],
+        ["--log-format=xml"],
+        ["--image-pull-policy=Sometimes"],
+    ] {
+        let flags = ["render"].iter().chain(&flags);
+        assert!(Flags::try_parse_from(flags).is_err());
+    }
+}
+
+#[test]
+fn every_manifest_of_the_repository_is_in_the_binary() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s");
+    let mut found = Vec::new();
+    let mut directories = vec![root.join("base"), root.join("overlays")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("the directory is there") {
+            let path = entry.expect("it can be listed").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let path = path.strip_prefix(&root).expect("it is below");
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    let within: Vec<&str> = source::FILES.iter().map(|(path, _)| *path).collect();
+    assert_eq!(within, found);
+}
+
+/// Fields that the type doesn't know would be gone from what it serialises to.
+fn assert_known<T: DeserializeOwned + Serialize>(object: &Value) {
+    let typed: T = serde_json::from_value(object.clone())
+        .unwrap_or_else(|error| panic!("{}: {error}", title(object)));
+    let again = serde_json::to_value(typed).expect("an object is JSON");
+    assert_eq!(object, &again, "a field is unknown");
+}
+
+#[test]
+fn every_object_is_of_its_kind_and_has_no_unknown_field() {
+    let old = Version::parse("1.24").expect("it is a version");
+    let all = [
+        &["--ha", "--log=debug", "--image-pull-policy=Always"][..],
+        &[],
+    ];
+    for (flags, version) in all.into_iter().zip([Some(&old), None]) {
+        for object in render(&settings(flags), "mesh", version).expect("the flags are right") {
+            let check = match object["kind"].as_str().unwrap_or_default() {
+                "Namespace" => assert_known::<Namespace>,
+                "NetworkPolicy" => assert_known::<NetworkPolicy>,
+                "ServiceAccount" => assert_known::<ServiceAccount>,
+                "ClusterRole" => assert_known::<ClusterRole>,
+                "ClusterRoleBinding" => assert_known::<ClusterRoleBinding>,
+                "Role" => assert_known::<Role>,
+                "RoleBinding" => assert_known::<RoleBinding>,
+                "Service" => assert_known::<Service>,
+                "PodDisruptionBudget" => assert_known::<PodDisruptionBudget>,
+                "Deployment" => assert_known::<Deployment>,
+                "MutatingWebhookConfiguration" => assert_known::<MutatingWebhookConfiguration>,
+                other => panic!("no test knows the kind {other:?}"),
+            };
+            check(&object);
+        }
+    }
+}
+
+/// What `kubectl kustomize` makes of the same files is compared by
+/// `hack/test-manifests.sh`.
+#[test]
+fn what_is_rendered_is_as_recorded() {
+    let old = Version::parse("1.27").expect("it is a version");
+    for (name, flags, namespace, version) in [
+        ("default", [].as_slice(), "netting", None),
+        ("ha", &["--ha"], "netting", None),
+        ("before-1.28", &[], "netting", Some(&old)),
+        (
+            "custom",
+            &[
+                "--ha",
+                "--image=registry.example.com/mesh:7",
+                "--image-pull-policy=IfNotPresent",
+                "--failure-policy=Fail",
+                "--log=info,netting_webhook=debug",
+                "--log-format=json",
+                "--webhook-set=proxy-log=warn",
+                "--webhook-set=rewrite-http-probes",
+                "--catalog-set=--streams-max=20000",
+            ],
+            "mesh",
+            None,
+        ),
+    ] {
+        let objects = render(&settings(flags), namespace, version).expect("the flags are right");
+        let documents: Vec<String> = objects.iter().map(documents::yaml).collect();
+        let text = documents.join("---\n");
+        let golden = format!(
+            "{}/tests/golden/render/{name}.yaml",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &text).expect("the golden file can be written");
+        }
+        let expected = fs::read_to_string(&golden).unwrap_or_default();
+        assert!(
+            text == expected,
+            "{name} is other than recorded; renew it with NETTING_UPDATE_GOLDEN=1"
+        );
+    }
+}
+
+#[test]
+fn another_namespace_is_the_namespace_everywhere() {
+    let objects = render(&settings(&["--ha"]), "mesh", None).expect("the name is right");
+    find(&objects, "Namespace", "mesh");
+    let text: String = objects.iter().map(documents::yaml).collect();
+    for left in ["namespace: netting", ".netting.svc"] {
+        assert!(!text.contains(left), "{left:?} is left in\n{text}");
+    }
+    let webhook = container(&objects, "netting-webhook");
+    let catalog = variable(webhook, "NETTING_CATALOG");
+    assert_eq!(catalog, Some("netting-catalog.mesh.svc:15010"));
+    let configuration = find(&objects, "MutatingWebhookConfiguration", "netting");
+    for hook in configuration["webhooks"]
+        .as_array()
+        .expect("it has webhooks")
+    {
+        let names = &hook["namespaceSelector"]["matchExpressions"][1]["values"];
+        assert_eq!(names, &serde_json::json!(["kube-system", "mesh"]));
+    }
+}
+
+#[test]
+fn another_image_is_the_control_planes_and_the_sidecars() {
+    let objects = rendered(&[
+        "--image=example.com/mesh@sha256:0",
+        "--image-pull-policy=Never",
+    ]);
+    let text: String = objects.iter().map(documents::yaml).collect();
+    assert!(!text.contains("ghcr.io"), "{text}");
+    for part in PARTS {
+        let container = container(&objects, part);
+        assert_eq!(container["image"], "example.com/mesh@sha256:0");
+        assert_eq!(container["imagePullPolicy"], "Never");
+    }
+    let webhook = container(&objects, "netting-webhook");
+    let policy = variable(webhook, "NETTING_IMAGE_PULL_POLICY");
+    assert_eq!(policy, Some("Never"));
+}
+
+#[test]
+fn two_replicas_are_never_evicted_together() {
+    let objects = rendered(&["--ha"]);
+    for part in PARTS {
+        assert_eq!(find(&objects, "Deployment", part)["spec"]["replicas"], 2);
+        let budget = &find(&objects, "PodDisruptionBudget", part)["spec"];
+        assert_eq!(budget["maxUnavailable"], 1);
+        let pods = &find(&objects, "Deployment", part)["spec"]["selector"];
+        assert_eq!(&budget["selector"], pods);
+    }
+}
+
+#[test]
+fn what_an_object_refers_to_is_applied_before_it() {
+    let objects = rendered(&["--ha"]);
+    let kinds: Vec<&str> = objects
+        .iter()
+        .map(|object| object["kind"].as_str().expect("it has a kind"))
+        .collect();
+    assert_eq!(kinds.first(), Some(&"Namespace"));
+    assert_eq!(kinds.last(), Some(&"MutatingWebhookConfiguration"));
+    for kind in &kinds {
+        assert!(ORDER.contains(kind), "{kind} has a place");
+    }
+}
+
+#[test]
+fn labels_and_images_say_the_version_of_this_build() {
+    let objects = rendered(&[]);
+    for part in PARTS {
+        let labels = &find(&objects, "Deployment", part)["metadata"]["labels"];
+        assert_eq!(
+            labels["app.kubernetes.io/version"],
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(container(&objects, part)["image"], settings::IMAGE);
+    }
+    for object in &objects {
+        let part_of = &object["metadata"]["labels"]["app.kubernetes.io/part-of"];
+        assert_eq!(part_of, "netting", "{}", title(object));
+    }
+}
