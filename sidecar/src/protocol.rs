@@ -2,7 +2,11 @@
 //!
 //! A hint decides if there is one. Otherwise the client's first bytes do; if none
 //! came soon, the upstream is connected meanwhile, for the server may be the one
-//! that speaks first.
+//! that speaks first. What a client begins with and does not go on with may be the
+//! whole of what an unknown protocol has to say, so the upstream gets it as it is: a
+//! request line that comes to its end later is one all the same ([`Begun`]).
+
+mod begun;
 
 use std::{
     cell::RefCell,
@@ -33,6 +37,8 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 
 /// How long a client may still take to speak after its upstream hung up without a word.
 const HUNG_UP: Duration = Duration::from_millis(250);
+
+pub use begun::Begun;
 
 /// Between two looks at a client that has begun and not gone on.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -100,6 +106,18 @@ pub struct Found {
     pub protocol: Protocol,
     /// The upstream.
     pub upstream: Option<Upstream>,
+    /// What was read of the client, and perhaps passed on to that upstream.
+    pub begun: Begun,
+}
+
+/// What a client says by itself.
+enum Said {
+    /// Nothing soon.
+    Nothing,
+    /// Something that it does not go on with.
+    Beginning,
+    /// It speaks this.
+    Protocol(Protocol),
 }
 
 impl Finder {
@@ -114,7 +132,8 @@ impl Finder {
         }
     }
 
-    /// Finds out what a connection to `dst` carries. Nothing is read from either side.
+    /// Finds out what a connection to `dst` carries. Nothing is read from either side,
+    /// unless the client hesitates.
     ///
     /// # Errors
     /// If the upstream had to be connected and could not be.
@@ -125,52 +144,82 @@ impl Finder {
         downstream: &TcpStream,
         connect: impl AsyncFnOnce() -> Result<Upstream, ConnectError>,
     ) -> Result<Found, ConnectError> {
-        let found = |protocol, upstream| Ok(Found { protocol, upstream });
         let is_opaque = hint == Some(Hint::Opaque)
             || self.opaque_ports.contains(dst.0.port())
             || self.server_spoke_first(dst);
         if is_opaque {
-            return found(Protocol::Opaque, None);
+            return Ok(Found::at_once(Protocol::Opaque));
         }
         if hint == Some(Hint::ClientFirst) {
-            return found(self.client_first(downstream).await, None);
+            // However long that takes. An error shows when it is read.
+            let _ = downstream.readable().await;
         }
-        if let Some(protocol) = Box::pin(self.client_says(downstream)).await {
-            return found(protocol, None);
+        if let Said::Protocol(protocol) = Box::pin(self.client_says(downstream)).await {
+            return Ok(Found::at_once(protocol));
         }
         let upstream = connect().await?;
-        tokio::select! {
-            biased;
-            protocol = self.client_first(downstream) => found(protocol, Some(upstream)),
-            _ = upstream.stream.readable() => {
-                if self.has_spoken(dst, &upstream.stream).await {
-                    return found(Protocol::Opaque, Some(upstream));
+        Ok(Box::pin(self.find_meanwhile(dst, downstream, upstream)).await)
+    }
+
+    /// Waits for either side to speak, however long. What the client has begun with,
+    /// and does not go on with soon, is passed on.
+    async fn find_meanwhile(
+        &self,
+        dst: OriginalDst,
+        downstream: &TcpStream,
+        upstream: Upstream,
+    ) -> Found {
+        let mut begun = Begun::default();
+        let protocol = loop {
+            let hesitates = sleep(self.wait);
+            tokio::select! {
+                biased;
+                read = begun.read(downstream) => match (read, detect(begun.bytes())) {
+                    // One that is broken already: the relay tells.
+                    (Ok(0) | Err(_), _) => break Protocol::Opaque,
+                    (Ok(_), Detection::Is(protocol)) => break protocol,
+                    (Ok(_), Detection::NeedMore) => {}
+                },
+                _ = upstream.stream.readable() => {
+                    let answers = !begun.bytes().is_empty();
+                    if answers || self.has_spoken(dst, &upstream.stream).await {
+                        break Protocol::Opaque;
+                    }
+                    match self.after_hang_up(downstream).await {
+                        Protocol::Opaque => break Protocol::Opaque,
+                        protocol => return Found::at_once(protocol),
+                    }
                 }
-                match self.after_hang_up(downstream).await {
-                    Protocol::Opaque => found(Protocol::Opaque, Some(upstream)),
-                    protocol => found(protocol, None),
+                () = hesitates, if !begun.is_passed_on() => {
+                    if begun.pass_on(&upstream.stream).is_err() {
+                        break Protocol::Opaque;
+                    }
                 }
             }
+        };
+        Found {
+            protocol,
+            upstream: Some(upstream),
+            begun,
         }
     }
 
     /// What the client speaks, if it still does. An endpoint that ends hangs up on
     /// connections whose clients were about to ask, and another one may answer them.
     async fn after_hang_up(&self, downstream: &TcpStream) -> Protocol {
-        let said = timeout(HUNG_UP, self.client_first(downstream)).await;
-        said.unwrap_or(Protocol::Opaque)
+        let says = async {
+            let _ = downstream.readable().await;
+            Box::pin(self.client_says(downstream)).await
+        };
+        match timeout(HUNG_UP, says).await {
+            Ok(Said::Protocol(protocol)) => protocol,
+            _ => Protocol::Opaque,
+        }
     }
 
-    /// Waits for the client to speak, however long.
-    async fn client_first(&self, downstream: &TcpStream) -> Protocol {
-        let _ = downstream.readable().await;
-        let said = Box::pin(self.client_says(downstream)).await;
-        said.unwrap_or(Protocol::Opaque)
-    }
-
-    /// What the client says; nothing, if it doesn't begin soon. Bytes that go on
-    /// coming are waited for, as far as a protocol may begin with them.
-    async fn client_says(&self, downstream: &TcpStream) -> Option<Protocol> {
+    /// What the client says. Bytes that go on coming are waited for, as far as a
+    /// protocol may begin with them.
+    async fn client_says(&self, downstream: &TcpStream) -> Said {
         let mut prefix = vec![0; PREFIX_BYTES];
         let mut seen = 0;
         loop {
@@ -178,13 +227,13 @@ impl Finder {
             let more = match looked {
                 Ok(Ok(more)) => more,
                 // A connection that is broken already: the relay tells.
-                Ok(Err(_)) => return Some(Protocol::Opaque),
-                Err(_) if seen == 0 => return None,
-                Err(_) => return Some(Protocol::Opaque),
+                Ok(Err(_)) => return Said::Protocol(Protocol::Opaque),
+                Err(_) if seen == 0 => return Said::Nothing,
+                Err(_) => return Said::Beginning,
             };
             match detect(&prefix[..more.bytes]) {
-                Detection::Is(protocol) => return Some(protocol),
-                Detection::NeedMore if more.are_all => return Some(Protocol::Opaque),
+                Detection::Is(protocol) => return Said::Protocol(protocol),
+                Detection::NeedMore if more.are_all => return Said::Protocol(Protocol::Opaque),
                 Detection::NeedMore => seen = more.bytes,
             }
         }
@@ -214,6 +263,17 @@ impl Finder {
         }
         if remembered.len() < REMEMBERED_MAX {
             remembered.insert(dst.0, Instant::now());
+        }
+    }
+}
+
+impl Found {
+    /// Nothing had to be read or connected for it.
+    fn at_once(protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            upstream: None,
+            begun: Begun::default(),
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::{
     detect::Protocol,
     http1::session::{Http1, Session, Target},
     http2::{self, session::Http2},
-    protocol::Finder,
+    protocol::{Begun, Finder},
     reason::Reason,
     relay::{Count, relay},
     route::OwnPorts,
-    stream::Unfinished,
+    stream::{Unfinished, write_all},
 };
 
 mod inbound;
@@ -59,13 +59,23 @@ struct Accepted {
 impl Proxy {
     /// Relays until the end of the connection, and knows nothing of what it carries.
     /// If one side breaks off, the other side sees a reset too.
-    async fn opaque(&self, accepted: Accepted, upstream: Upstream, protocol: &Protocol) {
+    async fn opaque(
+        &self,
+        accepted: Accepted,
+        upstream: Upstream,
+        (protocol, begun): (&Protocol, &Begun),
+    ) {
         let addr = upstream.addr;
         self.connected(&upstream);
         let downstream = Unfinished::new(accepted.downstream);
         let upstream_stream = Unfinished::new(upstream.stream);
         let counted = Counted::new(&self.metrics);
-        let reason = relay(&downstream, &upstream_stream, &counted).await;
+        counted.sent(begun.bytes().len() as u64);
+        let early = write_all(&upstream_stream, begun.rest()).await;
+        let reason = match early {
+            Ok(()) => relay(&downstream, &upstream_stream, &counted).await,
+            Err(_) => Reason::UpstreamReset,
+        };
         match reason {
             Reason::DownstreamReset => downstream.finish(),
             Reason::UpstreamReset => upstream_stream.finish(),
@@ -95,14 +105,20 @@ impl Proxy {
     }
 
     /// Serves request after request until the connection ends.
-    async fn http1(&self, accepted: Accepted, target: Target<'_>, upstream: Option<Upstream>) {
+    async fn http1(
+        &self,
+        accepted: Accepted,
+        target: Target<'_>,
+        (upstream, begun): (Option<Upstream>, Begun),
+    ) {
         let Accepted {
             downstream,
             client,
             dst,
             ..
         } = accepted;
-        let reason = Session::new(self, target, (downstream, client, dst), upstream)
+        let accepted = (downstream, client, dst);
+        let reason = Session::new(self, target, accepted, (upstream, begun))
             .serve()
             .await;
         self.metrics.closed(reason.as_str());
@@ -114,14 +130,14 @@ impl Proxy {
         &self,
         accepted: Accepted,
         target: http2::session::Target,
-        upstream: Option<Upstream>,
+        (upstream, begun): (Option<Upstream>, Begun),
     ) {
         let (client, dst) = (accepted.client, accepted.dst);
         let session = http2::session::Session::new(self.clone(), target, client, dst);
         if let Some(upstream) = upstream {
-            session.adopt(upstream).await;
+            session.adopt(upstream, begun.passed_on()).await;
         }
-        let reason = session.serve(accepted.downstream).await;
+        let reason = session.serve(accepted.downstream, begun).await;
         self.metrics.closed(reason.as_str());
         tracing::debug!(%client, %dst, %reason, "connection ended");
     }

@@ -1,6 +1,7 @@
 //! Reads and writes that cost no system call in vain, and how connections end.
 
 use std::{
+    future::poll_fn,
     io,
     ops::Deref,
     task::{Context, Poll, ready},
@@ -48,6 +49,15 @@ pub(crate) fn poll_write(
             wrote => return Poll::Ready(wrote),
         }
     }
+}
+
+/// Writes all of it.
+pub(crate) async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let wrote = poll_fn(|cx| poll_write(stream, cx, bytes)).await?;
+        bytes = &bytes[wrote..];
+    }
+    Ok(())
 }
 
 /// Forgets that the stream was readable, so that waiting for it to be so waits for

@@ -66,6 +66,7 @@ impl Session<'_> {
                     return Ended::without_upstream(Outcome::Failed(error.reason));
                 }
             };
+            upload.begin_behind(taken.has);
             let together = matches!(self.target, Target::Fixed);
             let sides = (&mut self.downstream, &mut taken.side);
             let mut exchange = Exchange::new(http, request, upload, sides, together);
@@ -89,7 +90,6 @@ impl Session<'_> {
             };
             if let Some(reason) = again {
                 http.requests.retried(reason.as_str());
-                upload.repeat();
                 // What was pooled at the same time may be as stale.
                 fresh |= is_stale;
                 if reason != Reason::ResponseTimeout {

@@ -61,6 +61,17 @@ impl Buffer {
         &mut self.memory[self.end..]
     }
 
+    /// Puts bytes behind what is held.
+    pub(crate) fn put(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = self.room();
+            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled(now.len());
+            bytes = later;
+        }
+    }
+
     /// So many bytes were put into the room.
     pub(crate) fn filled(&mut self, count: usize) {
         self.end += count;
@@ -111,15 +122,10 @@ fn keep(spare: &'static std::thread::LocalKey<RefCell<Vec<Vec<u8>>>>, memory: Ve
 mod tests {
     use super::*;
 
-    fn put(buffer: &mut Buffer, bytes: &[u8]) {
-        buffer.room()[..bytes.len()].copy_from_slice(bytes);
-        buffer.filled(bytes.len());
-    }
-
     #[test]
     fn holds_no_memory_when_it_holds_nothing() {
         let mut buffer = Buffer::default();
-        put(&mut buffer, b"hello");
+        buffer.put(b"hello");
         buffer.consume(2);
         assert_eq!(buffer.bytes(), b"llo");
         buffer.consume(3);
@@ -135,9 +141,9 @@ mod tests {
         let full = buffer.room().len();
         buffer.filled(full);
         buffer.consume(full - 3);
-        put(&mut buffer, &vec![7; full - 3]);
+        buffer.put(&vec![7; full - 3]);
         assert_eq!(buffer.bytes().len(), full);
-        put(&mut buffer, b"more");
+        buffer.put(b"more");
         assert_eq!(buffer.bytes().len(), full + 4);
         assert!(buffer.bytes().ends_with(b"\x07more"));
     }

@@ -16,6 +16,7 @@ use super::{
     request::{self, Request},
     side::Side,
     turn::After,
+    upstream::Taken,
 };
 use crate::{
     addr::{ClientAddr, OriginalDst},
@@ -24,10 +25,11 @@ use crate::{
         fault::Fault,
         idle::{Waiter, Waiters, WaitsFor},
     },
+    protocol::Begun,
     proxy::{Counted, Proxy},
     reason::Reason,
     relay::relay,
-    stream::poll_write,
+    stream::write_all,
     view::InUse,
 };
 
@@ -63,6 +65,8 @@ pub(crate) struct Session<'p> {
     pub(super) downstream: Side,
     /// The client's own upstream connection, while it waits for a request.
     pub(super) upstream: Option<Side>,
+    /// The connection that has the beginning of the first request already.
+    pub(super) begun: Option<Box<Taken>>,
     waiter: Waiter,
 }
 
@@ -79,12 +83,12 @@ enum Next {
 
 impl<'p> Session<'p> {
     /// A session over a connection that was accepted, and perhaps an upstream that
-    /// is connected already.
+    /// is connected already, and knows how the first request begins.
     pub(crate) fn new(
         proxy: &'p Proxy,
         target: Target<'p>,
         (downstream, client, dst): (TcpStream, ClientAddr, OriginalDst),
-        upstream: Option<Upstream>,
+        (upstream, begun): (Option<Upstream>, Begun),
     ) -> Self {
         let mut session = Self {
             proxy,
@@ -93,9 +97,16 @@ impl<'p> Session<'p> {
             dst,
             downstream: Side::new(downstream),
             upstream: None,
+            begun: None,
             waiter: proxy.http1.waiters.join(),
         };
-        if let Some(upstream) = upstream {
+        session.downstream.buffer.put(begun.bytes());
+        if begun.passed_on() > 0 {
+            session.begun = upstream.map(|upstream| {
+                let taken = session.taken(upstream);
+                Box::new(taken.having(begun.passed_on()))
+            });
+        } else if let Some(upstream) = upstream {
             let (side, chosen) = session.side(upstream);
             match chosen {
                 Some(chosen) => session.keep(chosen.endpoint(), side),
@@ -266,12 +277,6 @@ fn may_be_whole(bytes: &[u8], searched: usize) -> bool {
 }
 
 /// Sends all of it, and tells whether that went well.
-pub(super) async fn send(side: &Side, mut bytes: &[u8]) -> bool {
-    while !bytes.is_empty() {
-        match poll_fn(|cx| poll_write(&side.stream, cx, bytes)).await {
-            Ok(wrote) => bytes = &bytes[wrote..],
-            Err(_) => return false,
-        }
-    }
-    true
+pub(super) async fn send(side: &Side, bytes: &[u8]) -> bool {
+    write_all(&side.stream, bytes).await.is_ok()
 }

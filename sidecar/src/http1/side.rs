@@ -117,9 +117,9 @@ impl Message {
         self.streamed == 0 && self.approved == 0
     }
 
-    /// Makes it be sent from its beginning.
-    pub(crate) fn repeat(&mut self) {
-        self.written = 0;
+    /// Makes it be sent (again) from its beginning, but for so many bytes.
+    pub(crate) fn begin_behind(&mut self, sent: usize) {
+        self.written = sent;
     }
 
     /// Passes the head on.

@@ -494,3 +494,42 @@ async fn draining_ends_connections_with_their_next_response() {
     expect(&mut client, last).await;
     assert_eq!(rest(&mut client).await.expect("a clean end"), "");
 }
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_begins_slowly_is_a_request() {
+    let (app, addr) = listen().await;
+    let chain = Chain::before(addr).await;
+    let mut client = chain.connect().await;
+    let (early, late) = GET.split_at(5);
+    say(&mut client, early).await;
+    // Both proxies have given up waiting for more of it.
+    let mut first = accept(&app).await;
+    expect(&mut first, early).await;
+    say(&mut client, late).await;
+    expect(&mut first, late).await;
+    say(&mut first, OK).await;
+    expect(&mut client, OK).await;
+    say(&mut client, GET).await;
+    expect(&mut first, GET).await;
+    let carried =
+        r#"netting_tcp_connections_carried_total{direction="outbound",protocol="http1"} 1"#;
+    assert!(chain.has(carried), "{:?}", chain.metrics.expose());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_begins_slowly_is_sent_again_whole_if_its_connection_is_closed() {
+    let (app, addr) = listen().await;
+    let chain = Chain::to(&[addr], Chain::before(addr).await.inbound).await;
+    let mut client = chain.connect().await;
+    let (early, late) = GET.split_at(5);
+    say(&mut client, early).await;
+    let mut first = accept(&app).await;
+    expect(&mut first, early).await;
+    say(&mut client, late).await;
+    expect(&mut first, late).await;
+    drop(first);
+    let mut second = accept(&app).await;
+    expect(&mut second, GET).await;
+    say(&mut second, OK).await;
+    expect(&mut client, OK).await;
+}

@@ -17,6 +17,8 @@ pub(super) struct Taken {
     pub(super) addr: SocketAddr,
     /// It has been open for a while, and may have been closed meanwhile.
     pub(super) is_old: bool,
+    /// So many bytes of the request have been sent.
+    pub(super) has: usize,
     /// Notes at its endpoint what comes of the request.
     pub(super) in_flight: Option<InFlight>,
 }
@@ -30,6 +32,9 @@ impl Session<'_> {
         fresh: bool,
         until: Option<Instant>,
     ) -> Result<Taken, ConnectError> {
+        if let Some(begun) = self.begun.take() {
+            return Ok(*begun);
+        }
         let connector = &self.proxy.connector;
         let Some(chosen) = tries.choose(Instant::now()) else {
             // The client's own connection, or a service whose last endpoint has gone.
@@ -38,6 +43,7 @@ impl Session<'_> {
                     side,
                     addr: self.dst.0,
                     is_old: true,
+                    has: 0,
                     in_flight: None,
                 });
             }
@@ -52,6 +58,7 @@ impl Session<'_> {
                 side,
                 addr: addr.0,
                 is_old: true,
+                has: 0,
                 in_flight: Some(chosen.begin(Instant::now())),
             });
         }
@@ -59,13 +66,14 @@ impl Session<'_> {
         Ok(self.taken(upstream))
     }
 
-    fn taken(&self, upstream: Upstream) -> Taken {
+    pub(super) fn taken(&self, upstream: Upstream) -> Taken {
         let addr = upstream.addr;
         let (side, chosen) = self.side(upstream);
         Taken {
             side,
             addr,
             is_old: false,
+            has: 0,
             in_flight: chosen.map(|chosen| chosen.begin(Instant::now())),
         }
     }
@@ -73,5 +81,16 @@ impl Session<'_> {
     pub(super) fn side(&self, upstream: Upstream) -> (Side, Option<Chosen>) {
         self.proxy.connected(&upstream);
         (Side::new(upstream.stream), upstream.chosen)
+    }
+}
+
+impl Taken {
+    /// The same, a while after so much of the request was sent.
+    pub(super) fn having(self, has: usize) -> Self {
+        Self {
+            is_old: true,
+            has,
+            ..self
+        }
     }
 }

@@ -146,16 +146,17 @@ impl Place {
         (at > since).then_some(reason)
     }
 
-    /// Begins to speak HTTP/2 on a connection, which streams share from now on.
+    /// Begins to speak HTTP/2 on a connection, which streams share from now on. So much
+    /// of the preface it has been sent.
     ///
     /// # Errors
     /// If that cannot be written.
     pub(super) async fn add(
         &self,
-        stream: TcpStream,
+        (stream, has): (TcpStream, usize),
         limits: &Http2Limits,
     ) -> Result<Hold, h2::Error> {
-        let (wire, gathered) = gather(stream);
+        let (wire, gathered) = gather(stream, has);
         let (requests, mut connection) = super::client(limits).handshake(wire).await?;
         let keepalive = Keepalive::new(connection.ping_pong(), Instant::now());
         let state = Rc::new(State::default());

@@ -17,12 +17,13 @@ use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 use super::{
     pool::{Place, Pool},
     stream::Stream,
-    wire::{Gathered, Wire, gather},
+    wire::{Gathered, Wire, gather_behind},
 };
 use crate::{
     addr::{ClientAddr, OriginalDst},
     connect::Upstream,
     http::idle::{Waiter, Waiters, WaitsFor},
+    protocol::Begun,
     proxy::Proxy,
     reason::Reason,
     view::InUse,
@@ -80,8 +81,9 @@ impl Session {
         })
     }
 
-    /// Makes use of an upstream that is connected already.
-    pub(crate) async fn adopt(&self, upstream: Upstream) {
+    /// Makes use of an upstream that is connected already, and has been sent so much of
+    /// the preface.
+    pub(crate) async fn adopt(&self, upstream: Upstream, has: usize) {
         self.proxy.connected(&upstream);
         let pool = &self.proxy.http2.pool;
         let place = match (&self.target, &upstream.chosen) {
@@ -90,13 +92,13 @@ impl Session {
             (Target::Balanced(_), None) => return,
         };
         // One that has gone meanwhile is missed by nobody.
-        drop(place.add(upstream.stream, pool.limits()).await);
+        drop(place.add((upstream.stream, has), pool.limits()).await);
     }
 
     /// Serves until the connection ends, and says why it did.
-    pub(crate) async fn serve(self: Rc<Self>, downstream: TcpStream) -> Reason {
+    pub(crate) async fn serve(self: Rc<Self>, downstream: TcpStream, begun: Begun) -> Reason {
         let limits = self.proxy.http2.pool.limits();
-        let (wire, gathered) = gather(downstream);
+        let (wire, gathered) = gather_behind(downstream, begun);
         let handshake = super::server(limits).handshake(wire);
         let mut connection = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(connection)) => connection,

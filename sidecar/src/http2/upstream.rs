@@ -84,7 +84,7 @@ impl Session {
         self.proxy.connected(&upstream);
         let (addr, chosen) = (upstream.addr, upstream.chosen);
         let limits = self.proxy.http2.pool.limits();
-        match place.add(upstream.stream, limits).await {
+        match place.add((upstream.stream, 0), limits).await {
             Ok(hold) => Ok(Taken::new(hold, addr, chosen)),
             Err(_) => {
                 if let Some(chosen) = chosen {

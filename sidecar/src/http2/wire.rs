@@ -19,7 +19,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::stream::{await_more, poll_write};
+use crate::{
+    protocol::Begun,
+    stream::{await_more, poll_write},
+};
 
 /// What is gathered at most. More makes no system call cheaper.
 const HELD_BYTES_MAX: usize = 64 * 1024;
@@ -39,6 +42,8 @@ pub(super) struct Wire(Rc<Gathered>);
 #[derive(Debug)]
 pub(super) struct Gathered {
     stream: TcpStream,
+    /// What was read before, and is to be read first.
+    early: RefCell<Vec<u8>>,
     /// Something came since that was last asked.
     heard: Cell<bool>,
     held: RefCell<Vec<u8>>,
@@ -46,13 +51,24 @@ pub(super) struct Gathered {
     sent: Cell<usize>,
 }
 
-/// Both ends of a connection's task.
-pub(super) fn gather(stream: TcpStream) -> (Wire, Rc<Gathered>) {
+/// Both ends of a connection's task. So many bytes have been sent of what will be
+/// written first.
+pub(super) fn gather(stream: TcpStream, has: usize) -> (Wire, Rc<Gathered>) {
+    joined(stream, has, Vec::new())
+}
+
+/// The same for a connection from which this was read.
+pub(super) fn gather_behind(stream: TcpStream, begun: Begun) -> (Wire, Rc<Gathered>) {
+    joined(stream, 0, begun.into_bytes())
+}
+
+fn joined(stream: TcpStream, has: usize, early: Vec<u8>) -> (Wire, Rc<Gathered>) {
     let gathered = Rc::new(Gathered {
         stream,
+        early: RefCell::new(early),
         heard: Cell::new(false),
         held: RefCell::default(),
-        sent: Cell::new(0),
+        sent: Cell::new(has),
     });
     (Wire(Rc::clone(&gathered)), gathered)
 }
@@ -66,6 +82,17 @@ impl Gathered {
     /// Whether something has come since this was last asked.
     pub(super) fn take_heard(&self) -> bool {
         self.heard.take()
+    }
+
+    fn read_early(&self, buffer: &mut ReadBuf<'_>) {
+        let mut early = self.early.borrow_mut();
+        let now = early.len().min(buffer.remaining());
+        buffer.put_slice(&early[..now]);
+        if now == early.len() {
+            *early = Vec::new();
+        } else {
+            early.drain(..now);
+        }
     }
 
     /// Sends what is held. If it cannot all be sent now, the task is woken when it can.
@@ -97,6 +124,10 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.0.early.borrow().is_empty() {
+            self.0.read_early(buffer);
+            return Poll::Ready(Ok(()));
+        }
         let stream = &self.0.stream;
         loop {
             ready!(stream.poll_read_ready(cx))?;
@@ -170,19 +201,19 @@ mod tests {
 
     use super::*;
 
-    async fn joined() -> (Wire, Rc<Gathered>, TcpStream) {
+    async fn connected() -> (Wire, Rc<Gathered>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("there is a free port");
         let addr = listener.local_addr().expect("it is bound");
         let connecting = TcpStream::connect(addr);
         let (near, far) = tokio::join!(connecting, listener.accept());
-        let (wire, gathered) = gather(near.expect("it listens"));
+        let (wire, gathered) = gather(near.expect("it listens"), 0);
         (wire, gathered, far.expect("it connects").0)
     }
 
     #[tokio::test]
     async fn nothing_is_sent_to_a_peer_that_has_gone() {
-        let (mut wire, gathered, far) = joined().await;
+        let (mut wire, gathered, far) = connected().await;
         far.set_zero_linger().expect("a socket can be set so");
         drop(far);
         let mut byte = [0];
@@ -194,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_written_goes_out_together_when_it_is_sent() {
-        let (mut wire, gathered, mut far) = joined().await;
+        let (mut wire, gathered, mut far) = connected().await;
         for frame in [&b"one "[..], b"two "] {
             wire.write_all(frame).await.expect("it is held");
             wire.flush().await.expect("it is held");
@@ -214,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_is_waited_for_and_gets_all_of_it() {
-        let (mut wire, gathered, mut far) = joined().await;
+        let (mut wire, gathered, mut far) = connected().await;
         let bytes = vec![7; 16 << 20];
         let write = async {
             wire.write_all(&bytes).await.expect("the peer reads");

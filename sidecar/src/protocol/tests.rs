@@ -118,13 +118,54 @@ async fn bytes_that_trickle_are_put_together() {
 
 #[tokio::test]
 async fn a_client_that_begins_and_stops_does_not_stall() {
-    let mut sides = sides().await;
-    sides.client.write_all(b"PING").await.expect("it connects");
-    let found = sides.find(&finder(SOON), None).await;
-    assert_eq!(found.protocol, Protocol::Opaque);
-    let mut read = [0; 4];
-    let read = sides.downstream.read_exact(&mut read).await;
-    assert_eq!(read.expect("nothing was taken"), 4);
+    for hint in [None, Some(Hint::ClientFirst)] {
+        let (finder, mut sides) = (finder(SOON), sides().await);
+        sides.client.write_all(b"PING").await.expect("it connects");
+        let server = async {
+            let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+            let mut heard = [0; 4];
+            server
+                .read_exact(&mut heard)
+                .await
+                .expect("it is passed on");
+            server.write_all(b"PONG").await.expect("it is connected");
+            (server, heard)
+        };
+        let (found, (_server, heard)) = tokio::join!(sides.find(&finder, hint), server);
+        assert_eq!((found.protocol, &heard), (Protocol::Opaque, b"PING"));
+        assert_eq!((found.begun.passed_on(), found.begun.rest()), (4, &[][..]));
+        assert!(!finder.server_spoke_first(sides.dst), "it answered");
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_begins_and_goes_on_with_later_is_found_out() {
+    for (slow, protocol) in [
+        (&b"GET / HTTP/1.1\r\n"[..], Protocol::Http1),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Protocol::Http2),
+        (b"GET / or else\r\n", Protocol::Opaque),
+    ] {
+        let (finder, mut sides) = (finder(SOON), sides().await);
+        let (dst, downstream) = (sides.dst, sides.downstream);
+        let find = finder.find(dst, None, &downstream, async || connect(dst).await);
+        let (early, late) = slow.split_at(5);
+        let talk = async {
+            sides.client.write_all(early).await.expect("it connects");
+            let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+            let mut heard = [0; 5];
+            server
+                .read_exact(&mut heard)
+                .await
+                .expect("it is passed on");
+            assert_eq!(heard, early);
+            sides.client.write_all(late).await.expect("it is connected");
+            server
+        };
+        let (found, _server) = tokio::join!(find, talk);
+        let found = found.expect("the server is there");
+        assert_eq!(found.protocol, protocol);
+        assert_eq!((found.begun.passed_on(), found.begun.bytes()), (5, slow));
+    }
 }
 
 #[tokio::test]

@@ -73,12 +73,16 @@ impl Inbound {
         self.proxy.carries(&accepted, &found.protocol);
         if found.protocol == Protocol::Http2 {
             let own = http2::session::Target::Fixed(Rc::default());
-            return Box::pin(self.proxy.http2(accepted, own, found.upstream)).await;
+            return Box::pin(
+                self.proxy
+                    .http2(accepted, own, (found.upstream, found.begun)),
+            )
+            .await;
         }
         if found.protocol == Protocol::Http1 {
             return self
                 .proxy
-                .http1(accepted, Target::Fixed, found.upstream)
+                .http1(accepted, Target::Fixed, (found.upstream, found.begun))
                 .await;
         }
         let upstream = match found.upstream {
@@ -87,7 +91,8 @@ impl Inbound {
         };
         match upstream {
             Ok(upstream) => {
-                Box::pin(self.proxy.opaque(accepted, upstream, &found.protocol)).await;
+                let found = (&found.protocol, &found.begun);
+                Box::pin(self.proxy.opaque(accepted, upstream, found)).await;
             }
             Err(error) => self.proxy.give_up(accepted, &error),
         }

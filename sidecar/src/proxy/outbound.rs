@@ -85,11 +85,18 @@ impl Outbound {
         let route = match (&found.protocol, route) {
             (Protocol::Http1, Route::Endpoint(used)) => {
                 let target = Target::Balanced(&used);
-                return self.proxy.http1(accepted, target, found.upstream).await;
+                return self
+                    .proxy
+                    .http1(accepted, target, (found.upstream, found.begun))
+                    .await;
             }
             (Protocol::Http2, Route::Endpoint(used)) => {
                 let target = http2::session::Target::Balanced(used);
-                return Box::pin(self.proxy.http2(accepted, target, found.upstream)).await;
+                return Box::pin(
+                    self.proxy
+                        .http2(accepted, target, (found.upstream, found.begun)),
+                )
+                .await;
             }
             (_, route) => route,
         };
@@ -99,7 +106,8 @@ impl Outbound {
         };
         match upstream {
             Ok(upstream) => {
-                Box::pin(self.proxy.opaque(accepted, upstream, &found.protocol)).await;
+                let found = (&found.protocol, &found.begun);
+                Box::pin(self.proxy.opaque(accepted, upstream, found)).await;
             }
             Err(error) => self.proxy.give_up(accepted, &error),
         }

@@ -157,3 +157,25 @@ async fn a_client_that_has_no_authority_but_a_host_is_understood() {
     let (request, _respond) = connection.accept().await.expect("one").expect("good");
     assert_eq!(request.uri(), "http://a/");
 }
+
+#[tokio::test(flavor = "local")]
+async fn a_preface_that_begins_slowly_is_one() {
+    let (listener, addr): (TcpListener, _) = listen().await;
+    let chain = Chain::before(addr).await;
+    let mut stream: TcpStream = chain.connect().await;
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(SETTINGS, 0, 0, &[]));
+    hello.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, GET));
+    let (early, late) = hello.split_at(10);
+    stream.write_all(early).await.expect("it is connected");
+    let (app, _) = listener.accept().await.expect("the proxy connects");
+    let mut heard = [0; 10];
+    while app.peek(&mut heard).await.expect("it is connected") < early.len() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(heard, early, "it is passed on as it is");
+    stream.write_all(late).await.expect("it is connected");
+    let mut connection = h2::server::handshake(app).await.expect("it speaks");
+    let (request, _respond) = connection.accept().await.expect("one").expect("good");
+    assert_eq!(request.uri(), "http://a/");
+}
