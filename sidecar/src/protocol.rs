@@ -7,6 +7,7 @@
 //! request line that comes to its end later is one all the same ([`Begun`]).
 
 mod begun;
+mod hint;
 
 use std::{
     cell::RefCell,
@@ -39,57 +40,10 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 const HUNG_UP: Duration = Duration::from_millis(250);
 
 pub use begun::Begun;
+pub use hint::Hint;
 
 /// Between two looks at a client that has begun and not gone on.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-/// What Kubernetes objects say of a protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// It is none that a proxy would look into.
-    Opaque,
-    /// The client speaks first, and says itself which protocol it is.
-    ClientFirst,
-}
-
-impl Hint {
-    /// Reads an `appProtocol`, or the protocol that a port's name begins with.
-    #[must_use]
-    pub fn of(named: &str) -> Option<Self> {
-        const CLIENT_FIRST: [&str; 12] = [
-            "grpc",
-            "grpc-web",
-            "h2c",
-            "http",
-            "http2",
-            "https",
-            "kubernetes.io/h2c",
-            "kubernetes.io/ws",
-            "kubernetes.io/wss",
-            "tls",
-            "ws",
-            "wss",
-        ];
-        const OPAQUE: [&str; 11] = [
-            "amqp",
-            "kafka",
-            "memcached",
-            "mongo",
-            "mysql",
-            "nats",
-            "postgres",
-            "postgresql",
-            "redis",
-            "smtp",
-            "tcp",
-        ];
-        let is = |known: &&str| named.eq_ignore_ascii_case(known);
-        if CLIENT_FIRST.iter().any(is) {
-            return Some(Hint::ClientFirst);
-        }
-        OPAQUE.iter().any(is).then_some(Hint::Opaque)
-    }
-}
 
 /// Finds protocols out, and remembers who speaks first.
 #[derive(Debug)]

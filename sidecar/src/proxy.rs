@@ -1,6 +1,6 @@
 //! The life of a connection, both ways.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc};
+use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc};
 
 use netting_telemetry::connections::{Direction, DirectionMetrics};
 use tokio::{net::TcpStream, time::Instant};
@@ -17,7 +17,7 @@ use crate::{
     reason::Reason,
     relay::{Count, relay},
     route::OwnPorts,
-    stream::{Unfinished, write_all},
+    stream::{Unfinished, finish_but_the_other, write_all},
 };
 
 mod inbound;
@@ -56,90 +56,90 @@ struct Accepted {
     since: Instant,
 }
 
+/// How a connection goes on once it is known what it carries. To find that out takes
+/// more memory than most of what follows, so each has its own for as long as it lasts.
+type Rest<'p> = Pin<Box<dyn Future<Output = ()> + 'p>>;
+
 impl Proxy {
     /// Relays until the end of the connection, and knows nothing of what it carries.
-    /// If one side breaks off, the other side sees a reset too.
-    async fn opaque(
-        &self,
+    /// If one side breaks off, the other side sees a reset too. What is `held` lasts as
+    /// long.
+    fn opaque<'p>(
+        &'p self,
         accepted: Accepted,
-        upstream: Upstream,
-        (protocol, begun): (&Protocol, &Begun),
-    ) {
-        let addr = upstream.addr;
+        (upstream, begun): (Upstream, Begun),
+        protocol: Protocol,
+        held: impl Sized + 'p,
+    ) -> Rest<'p> {
         self.connected(&upstream);
-        let downstream = Unfinished::new(accepted.downstream);
-        let upstream_stream = Unfinished::new(upstream.stream);
-        let counted = Counted::new(&self.metrics);
-        counted.sent(begun.bytes().len() as u64);
-        let early = write_all(&upstream_stream, begun.rest()).await;
-        let reason = match early {
-            Ok(()) => relay(&downstream, &upstream_stream, &counted).await,
-            Err(_) => Reason::UpstreamReset,
-        };
-        match reason {
-            Reason::DownstreamReset => downstream.finish(),
-            Reason::UpstreamReset => upstream_stream.finish(),
-            _ => {
-                downstream.finish();
-                upstream_stream.finish();
-            }
-        }
-        self.metrics.closed(reason.as_str());
-        let client = accepted.client;
-        tracing::debug!(%client, upstream = %addr, %reason, "connection ended");
-        self.access_log.connection(&access_log::Connection {
-            direction: self.direction.as_str(),
-            client,
-            dst: accepted.dst.0,
-            upstream: addr,
-            protocol: protocol.as_str(),
-            sni: match protocol {
-                Protocol::Tls(name) => name.as_deref(),
-                _ => None,
-            },
-            sent: counted.sent.get(),
-            received: counted.received.get(),
-            lasted: accepted.since.elapsed(),
-            reason,
-        });
+        let (addr, held) = (upstream.addr, (upstream.chosen, held));
+        let mut downstream = Unfinished::new(accepted.downstream);
+        let mut upstream = Unfinished::new(upstream.stream);
+        let (client, dst, since) = (accepted.client, accepted.dst, accepted.since);
+        Box::pin(async move {
+            let counted = Counted::new(&self.metrics);
+            counted.sent(begun.bytes().len() as u64);
+            let reason = match write_all(&upstream, begun.rest()).await {
+                Ok(()) => relay(&downstream, &upstream, &counted).await,
+                Err(_) => Reason::UpstreamReset,
+            };
+            finish_but_the_other(reason, &mut downstream, &mut upstream);
+            self.metrics.closed(reason.as_str());
+            tracing::debug!(%client, upstream = %addr, %reason, "connection ended");
+            self.access_log.connection(&access_log::Connection {
+                direction: self.direction.as_str(),
+                client,
+                dst: dst.0,
+                upstream: addr,
+                protocol: protocol.as_str(),
+                sni: match &protocol {
+                    Protocol::Tls(name) => name.as_deref(),
+                    _ => None,
+                },
+                sent: counted.sent.get(),
+                received: counted.received.get(),
+                lasted: since.elapsed(),
+                reason,
+            });
+            drop(held);
+        })
     }
 
     /// Serves request after request until the connection ends.
-    async fn http1(
+    fn http1(
         &self,
         accepted: Accepted,
-        target: Target<'_>,
-        (upstream, begun): (Option<Upstream>, Begun),
-    ) {
-        let Accepted {
-            downstream,
-            client,
-            dst,
-            ..
-        } = accepted;
-        let accepted = (downstream, client, dst);
-        let reason = Session::new(self, target, accepted, (upstream, begun))
-            .serve()
-            .await;
-        self.metrics.closed(reason.as_str());
-        tracing::debug!(%client, %dst, %reason, "connection ended");
+        target: Target,
+        early: (Option<Upstream>, Begun),
+    ) -> Rest<'_> {
+        let accepted = (accepted.downstream, accepted.client, accepted.dst);
+        let mut session = Session::new(self, target, accepted, early);
+        // A block uses what it captures where it is; a function would have two of it.
+        Box::pin(async move {
+            let reason = session.serve().await;
+            let (client, dst) = (session.client, session.dst);
+            self.metrics.closed(reason.as_str());
+            tracing::debug!(%client, %dst, %reason, "connection ended");
+        })
     }
 
     /// Serves stream after stream until the connection ends.
-    async fn http2(
+    fn http2(
         &self,
         accepted: Accepted,
         target: http2::session::Target,
         (upstream, begun): (Option<Upstream>, Begun),
-    ) {
+    ) -> Rest<'_> {
         let (client, dst) = (accepted.client, accepted.dst);
         let session = http2::session::Session::new(self.clone(), target, client, dst);
-        if let Some(upstream) = upstream {
-            session.adopt(upstream, begun.passed_on()).await;
-        }
-        let reason = session.serve(accepted.downstream, begun).await;
-        self.metrics.closed(reason.as_str());
-        tracing::debug!(%client, %dst, %reason, "connection ended");
+        Box::pin(async move {
+            if let Some(upstream) = upstream {
+                session.adopt(upstream, begun.passed_on()).await;
+            }
+            let reason = session.serve(accepted.downstream, begun).await;
+            self.metrics.closed(reason.as_str());
+            tracing::debug!(%client, %dst, %reason, "connection ended");
+        })
     }
 
     /// Notes what it took to connect an upstream.

@@ -11,6 +11,8 @@ use std::{
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
 
+use crate::reason::Reason;
+
 /// Reads once what is there; 0 is the end.
 ///
 /// A read that does not fill the buffer has emptied the socket, and the kernel says
@@ -87,9 +89,24 @@ impl Unfinished {
         }
     }
 
-    /// It may be closed: whoever reads has read all.
-    pub fn finish(mut self) {
+    /// It may be closed, and is when it is dropped: whoever reads has read all.
+    pub fn finish(&mut self) {
         self.finished = true;
+    }
+}
+
+/// Both may be closed after a relay that ended so, but for the one whose peer is to see
+/// that the other's has broken off.
+pub(crate) fn finish_but_the_other(
+    reason: Reason,
+    downstream: &mut Unfinished,
+    upstream: &mut Unfinished,
+) {
+    if reason != Reason::UpstreamReset {
+        downstream.finish();
+    }
+    if reason != Reason::DownstreamReset {
+        upstream.finish();
     }
 }
 

@@ -40,7 +40,7 @@ impl Session<'_> {
     /// if the first had been closed meanwhile, and at others as far as the service's
     /// policy says.
     pub(super) async fn exchange(&mut self, request: Request, upload: &mut Message) -> Ended {
-        let known = match self.target {
+        let known = match &self.target {
             Target::Balanced(used) => used.current(),
             Target::Fixed => None,
         };
@@ -137,7 +137,7 @@ impl Ended {
 
     /// Lets the upstream connection wait for another request, or ends it.
     pub(super) fn give_back(&mut self, session: &mut Session<'_>, stays: bool) {
-        let Some(taken) = self.taken.take() else {
+        let Some(mut taken) = self.taken.take() else {
             return;
         };
         match taken.in_flight {

@@ -49,7 +49,7 @@ impl Idle {
         self.side.stream.poll_read_ready(&mut nobody).is_pending()
     }
 
-    fn close(self) {
+    fn close(mut self) {
         self.side.stream.finish();
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     proxy::{Counted, Proxy},
     reason::Reason,
     relay::relay,
-    stream::write_all,
+    stream::{finish_but_the_other, write_all},
     view::InUse,
 };
 
@@ -48,10 +48,10 @@ pub(crate) struct Http1 {
 }
 
 /// Where the requests of a connection go.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Target<'r> {
+#[derive(Debug)]
+pub(crate) enum Target {
     /// Each to an endpoint that is chosen for it.
-    Balanced(&'r InUse),
+    Balanced(InUse),
     /// All to one address, over one connection that is the client's own.
     Fixed,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Target<'r> {
 /// A downstream connection that speaks HTTP/1.
 pub(crate) struct Session<'p> {
     pub(crate) proxy: &'p Proxy,
-    pub(crate) target: Target<'p>,
+    pub(crate) target: Target,
     pub(crate) client: ClientAddr,
     pub(crate) dst: OriginalDst,
     pub(super) downstream: Side,
@@ -86,7 +86,7 @@ impl<'p> Session<'p> {
     /// is connected already, and knows how the first request begins.
     pub(crate) fn new(
         proxy: &'p Proxy,
-        target: Target<'p>,
+        target: Target,
         (downstream, client, dst): (TcpStream, ClientAddr, OriginalDst),
         (upstream, begun): (Option<Upstream>, Begun),
     ) -> Self {
@@ -117,16 +117,14 @@ impl<'p> Session<'p> {
     }
 
     /// Serves until the connection ends, and says why it did.
-    pub(crate) async fn serve(mut self) -> Reason {
+    pub(crate) async fn serve(&mut self) -> Reason {
         loop {
             let mut head = lend_out();
             let request = match self.next_request(&mut head).await {
                 Next::Request(request) => request,
                 Next::Refused(reason) => {
                     take_back(head);
-                    self.refuse(reason).await;
-                    self.close().await;
-                    return reason;
+                    return Box::pin(self.refuse(reason)).await;
                 }
                 Next::Over(reason) => {
                     take_back(head);
@@ -137,10 +135,7 @@ impl<'p> Session<'p> {
             };
             match self.request(request, head).await {
                 After::Next => {}
-                After::Close(reason) => {
-                    self.close().await;
-                    return reason;
-                }
+                After::Close(reason) => return Box::pin(self.close(reason)).await,
                 After::Reset(reason) => return reason,
                 After::Tunnel(upstream) => return Box::pin(self.tunnel(upstream)).await,
             }
@@ -207,8 +202,8 @@ impl<'p> Session<'p> {
         .await
     }
 
-    /// Answers what is no request.
-    async fn refuse(&mut self, reason: Reason) {
+    /// Answers what is no request, and ends the connection.
+    async fn refuse(&mut self, reason: Reason) -> Reason {
         let http = &self.proxy.http1;
         let fault = Fault::of(reason);
         http.requests.failed(reason.as_str());
@@ -219,51 +214,43 @@ impl<'p> Session<'p> {
         fault.write_http1(false, false, &mut out);
         send(&self.downstream, &out).await;
         take_back(out);
+        self.close(reason).await
     }
 
     /// Relays what both sides say from now on.
-    async fn tunnel(self, upstream: Side) -> Reason {
+    async fn tunnel(&mut self, mut upstream: Side) -> Reason {
         let early = send(&upstream, self.downstream.buffer.bytes()).await;
         let late = send(&self.downstream, upstream.buffer.bytes()).await;
         if !early || !late {
             return Reason::UpstreamReset;
         }
-        let (downstream, upstream) = (self.downstream.stream, upstream.stream);
-        let reason = relay(&downstream, &upstream, &Counted::new(&self.proxy.metrics)).await;
-        match reason {
-            Reason::DownstreamReset => downstream.finish(),
-            Reason::UpstreamReset => upstream.finish(),
-            _ => {
-                downstream.finish();
-                upstream.finish();
-            }
-        }
+        let (downstream, upstream) = (&mut self.downstream.stream, &mut upstream.stream);
+        let reason = relay(downstream, upstream, &Counted::new(&self.proxy.metrics)).await;
+        finish_but_the_other(reason, downstream, upstream);
         reason
     }
 
     /// Ends the connection so that the client gets all that it was sent.
-    async fn close(mut self) {
+    async fn close(&mut self, reason: Reason) -> Reason {
         self.downstream.end();
-        if self.downstream.ended {
-            return self.finish();
-        }
         let discard = poll_fn(|cx| {
-            loop {
+            while !self.downstream.ended {
                 let held = self.downstream.buffer.bytes().len();
                 self.downstream.buffer.consume(held);
-                match ready!(self.downstream.poll_fill(cx)) {
-                    Ok(0) | Err(_) => return Poll::Ready(()),
-                    Ok(_) => {}
+                if ready!(self.downstream.poll_fill(cx)).is_err() {
+                    break;
                 }
             }
+            Poll::Ready(())
         });
         let _ = timeout(LINGER, discard).await;
         self.finish();
+        reason
     }
 
-    fn finish(self) {
+    fn finish(&mut self) {
         self.downstream.stream.finish();
-        if let Some(upstream) = self.upstream {
+        if let Some(upstream) = &mut self.upstream {
             upstream.stream.finish();
         }
     }

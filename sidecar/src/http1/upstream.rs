@@ -47,7 +47,7 @@ impl Session<'_> {
                     in_flight: None,
                 });
             }
-            let upstream = connector.original(self.dst).await?;
+            let upstream = Box::pin(connector.original(self.dst)).await?;
             return Ok(self.taken(upstream));
         };
         let pool = &self.proxy.http1.pool;
@@ -62,7 +62,8 @@ impl Session<'_> {
                 in_flight: Some(chosen.begin(Instant::now())),
             });
         }
-        let upstream = connector.one(chosen, until).await?;
+        // Rare, and large: no request has to hold the memory for it.
+        let upstream = Box::pin(connector.one(chosen, until)).await?;
         Ok(self.taken(upstream))
     }
 

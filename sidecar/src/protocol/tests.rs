@@ -58,19 +58,6 @@ impl Sides {
     }
 }
 
-#[test]
-fn hints_are_of_three_kinds() {
-    for unknown in ["", "web", "kubernetes.io/quic", "dns"] {
-        assert_eq!(Hint::of(unknown), None, "{unknown}");
-    }
-    for opaque in ["tcp", "redis", "MySQL"] {
-        assert_eq!(Hint::of(opaque), Some(Hint::Opaque), "{opaque}");
-    }
-    for first in ["http", "HTTP", "grpc", "https", "kubernetes.io/h2c"] {
-        assert_eq!(Hint::of(first), Some(Hint::ClientFirst), "{first}");
-    }
-}
-
 #[tokio::test]
 async fn an_opaque_port_or_hint_is_not_looked_into() {
     let mut sides = sides().await;

@@ -4,7 +4,7 @@ use std::{io, rc::Rc};
 
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{Accepted, Proxy};
+use super::{Accepted, Proxy, Rest};
 use crate::{
     addr::{ClientAddr, OriginalDst},
     detect::Protocol,
@@ -57,44 +57,57 @@ impl Inbound {
         downstream: TcpStream,
         client: ClientAddr,
     ) {
+        let rest = Box::pin(self.begin(dst, downstream, client)).await;
+        if let Some(rest) = rest {
+            rest.await;
+        }
+    }
+
+    /// Finds out what it carries; nothing, if it has ended with that.
+    async fn begin(
+        &self,
+        dst: OriginalDst,
+        downstream: TcpStream,
+        client: ClientAddr,
+    ) -> Option<Rest<'_>> {
         let accepted = Accepted {
             downstream,
             client,
             dst,
             since: Instant::now(),
         };
-        let connector = &self.proxy.connector;
-        let connect = async || connector.original(dst).await;
+        let connect = async || self.proxy.connector.original(dst).await;
         let finder = &self.proxy.finder;
-        let found = match Box::pin(finder.find(dst, None, &accepted.downstream, connect)).await {
+        let found = match finder.find(dst, None, &accepted.downstream, connect).await {
             Ok(found) => found,
-            Err(error) => return self.proxy.give_up(accepted, &error),
+            Err(error) => {
+                self.proxy.give_up(accepted, &error);
+                return None;
+            }
         };
         self.proxy.carries(&accepted, &found.protocol);
-        if found.protocol == Protocol::Http2 {
-            let own = http2::session::Target::Fixed(Rc::default());
-            return Box::pin(
-                self.proxy
-                    .http2(accepted, own, (found.upstream, found.begun)),
-            )
-            .await;
-        }
-        if found.protocol == Protocol::Http1 {
-            return self
-                .proxy
-                .http1(accepted, Target::Fixed, (found.upstream, found.begun))
-                .await;
-        }
-        let upstream = match found.upstream {
+        let early = (found.upstream, found.begun);
+        let protocol = match found.protocol {
+            Protocol::Http1 => return Some(self.proxy.http1(accepted, Target::Fixed, early)),
+            Protocol::Http2 => {
+                let own = http2::session::Target::Fixed(Rc::default());
+                return Some(self.proxy.http2(accepted, own, early));
+            }
+            protocol => protocol,
+        };
+        let upstream = match early.0 {
             Some(upstream) => Ok(upstream),
-            None => connector.original(dst).await,
+            None => self.proxy.connector.original(dst).await,
         };
         match upstream {
             Ok(upstream) => {
-                let found = (&found.protocol, &found.begun);
-                Box::pin(self.proxy.opaque(accepted, upstream, found)).await;
+                let upstream = (upstream, early.1);
+                Some(self.proxy.opaque(accepted, upstream, protocol, ()))
             }
-            Err(error) => self.proxy.give_up(accepted, &error),
+            Err(error) => {
+                self.proxy.give_up(accepted, &error);
+                None
+            }
         }
     }
 }

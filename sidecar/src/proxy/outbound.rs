@@ -4,7 +4,7 @@ use std::{io, rc::Rc, sync::Arc};
 
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{Accepted, Proxy};
+use super::{Accepted, Proxy, Rest};
 use crate::{
     addr::{ClientAddr, OriginalDst},
     balance::Unit,
@@ -62,10 +62,26 @@ impl Outbound {
         downstream: TcpStream,
         client: ClientAddr,
     ) {
+        let rest = Box::pin(self.begin(dst, downstream, client)).await;
+        if let Some(rest) = rest {
+            rest.await;
+        }
+    }
+
+    /// Finds out where it goes and what it carries; nothing, if it has ended with that.
+    async fn begin(
+        &self,
+        dst: Option<OriginalDst>,
+        downstream: TcpStream,
+        client: ClientAddr,
+    ) -> Option<Rest<'_>> {
         let since = Instant::now();
         let (dst, route) = match self.route(dst, client).await {
             Ok(route) => route,
-            Err(reason) => return self.proxy.refuse(downstream, client, dst, reason),
+            Err(reason) => {
+                self.proxy.refuse(downstream, client, dst, reason);
+                return None;
+            }
         };
         let accepted = Accepted {
             downstream,
@@ -77,42 +93,41 @@ impl Outbound {
         let connector = &self.proxy.connector;
         let connect = async || route.connect(dst, connector).await;
         let finder = &self.proxy.finder;
-        let found = match Box::pin(finder.find(dst, hint, &accepted.downstream, connect)).await {
+        let found = match finder.find(dst, hint, &accepted.downstream, connect).await {
             Ok(found) => found,
-            Err(error) => return self.proxy.give_up(accepted, &error),
+            Err(error) => {
+                self.proxy.give_up(accepted, &error);
+                return None;
+            }
         };
         self.proxy.carries(&accepted, &found.protocol);
-        let route = match (&found.protocol, route) {
+        let early = (found.upstream, found.begun);
+        let (protocol, route) = match (found.protocol, route) {
             (Protocol::Http1, Route::Endpoint(used)) => {
-                let target = Target::Balanced(&used);
-                return self
-                    .proxy
-                    .http1(accepted, target, (found.upstream, found.begun))
-                    .await;
+                let target = Target::Balanced(used);
+                return Some(self.proxy.http1(accepted, target, early));
             }
             (Protocol::Http2, Route::Endpoint(used)) => {
                 let target = http2::session::Target::Balanced(used);
-                return Box::pin(
-                    self.proxy
-                        .http2(accepted, target, (found.upstream, found.begun)),
-                )
-                .await;
+                return Some(self.proxy.http2(accepted, target, early));
             }
-            (_, route) => route,
+            found => found,
         };
-        let upstream = match found.upstream {
+        let upstream = match early.0 {
             Some(upstream) => Ok(upstream),
             None => route.connect(dst, connector).await,
         };
         match upstream {
+            // The address counts as used until its connection has ended.
             Ok(upstream) => {
-                let found = (&found.protocol, &found.begun);
-                Box::pin(self.proxy.opaque(accepted, upstream, found)).await;
+                let upstream = (upstream, early.1);
+                Some(self.proxy.opaque(accepted, upstream, protocol, route))
             }
-            Err(error) => self.proxy.give_up(accepted, &error),
+            Err(error) => {
+                self.proxy.give_up(accepted, &error);
+                None
+            }
         }
-        // The address counts as used until its connection has ended.
-        drop(route);
     }
 
     async fn route(
