@@ -30,6 +30,9 @@ use crate::{
     ports::PortSet,
 };
 
+pub use begun::Begun;
+pub use hint::Hint;
+
 /// Destinations whose servers speak first are remembered up to this many, for each
 /// worker thread.
 const REMEMBERED_MAX: usize = 1024;
@@ -38,9 +41,6 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
 
 /// How long a client may still take to speak after its upstream hung up without a word.
 const HUNG_UP: Duration = Duration::from_millis(250);
-
-pub use begun::Begun;
-pub use hint::Hint;
 
 /// Between two looks at a client that has begun and not gone on.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
