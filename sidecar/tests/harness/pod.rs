@@ -22,10 +22,15 @@ pub(crate) struct Pod {
 impl Pod {
     /// With a catalog at the peer that knows these services, each with its endpoint.
     pub(crate) fn start(services: &[(SocketAddr, SocketAddr)]) -> Self {
+        let known = Known(services.iter().copied().collect());
+        Self::start_with_catalog(|listener| catalog::serve(listener, known))
+    }
+
+    /// With a catalog at the peer that is served so, on a thread of its own.
+    pub(crate) fn start_with_catalog(serve: impl FnOnce(TcpListener) + Send + 'static) -> Self {
         let (namespace, peer) = joined();
         let listener = peer.listen(dst("10.0.0.1", 15010));
-        let known = Known(services.iter().copied().collect());
-        thread::spawn(move || catalog::serve(listener, known));
+        thread::spawn(move || serve(listener));
         let pod = Self::with_sidecar(namespace, peer, "{}");
         pod.wait_for("/metrics", "\nnetting_discovery_connected 1\n");
         pod
@@ -76,6 +81,15 @@ impl Pod {
     /// Gives the pod another address.
     pub(crate) fn add_address(&self, addr: &str) {
         self.namespace.ip(&format!("addr add {addr} dev eth0"));
+    }
+
+    /// Runs something as the application would, on a thread of its own.
+    pub(crate) fn run<R: Send>(&self, inside: impl FnOnce() -> R + Send) -> R {
+        self.namespace.run(inside)
+    }
+
+    pub(crate) fn peer_run<R: Send>(&self, inside: impl FnOnce() -> R + Send) -> R {
+        self.peer.run(inside)
     }
 
     /// Listens as the application would.

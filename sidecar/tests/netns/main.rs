@@ -3,10 +3,11 @@
 //!
 //! Needs root (or `CAP_SYS_ADMIN` and `CAP_NET_ADMIN`), iptables and iproute2.
 
-#[path = "harness/lib.rs"]
+#[path = "../harness/lib.rs"]
 mod harness;
-#[path = "netns/probes.rs"]
+mod idle;
 mod probes;
+mod soak;
 
 use std::{
     io::{self, Read as _, Write as _},

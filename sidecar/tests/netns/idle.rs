@@ -1,0 +1,102 @@
+//! What connections cost that wait for a request.
+//!
+//! `NETTING_IDLE_CONNECTIONS` says how many; a thousand, if it is not set.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::harness::{namespace::dst, pod::Pod};
+
+/// Beyond what the kernel takes.
+const BYTES_MAX: u64 = 4096;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Answers one request after the other on all connections, on one thread each until
+/// their first answer; then they stay open.
+fn serve(listener: TcpListener) {
+    thread::spawn(move || -> io::Result<()> {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut request = vec![0; REQUEST.len()];
+            stream.read_exact(&mut request)?;
+            stream.write_all(RESPONSE)?;
+            open.push(stream);
+        }
+        Ok(())
+    });
+}
+
+/// Opens so many connections, each of which is answered once and stays.
+fn open(count: u64, connect: impl Fn() -> io::Result<TcpStream>) -> Vec<TcpStream> {
+    let one = |_| {
+        let mut stream = connect().expect("the sidecar accepts");
+        stream.write_all(REQUEST).expect("it reads");
+        let mut response = vec![0; RESPONSE.len()];
+        stream.read_exact(&mut response).expect("it is answered");
+        assert_eq!(response, RESPONSE);
+        stream
+    };
+    (0..count).map(one).collect()
+}
+
+fn count() -> u64 {
+    let count = std::env::var("NETTING_IDLE_CONNECTIONS");
+    let count = count.map_or(1000, |text| text.parse().expect("a number"));
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("it may be raised so far");
+    assert!(hard > count * 2 + 1000, "only {hard} files may be open");
+    count
+}
+
+/// Beside what the first few cost, which is once for all.
+fn assert_cheap(pod: &Pod, what: &str, open: impl Fn(u64) -> Vec<TcpStream>) {
+    let count = count();
+    let first = open(100);
+    let before = pod.resident_kb();
+    let held = open(count);
+    let grown = pod.resident_kb().saturating_sub(before);
+    let each = grown * 1024 / count;
+    println!("{what}: {each} bytes for each of {count} connections");
+    drop((first, held));
+    assert!(each <= BYTES_MAX, "{each} bytes for each connection");
+}
+
+#[test]
+fn outbound_connections_that_wait_cost_little() {
+    let services = [(dst("192.0.2.10", 80), dst("10.0.0.1", 8080))];
+    let pod = Pod::start(&services);
+    let listener = pod.peer_listen(services[0].1);
+    // The sidecar asks over one connection for all of them.
+    thread::spawn(move || -> io::Result<()> {
+        loop {
+            let (mut stream, _) = listener.accept()?;
+            thread::spawn(move || -> io::Result<()> {
+                let mut request = vec![0; REQUEST.len()];
+                loop {
+                    stream.read_exact(&mut request)?;
+                    stream.write_all(RESPONSE)?;
+                }
+            });
+        }
+    });
+    assert_cheap(&pod, "outbound", |count| {
+        pod.run(|| open(count, || TcpStream::connect(services[0].0)))
+    });
+}
+
+#[test]
+fn inbound_connections_that_wait_cost_little() {
+    let pod = Pod::start(&[]);
+    let addr: SocketAddr = dst("10.0.0.2", 8080);
+    serve(pod.listen(addr));
+    assert_cheap(&pod, "inbound", |count| {
+        pod.peer_run(|| open(count, || TcpStream::connect(addr)))
+    });
+}

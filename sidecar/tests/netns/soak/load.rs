@@ -1,0 +1,191 @@
+//! Clients that ask all the time.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{
+    Request,
+    body::{Bytes, Incoming},
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    net::TcpStream,
+    task::{LocalSet, spawn_local},
+    time::{sleep, timeout},
+};
+
+use super::replica::{BODY, Slot};
+use crate::harness::{PATIENCE, namespace::dst};
+
+/// Requests at a time.
+const AT_A_TIME: usize = 8;
+/// Between an answer and the next request.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A protocol, which has a service of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Speaks {
+    Http1,
+    Http2,
+}
+
+/// What came of the requests.
+#[derive(Debug)]
+pub(super) struct Load {
+    speaks: Speaks,
+    answered: usize,
+    failures: Vec<String>,
+    slowest: Duration,
+}
+
+impl Speaks {
+    pub(super) fn service(self) -> SocketAddr {
+        match self {
+            Speaks::Http1 => dst("192.0.2.10", 80),
+            Speaks::Http2 => dst("192.0.2.11", 80),
+        }
+    }
+
+    pub(super) fn endpoint(self, slot: Slot) -> SocketAddr {
+        let first = match self {
+            Speaks::Http1 => 8080,
+            Speaks::Http2 => 9080,
+        };
+        let slot = u16::try_from(slot).expect("there are few");
+        dst("10.0.0.1", first + slot)
+    }
+}
+
+/// A client's connection, over which one request follows the other.
+enum Sender {
+    Http1(http1::SendRequest<Empty<Bytes>>),
+    Http2(http2::SendRequest<Empty<Bytes>>),
+}
+
+impl Load {
+    /// Asks until then, in the namespace of the calling thread.
+    pub(super) fn run(speaks: Speaks, until: Instant) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be built");
+        let load = Rc::new(RefCell::new(Self {
+            speaks,
+            answered: 0,
+            failures: Vec::new(),
+            slowest: Duration::ZERO,
+        }));
+        let clients = LocalSet::new();
+        for _ in 0..AT_A_TIME {
+            clients.spawn_local(ask_until(Rc::clone(&load), until));
+        }
+        runtime.block_on(clients);
+        Rc::into_inner(load).expect("all have ended").into_inner()
+    }
+
+    fn note(&mut self, failure: Option<String>, took: Duration) {
+        self.slowest = self.slowest.max(took);
+        match failure {
+            None => self.answered += 1,
+            Some(failure) => self.failures.push(failure),
+        }
+    }
+
+    pub(super) fn assert_none_failed(&self) {
+        assert!(self.answered > 100, "{self}");
+        assert!(self.failures.is_empty(), "{self}");
+    }
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first: Vec<_> = self.failures.iter().take(5).collect();
+        write!(
+            f,
+            "{:?}: {} answered, the slowest after {:?}; {} failed {first:?}",
+            self.speaks,
+            self.answered,
+            self.slowest,
+            self.failures.len(),
+        )
+    }
+}
+
+async fn ask_until(load: Rc<RefCell<Load>>, until: Instant) {
+    let speaks = load.borrow().speaks;
+    let mut sender = None;
+    while Instant::now() < until {
+        let begun = Instant::now();
+        let asked = timeout(PATIENCE, ask(speaks, &mut sender)).await;
+        let failure = match asked {
+            Ok(Ok(answer)) if answer == BODY => None,
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(error)) => Some(format!("{error:?}")),
+            Err(_) => Some("no answer".to_owned()),
+        };
+        if failure.is_some() {
+            sender = None;
+        }
+        load.borrow_mut().note(failure, begun.elapsed());
+        sleep(PAUSE).await;
+    }
+}
+
+/// The answer's body, or its whole head if it is not 200.
+async fn ask(
+    speaks: Speaks,
+    sender: &mut Option<Sender>,
+) -> Result<String, Box<dyn std::error::Error>> {
+    let sender = match sender {
+        Some(sender) => sender,
+        None => sender.insert(Sender::connect(speaks).await?),
+    };
+    let request = Request::get("http://app.test/").header("host", "app.test");
+    let answer = sender.send(request.body(Empty::new())?).await?;
+    if answer.status() != 200 {
+        return Ok(format!("{answer:?}"));
+    }
+    let body = answer.into_body().collect().await?.to_bytes();
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+impl Sender {
+    async fn connect(speaks: Speaks) -> Result<Self, Box<dyn std::error::Error>> {
+        let stream = TokioIo::new(TcpStream::connect(speaks.service()).await?);
+        Ok(match speaks {
+            Speaks::Http1 => {
+                let (sender, connection) = http1::handshake(stream).await?;
+                spawn_local(connection);
+                Sender::Http1(sender)
+            }
+            Speaks::Http2 => {
+                let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+                spawn_local(connection);
+                Sender::Http2(sender)
+            }
+        })
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> hyper::Result<hyper::Response<Incoming>> {
+        match self {
+            Sender::Http1(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await?;
+                sender.send_request(request).await
+            }
+        }
+    }
+}
