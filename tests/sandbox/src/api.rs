@@ -23,6 +23,7 @@ mod object;
 mod patch;
 mod pki;
 mod pods;
+mod portforward;
 mod read;
 mod reply;
 mod resources;

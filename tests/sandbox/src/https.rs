@@ -1,4 +1,4 @@
-//! HTTPS servers: the API's, and the node's for logs.
+//! HTTPS servers: the API's, and the node's for logs and forwarded ports.
 
 use std::{sync::Arc, time::Duration};
 
@@ -93,7 +93,8 @@ async fn connection(
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => ended.context("serve HTTP"),

@@ -11,7 +11,7 @@
 //! - `network` links the pods to the node, `services` translates Service addresses as kube-proxy
 //!   does, `dns` answers for their names, both from one view of the `cluster`;
 //! - `registration` keeps the Node object, `scheduler` binds pods where nobody else does,
-//!   `kubelet_server` serves the `logs`, `events` tells what happens.
+//!   `kubelet_server` serves the `logs` and `portforward`, `events` tells what happens.
 
 mod agent;
 mod cluster;
@@ -27,6 +27,7 @@ pub mod launcher;
 mod logs;
 mod network;
 mod pod;
+mod portforward;
 mod probes;
 mod registration;
 mod scheduler;

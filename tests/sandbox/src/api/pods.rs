@@ -96,28 +96,25 @@ pub(crate) async fn log(cluster: &Cluster, call: &Call) -> Result<Response<Body>
     if response.status().is_success() {
         return Ok(response);
     }
-    // What a kubelet refuses it refuses in plain text.
+    Err(refused_by_kubelet(response).await)
+}
+
+/// What a kubelet refuses it refuses in plain text.
+pub(super) async fn refused_by_kubelet<B: hyper::body::Body>(response: Response<B>) -> Status {
     let code = response.status().as_u16();
-    let text = response
-        .into_body()
-        .collect()
-        .await
-        .map(|body| body.to_bytes())
-        .unwrap_or_default();
+    let body = response.into_body().collect().await;
+    let text = body.map(|body| body.to_bytes()).unwrap_or_default();
     let reason = if code == 404 {
         "NotFound"
     } else {
         "BadRequest"
     };
-    Err(Status::new(
-        code,
-        reason,
-        String::from_utf8_lossy(&text).trim().to_owned(),
-    ))
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    Status::new(code, reason, text)
 }
 
 /// Host and port of the kubelet that runs `pod`.
-fn kubelet(cluster: &Cluster, pod: &Value) -> Result<(String, u16), Status> {
+pub(super) fn kubelet(cluster: &Cluster, pod: &Value) -> Result<(String, u16), Status> {
     let name = pod.text("/spec/nodeName");
     if name.is_empty() {
         return Err(Status::bad_request(format!(
@@ -213,7 +210,12 @@ pub(crate) async fn proxy(
     .await
 }
 
-fn pod(cluster: &Cluster, call: &Call, name: &str) -> Result<std::sync::Arc<Value>, Status> {
+/// The pod that a path is below of.
+pub(super) fn pod(
+    cluster: &Cluster,
+    call: &Call,
+    name: &str,
+) -> Result<std::sync::Arc<Value>, Status> {
     let pods = resources::core("pods");
     let key = Key::new(pods, &call.target.namespace, name);
     cluster

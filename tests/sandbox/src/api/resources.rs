@@ -205,6 +205,7 @@ pub(crate) static RESOURCES: &[Resource] = &[
         .subs(&[
             sub("binding", "Binding", CREATE),
             sub("log", "Pod", &["get"]),
+            sub("portforward", "PodPortForwardOptions", &["create", "get"]),
             sub("proxy", "PodProxyOptions", &["create", "get", "update"]),
             sub("status", "Pod", READ_WRITE),
         ]),

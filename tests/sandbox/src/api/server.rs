@@ -14,7 +14,7 @@ use super::{
     Cluster,
     access::{User, rbac, tokens::ISSUER},
     call::{Call, Query},
-    delete, discovery, pods, read, reply, reviews,
+    delete, discovery, pods, portforward, read, reply, reviews,
     status::Status,
     target::Target,
     watch, write,
@@ -75,7 +75,7 @@ async fn respond(
             call.action(),
         ));
     }
-    let mut response = dispatch(cluster, &call, parts.uri.query()).await?;
+    let mut response = dispatch(cluster, &call, parts).await?;
     reply::warn(&mut response, &call.warnings.lock());
     Ok(response)
 }
@@ -103,7 +103,7 @@ fn authenticate(cluster: &Cluster, parts: &Parts) -> Result<User, Status> {
 async fn dispatch(
     cluster: &Arc<Cluster>,
     call: &Call,
-    query: Option<&str>,
+    parts: &Parts,
 ) -> Result<Response<Body>, Status> {
     if !is_served(call) {
         return Err(Status::method_not_allowed());
@@ -113,7 +113,8 @@ async fn dispatch(
     match (call.target.subresource.as_str(), call.verb()) {
         ("binding", _) => created(&pods::bind(cluster, call).await?),
         ("log", _) => pods::log(cluster, call).await,
-        ("proxy", _) => pods::proxy(cluster, call, query).await,
+        ("portforward", _) => portforward::relay(cluster, call, parts).await,
+        ("proxy", _) => pods::proxy(cluster, call, parts.uri.query()).await,
         ("token", _) => created(&reviews::token_request(cluster, call)?),
         (_, "create") if call.target.resource.kind == "TokenReview" => {
             created(&reviews::token_review(cluster, call)?)

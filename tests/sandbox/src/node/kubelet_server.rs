@@ -1,4 +1,5 @@
-//! The node's own HTTPS server, from which the API server gets containers' logs.
+//! The node's own HTTPS server, from which the API server gets containers' logs and connections to
+//! pods' ports.
 //!
 //! Like a kubelet without `--authorization-mode=Webhook` it answers whoever reaches it; its
 //! certificate is made at the start and signed by nobody, which API servers accept by default.
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::Node;
 use super::logs::{self, Options};
+use super::portforward;
 use crate::https;
 
 /// A server that doesn't serve yet.
@@ -61,6 +63,7 @@ impl Server {
         let logs = "/containerLogs/{namespace}/{pod}/{container}";
         let router = Router::new()
             .route(logs, get(container_logs))
+            .route("/portForward/{namespace}/{pod}", get(portforward::answer))
             .with_state(node);
         https::serve(self.listener, self.tls, router, CancellationToken::new()).await;
     }

@@ -116,16 +116,15 @@ impl Network {
     /// # Errors
     /// When no address is left or a command fails; nothing is left behind then.
     pub(crate) async fn attach(&self, uid: &str) -> anyhow::Result<PodNetwork> {
-        let id = short_id(uid);
         let addrs = self
             .pool
             .lock()
             .take()
             .context("no pod address is left; widen --pod-cidr")?;
         let pod = PodNetwork {
-            namespace: format!("netting-{}-{id}", self.config.tag),
+            namespace: self.namespace_name(uid),
             addrs,
-            link: format!("nt{}{id}", self.config.tag),
+            link: format!("nt{}{}", self.config.tag, short_id(uid)),
         };
         let made = async {
             ip(&["netns", "add", &pod.namespace]).await?;
@@ -137,6 +136,15 @@ impl Network {
             return Err(error);
         }
         Ok(pod)
+    }
+
+    /// The file that stands for the namespace of the pod with this uid, if it has one.
+    pub(crate) fn namespace_of(&self, uid: &str) -> PathBuf {
+        Path::new("/run/netns").join(self.namespace_name(uid))
+    }
+
+    fn namespace_name(&self, uid: &str) -> String {
+        format!("netting-{}-{}", self.config.tag, short_id(uid))
     }
 
     /// Removes a pod's namespace and link; its addresses are the last to be given out again.

@@ -10,5 +10,6 @@ mod deletion;
 mod failures;
 mod names;
 mod network;
+mod portforward;
 mod probes;
 mod volumes;
