@@ -24,6 +24,7 @@ use candidates::Candidates;
 use record::Record;
 use shared::Shared;
 
+pub use candidates::Standing;
 pub use chosen::{Chosen, InFlight};
 pub use closeness::{Place, Prefer};
 pub use shared::Waiting;
@@ -122,6 +123,12 @@ impl Destination {
     #[must_use]
     pub fn has_endpoints(&self) -> bool {
         !self.candidates.is_empty()
+    }
+
+    /// Whether the endpoint at this address may be chosen, and is preferred.
+    #[must_use]
+    pub fn standing(&self, addr: EndpointAddr) -> Standing {
+        self.candidates.standing(addr)
     }
 
     /// How the service wants to be treated.

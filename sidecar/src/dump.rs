@@ -13,8 +13,9 @@ use crate::{
     addr::OriginalDst,
     args::Args,
     balance::Unit,
-    destination::{Destination, Endpoint, Kind},
+    destination::{Destination, Endpoint, Kind, Standing},
     policy::Policy,
+    protocol::Hint,
     view::{Known, View},
 };
 
@@ -55,6 +56,8 @@ struct KnownDump {
     name: String,
     port_name: String,
     protocol_hint: String,
+    /// What is made of that: `opaque`, `client_first`, or null: the first bytes decide.
+    hint: Option<&'static str>,
     node_local: bool,
     /// `same_zone` or `same_node` if the service prefers such endpoints, else `any`.
     prefer: &'static str,
@@ -91,6 +94,8 @@ struct EndpointDump {
     ready: bool,
     serving: bool,
     terminating: bool,
+    /// `unused`, `used`, or `preferred` to others that are used.
+    standing: &'static str,
     weight: u32,
     connections_open: usize,
     connections_total: u64,
@@ -161,6 +166,7 @@ fn destination(known: &Destination) -> KnownDump {
         name: known.name.clone(),
         port_name: known.port_name.clone(),
         protocol_hint: known.protocol_hint.clone(),
+        hint: Hint::of(&known.protocol_hint).map(Hint::as_str),
         node_local: known.node_local,
         prefer: known.prefer.as_str(),
         session_affinity_seconds: known.affinity.map(|affinity| affinity.as_secs()),
@@ -172,7 +178,7 @@ fn destination(known: &Destination) -> KnownDump {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect(),
-        endpoints: known.endpoints.iter().map(|e| endpoint(e, now)).collect(),
+        endpoints: endpoints(known, now),
     }
 }
 
@@ -192,7 +198,13 @@ fn policy(policy: &Policy) -> PolicyDump {
     }
 }
 
-fn endpoint(endpoint: &Endpoint, now: time::Instant) -> EndpointDump {
+fn endpoints(known: &Destination, now: time::Instant) -> Vec<EndpointDump> {
+    let endpoints = known.endpoints.iter();
+    let dumped = endpoints.map(|one| endpoint(one, known.standing(one.addr), now));
+    dumped.collect()
+}
+
+fn endpoint(endpoint: &Endpoint, standing: Standing, now: time::Instant) -> EndpointDump {
     let millis = |unit| endpoint.load(unit, now).seconds.map(|s| s * 1000.0);
     let ejected_until = endpoint.ejected_until(now);
     EndpointDump {
@@ -204,6 +216,7 @@ fn endpoint(endpoint: &Endpoint, now: time::Instant) -> EndpointDump {
         ready: endpoint.ready,
         serving: endpoint.serving,
         terminating: endpoint.terminating,
+        standing: standing.as_str(),
         weight: endpoint.weight,
         connections_open: endpoint.open(),
         connections_total: endpoint.opened(),

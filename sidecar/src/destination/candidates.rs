@@ -34,6 +34,29 @@ pub(super) struct Candidates {
     near: Option<Near>,
 }
 
+/// How an endpoint stands to those that may be chosen, whether or not it is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is none of them.
+    Unused,
+    /// It is one of them.
+    Used,
+    /// It is one, and others are not chosen as long as enough like it are well.
+    Preferred,
+}
+
+impl Standing {
+    /// As in `/config`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Unused => "unused",
+            Standing::Used => "used",
+            Standing::Preferred => "preferred",
+        }
+    }
+}
+
 /// Those that are preferred, if some are and others aren't.
 #[derive(Debug)]
 struct Near {
@@ -78,6 +101,15 @@ impl Candidates {
             .all
             .binary_search_by_key(&addr, |endpoint| endpoint.addr);
         at.ok().map(|at| &self.all[at])
+    }
+
+    pub(super) fn standing(&self, addr: EndpointAddr) -> Standing {
+        let near = self.near.iter().flat_map(|near| &near.endpoints);
+        match self.find(addr) {
+            None => Standing::Unused,
+            Some(_) if near.into_iter().any(|one| one.addr == addr) => Standing::Preferred,
+            Some(_) => Standing::Used,
+        }
     }
 
     pub(super) fn pick(

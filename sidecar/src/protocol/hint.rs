@@ -46,6 +46,15 @@ impl Hint {
         }
         OPAQUE.iter().any(is).then_some(Hint::Opaque)
     }
+
+    /// As in `/config`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Hint::Opaque => "opaque",
+            Hint::ClientFirst => "client_first",
+        }
+    }
 }
 
 #[cfg(test)]

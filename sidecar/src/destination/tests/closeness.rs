@@ -94,6 +94,23 @@ fn prefers_the_zone_or_the_node_as_the_service_says() {
 }
 
 #[test]
+fn says_which_endpoints_are_used_and_which_preferred() {
+    let mut endpoints = spread();
+    endpoints[1].ready = false;
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    let destination = preferring(zone, endpoints.clone(), &here());
+    let standings = |destination: &Destination| {
+        let endpoints = destination.endpoints.iter();
+        let standings = endpoints.map(|one| destination.standing(one.addr).as_str());
+        standings.collect::<Vec<_>>()
+    };
+    assert_eq!(standings(&destination), ["preferred", "unused", "used"]);
+    let any = v1::TrafficDistribution::Unspecified;
+    let destination = preferring(any, endpoints, &here());
+    assert_eq!(standings(&destination), ["used", "unused", "used"]);
+}
+
+#[test]
 fn learns_later_where_it_is() {
     let zone = v1::TrafficDistribution::PreferSameZone;
     let destination = preferring(zone, spread(), &Place::default());
