@@ -40,6 +40,7 @@ pub use args::Args;
 pub use decision::{Decision, SkipReason, Verdict, asked_for, decide};
 pub use inject::restore_probes;
 pub use options::{Namespace, Options};
+pub use removal::restored;
 
 /// The options of a webhook without flags, whatever the environment says.
 #[cfg(test)]

@@ -16,7 +16,8 @@ const PARENTS: [&str; 5] = [
 
 /// What the pod (or a template of one) was before it was injected, by what its
 /// status says was added; `None` if it was not injected, or can't be read.
-pub(crate) fn restored(pod: &Value) -> Option<Value> {
+#[must_use]
+pub fn restored(pod: &Value) -> Option<Value> {
     let status = {
         let pod = Pod::read(pod).ok()?;
         Status::of(&pod).filter(|_| crate::status::lists_containers_of(&pod))?

@@ -13,6 +13,14 @@ pub struct Cidr(IpNet);
 #[error("is not a network such as 10.0.0.0/8 or fd00::/8")]
 pub struct NotACidr;
 
+impl Cidr {
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
 impl FromStr for Cidr {
     type Err = NotACidr;
 
