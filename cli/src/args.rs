@@ -33,6 +33,24 @@ pub enum Command {
     Uninject(commands::uninject::Args),
 
     // Observing.
+    /// Say what is well with the mesh and what is not, and what to do about it
+    Check(commands::check::Args),
+    /// Say why a pod has a sidecar, what is behind a service, where a connection goes
+    Explain(commands::explain::Args),
+    /// Print requests a second, success and latency by workload
+    Stat(commands::stat::Args),
+    /// Show the same live, until q
+    Top(commands::top::Args),
+    /// Print who talks to whom
+    Edges(commands::edges::Args),
+    /// Print what a pod's sidecar holds
+    Config(commands::config::Args),
+    /// Print what the catalog knows of services and endpoints
+    Catalog(commands::catalog::Args),
+    /// Print or change what a pod of the mesh logs
+    LogLevel(commands::log_level::Args),
+    /// Collect what a report about a fault needs, without secrets
+    SupportBundle(commands::support_bundle::Args),
 
     // About the command itself.
     /// Print the versions of this command and of what is installed
@@ -52,6 +70,15 @@ impl Args {
             Command::Render(args) => args.run(&cluster),
             Command::Inject(args) => args.run(&cluster),
             Command::Uninject(args) => args.run(),
+            Command::Check(args) => Box::pin(args.run(&cluster)).await,
+            Command::Explain(args) => Box::pin(args.run(&cluster)).await,
+            Command::Stat(args) => Box::pin(args.run(&cluster)).await,
+            Command::Top(args) => Box::pin(args.run(&cluster)).await,
+            Command::SupportBundle(args) => Box::pin(args.run(&cluster)).await,
+            Command::Edges(args) => Box::pin(args.run(&cluster)).await,
+            Command::Config(args) => Box::pin(args.run(&cluster)).await,
+            Command::Catalog(args) => Box::pin(args.run(&cluster)).await,
+            Command::LogLevel(args) => Box::pin(args.run(&cluster)).await,
             Command::Version(args) => args.run(&cluster).await,
             Command::Completions(args) => args.run(),
         }

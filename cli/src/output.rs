@@ -43,9 +43,22 @@ impl Flags {
     /// # Errors
     /// If nothing can be printed.
     pub fn print(self, value: &impl Serialize, table: impl FnOnce() -> Table) -> io::Result<()> {
+        let wide = self.format == Format::Wide;
+        self.print_text(value, |colours| table().render(wide, colours))
+    }
+
+    /// Prints a value in the format asked for; `text` is the same for people, where it
+    /// is no table, with colours or without.
+    ///
+    /// # Errors
+    /// If nothing can be printed.
+    pub fn print_text(
+        self,
+        value: &impl Serialize,
+        text: impl FnOnce(bool) -> String,
+    ) -> io::Result<()> {
         let text = match self.format {
-            Format::Table => table().render(false, colours(&io::stdout())),
-            Format::Wide => table().render(true, colours(&io::stdout())),
+            Format::Table | Format::Wide => text(colours(&io::stdout())),
             Format::Json => format!("{:#}\n", serde_json::to_value(value)?),
             Format::Yaml => documents::yaml(&serde_json::to_value(value)?),
         };

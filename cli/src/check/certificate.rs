@@ -1,0 +1,108 @@
+//! Whether the API server can trust the webhook, and for how long.
+
+use std::time::{Duration, SystemTime};
+
+use k8s_openapi::api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret};
+use kube::ResourceExt as _;
+use netting_webhook::{
+    certificate::{
+        CaPem, Validity,
+        shared::{CAS, CHAIN},
+    },
+    names,
+};
+
+use super::{
+    Code, Facts, Finding,
+    facts::{Mesh, SECRET},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
+    let subject = || format!("secret/{SECRET}");
+    let secret = match &mesh.secret {
+        Ok(Some(secret)) => secret,
+        Ok(None) => {
+            return vec![Code::CertificateBad.finding(
+                subject(),
+                "is not there, so the webhook has no certificate that its replicas share",
+                "look at the webhook's log: it makes the Secret unless its Role lacks `create secrets`",
+            )];
+        }
+        Err(unknown) => {
+            let message = format!("could not {}: {}", unknown.doing, unknown.why);
+            return vec![Code::ControlPlaneUnknown.told(subject(), message)];
+        }
+    };
+    let mut findings = vec![validity(secret, facts.now)];
+    if let Ok(all) = &mesh.configurations {
+        let ours = all
+            .iter()
+            .filter(|one| one.name_any() == names::WEBHOOK_CONFIGURATION);
+        findings.extend(ours.map(|one| bundle(one, secret)));
+    }
+    findings
+}
+
+/// What the Secret holds under a name, as certificates.
+fn certificates(secret: &Secret, name: &str) -> Vec<CaPem> {
+    let data = secret.data.as_ref().and_then(|data| data.get(name));
+    data.map(|text| CaPem::all_in(&text.0)).unwrap_or_default()
+}
+
+fn validity(secret: &Secret, now: SystemTime) -> Finding {
+    let subject = format!("secret/{SECRET}");
+    let chain = certificates(secret, CHAIN);
+    let leaf = chain.first().and_then(CaPem::der);
+    let Some(validity) = leaf.and_then(|der| Validity::of(&der)) else {
+        return Code::CertificateBad.finding(
+            subject,
+            format!("its {CHAIN} is no certificate"),
+            "delete the Secret: the webhook makes another one",
+        );
+    };
+    let restart = "look at the webhook's log for why it was not renewed; \
+                   deleting the Secret has it made anew";
+    let Ok(left) = validity.not_after.duration_since(now) else {
+        return Code::CertificateBad.finding(subject, "the certificate has expired", restart);
+    };
+    let days = left.as_secs() / DAY.as_secs();
+    // It is renewed at two thirds of its life, by a replica that looks every hour.
+    if validity.renew_at() + DAY < now {
+        let message = format!("the certificate ends in {days} days, and was not renewed in time");
+        return Code::CertificateEnds.finding(subject, message, restart);
+    }
+    Code::CertificateGood.told(
+        subject,
+        format!("the webhook's certificate holds for {days} days"),
+    )
+}
+
+/// Whether each webhook's `caBundle` has all CAs of the Secret.
+fn bundle(configuration: &MutatingWebhookConfiguration, secret: &Secret) -> Finding {
+    let subject = format!("mutatingwebhookconfiguration/{}", configuration.name_any());
+    let cas = certificates(secret, CAS);
+    if cas.is_empty() {
+        let message =
+            format!("secret/{SECRET} has no {CAS}, so the caBundle is left to whoever made it");
+        return Code::CaBundleGood.told(subject, message);
+    }
+    let lacking = configuration.webhooks.iter().flatten().filter(|webhook| {
+        let bundle = webhook.client_config.ca_bundle.as_ref();
+        let trusted = bundle
+            .map(|bundle| CaPem::all_in(&bundle.0))
+            .unwrap_or_default();
+        let trusts = |ca: &CaPem| trusted.iter().any(|one| one.der() == ca.der());
+        !cas.iter().all(trusts)
+    });
+    let lacking: Vec<&str> = lacking.map(|webhook| webhook.name.as_str()).collect();
+    if lacking.is_empty() {
+        return Code::CaBundleGood.told(subject, "the API server trusts the webhook's certificate");
+    }
+    Code::CaBundleBad.finding(
+        subject,
+        format!("the caBundle of {} lacks the CA of secret/{SECRET}", lacking.join(" and ")),
+        "the webhook writes it by itself: see its log, and whether its ClusterRole still allows to patch this",
+    )
+}

@@ -1,0 +1,145 @@
+//! Whether the cluster can have a mesh.
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt as _;
+
+use super::{Code, Facts, Finding, Unknown, facts::Right};
+
+/// The first Kubernetes with `discovery.k8s.io/v1` EndpointSlices, which the catalog
+/// watches.
+const OLDEST: (u32, u32) = (1, 21);
+/// The first whose webhook configurations have match conditions without a feature gate.
+const MATCH_CONDITIONS: (u32, u32) = (1, 28);
+/// The first with native sidecars without a feature gate.
+const NATIVE_SIDECARS: (u32, u32) = (1, 29);
+/// The oldest kernel that Kubernetes itself supports.
+/// <https://kubernetes.io/docs/reference/node/kernel-version-requirements/>
+const OLDEST_KERNEL: (u32, u32) = (4, 19);
+/// What the image is built for.
+const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
+
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![version(facts)];
+    findings.extend(admission(facts));
+    match &facts.missing_rights {
+        Ok(missing) => findings.extend(rights(missing)),
+        Err(unknown) => findings.push(not_asked(unknown)),
+    }
+    match &facts.nodes {
+        Ok(listed) => findings.extend(nodes(listed)),
+        Err(unknown) => findings.push(not_asked(unknown)),
+    }
+    findings
+}
+
+pub(super) fn native_sidecars(facts: &Facts) -> bool {
+    let (major, minor) = NATIVE_SIDECARS;
+    !facts.version.is_before(major, minor)
+}
+
+fn version(facts: &Facts) -> Finding {
+    let version = &facts.version;
+    let before = |(major, minor): (u32, u32)| version.is_before(major, minor);
+    if version.minor.is_none() {
+        let message = format!("the API server's version can't be read: {version}");
+        let advice = "if it is older than 1.29, run the webhook with --sidecar-mode=classic";
+        return Code::VersionOld.finding("", message, advice);
+    }
+    if before(OLDEST) {
+        let message = format!("Kubernetes {version} has no discovery.k8s.io/v1 EndpointSlices");
+        return Code::VersionTooOld.finding("", message, "upgrade to 1.21 or later, better 1.29");
+    }
+    if before(MATCH_CONDITIONS) {
+        let message = format!(
+            "Kubernetes {version} has neither match conditions nor native sidecars; \
+             the webhook is asked about mirror pods too, and sidecars are classic ones"
+        );
+        return Code::VersionOld.told("", message);
+    }
+    if before(NATIVE_SIDECARS) {
+        let message =
+            format!("Kubernetes {version} has no native sidecars; sidecars are classic ones");
+        return Code::VersionOld.told("", message);
+    }
+    Code::VersionGood.told("", format!("Kubernetes {version}"))
+}
+
+fn admission(facts: &Facts) -> Option<Finding> {
+    match &facts.admission {
+        Ok(true) => {
+            Some(Code::AdmissionGood.told("", "the API server takes mutating admission webhooks"))
+        }
+        Ok(false) => Some(Code::AdmissionMissing.finding(
+            "",
+            "the API server does not serve admissionregistration.k8s.io/v1 webhook configurations",
+            "enable the admission plugin MutatingAdmissionWebhook, or use `netting inject` on manifests",
+        )),
+        Err(unknown) => Some(not_asked(unknown)),
+    }
+}
+
+fn rights(missing: &[Right]) -> Vec<Finding> {
+    if missing.is_empty() {
+        let told = "you may install Netting, and look at its pods";
+        return vec![Code::RightsGood.told("", told)];
+    }
+    let lacks = missing.iter().map(|right| {
+        let resource = match right.group {
+            "" => right.resource.to_owned(),
+            group => format!("{}.{group}", right.resource),
+        };
+        let message = format!("you may not {} {resource}", right.verb);
+        let advice = format!(
+            "{} needs it: ask for a role that may, or use another --context",
+            right.purpose
+        );
+        Code::RightMissing.finding(resource, message, advice)
+    });
+    lacks.collect()
+}
+
+fn nodes(nodes: &[Node]) -> Vec<Finding> {
+    let unfit: Vec<Finding> = nodes.iter().filter_map(unfit).collect();
+    if !unfit.is_empty() || nodes.is_empty() {
+        return unfit;
+    }
+    let told = format!("all {} nodes can run sidecars", nodes.len());
+    vec![Code::NodesGood.told("", told)]
+}
+
+fn unfit(node: &Node) -> Option<Finding> {
+    let info = node.status.as_ref()?.node_info.as_ref()?;
+    let finding = |message: String, advice: &str| {
+        let subject = format!("node/{}", node.name_any());
+        Some(Code::NodeUnfit.finding(subject, message, advice))
+    };
+    if info.operating_system == "windows" {
+        return finding(
+            "runs Windows, where pods get no sidecar".to_owned(),
+            "keep meshed pods away from it by nodeSelector kubernetes.io/os: linux",
+        );
+    }
+    if !info.architecture.is_empty() && !ARCHITECTURES.contains(&info.architecture.as_str()) {
+        let message = format!("is of {}, for which there is no image", info.architecture);
+        let advice =
+            "build one for it, or keep meshed pods away by nodeSelector kubernetes.io/arch";
+        return finding(message, advice);
+    }
+    let kernel = info.kernel_version.as_str();
+    if kernel_version(kernel).is_some_and(|version| version < OLDEST_KERNEL) {
+        let message = format!("has kernel {kernel}, older than any that Kubernetes supports");
+        return finding(message, "upgrade the kernel to 4.19 or later");
+    }
+    None
+}
+
+/// `5.15.0-91-generic` is 5.15.
+fn kernel_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn not_asked(unknown: &Unknown) -> Finding {
+    let message = format!("could not {}: {}", unknown.doing, unknown.why);
+    Code::ClusterUnknown.told("", message)
+}

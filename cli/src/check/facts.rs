@@ -1,0 +1,91 @@
+//! What is known, and what could not be asked.
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    apps::v1::Deployment,
+    core::v1::{Namespace, Node, Pod, Secret},
+};
+
+use crate::{cluster::Version, sidecar::Config};
+
+/// The Secret of the webhook's certificate.
+pub const SECRET: &str = "netting-webhook-tls";
+
+/// Something that was asked.
+pub type Fact<T> = Result<T, Unknown>;
+
+/// Something that could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// `list Nodes`.
+    pub doing: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// A right that installing or asking needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// `create`.
+    pub verb: &'static str,
+    /// `rbac.authorization.k8s.io`; empty for the core group.
+    pub group: &'static str,
+    /// `pods`, or `pods/portforward`.
+    pub resource: &'static str,
+    /// What it is needed for.
+    pub purpose: &'static str,
+}
+
+/// All that findings are made from.
+#[derive(Debug)]
+pub struct Facts {
+    /// When it was asked.
+    pub now: SystemTime,
+    /// The version of this command.
+    pub own_version: &'static str,
+    /// Where Netting runs.
+    pub system_namespace: String,
+    /// The API server's.
+    pub version: Version,
+    /// Whether it has `MutatingWebhookConfiguration`s (`admissionregistration.k8s.io/v1`).
+    pub admission: Fact<bool>,
+    /// Rights that whoever asks lacks.
+    pub missing_rights: Fact<Vec<Right>>,
+    /// All nodes.
+    pub nodes: Fact<Vec<Node>>,
+    /// What there is of Netting; `None` if nothing is expected yet.
+    pub mesh: Option<Mesh>,
+    /// All namespaces in question.
+    pub namespaces: Fact<Vec<Namespace>>,
+    /// All pods in question.
+    pub pods: Fact<Vec<Pod>>,
+    /// What sidecars that were asked answered, by `namespace/pod`.
+    pub sidecars: BTreeMap<String, Result<Config, String>>,
+}
+
+/// Netting's own objects.
+#[derive(Debug)]
+pub struct Mesh {
+    /// All webhook configurations of the cluster, Netting's and others.
+    pub configurations: Fact<Vec<MutatingWebhookConfiguration>>,
+    /// Those of the system namespace.
+    pub deployments: Fact<Vec<Deployment>>,
+    /// Their pods.
+    pub pods: Fact<Vec<Pod>>,
+    /// That of the webhook's certificate.
+    pub secret: Fact<Option<Secret>>,
+    /// What the pods' `/metrics` say, by pod.
+    pub metrics: BTreeMap<String, Result<String, String>>,
+}
+
+impl Unknown {
+    /// From whatever went wrong.
+    pub fn new(doing: impl Into<String>, why: impl ToString) -> Self {
+        Self {
+            doing: doing.into(),
+            why: why.to_string(),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Whether Netting is there, as a whole and once.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration, apps::v1::Deployment, core::v1::Pod,
+};
+use kube::ResourceExt as _;
+use netting_webhook::names;
+
+use super::{Code, Facts, Finding, Unknown, facts::Mesh};
+use crate::{exposition, instruments};
+
+/// The Deployment of the catalog.
+pub(super) const CATALOG: &str = "netting-catalog";
+/// The Deployment of the webhook.
+pub(super) const WEBHOOK: &str = "netting-webhook";
+/// What the names of Netting's webhooks end in.
+const WEBHOOK_NAMES: &str = ".inject.netting.dev";
+
+/// Whether there is anything of Netting.
+pub(super) fn is_there(mesh: &Mesh) -> bool {
+    let deployed = mesh.deployments.as_ref().is_ok_and(|all| {
+        let ours = |one: &Deployment| [CATALOG, WEBHOOK].contains(&one.name_any().as_str());
+        all.iter().any(ours)
+    });
+    let configured = mesh.configurations.as_ref();
+    deployed || configured.is_ok_and(|all| all.iter().any(is_ours))
+}
+
+fn is_ours(configuration: &MutatingWebhookConfiguration) -> bool {
+    let webhooks = configuration.webhooks.iter().flatten();
+    configuration.name_any() == names::WEBHOOK_CONFIGURATION
+        || webhooks
+            .map(|one| one.name.as_str())
+            .any(|name| name.ends_with(WEBHOOK_NAMES))
+}
+
+pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
+    let unknown = [
+        mesh.deployments.as_ref().err(),
+        mesh.configurations.as_ref().err(),
+    ];
+    let mut findings: Vec<_> = unknown.into_iter().flatten().map(not_asked).collect();
+    if !is_there(mesh) {
+        if findings.is_empty() {
+            let message = format!(
+                "Netting is not installed in namespace {}",
+                facts.system_namespace
+            );
+            let advice = "run `netting install`, or say where it is by --system-namespace";
+            findings.push(Code::NotInstalled.finding("", message, advice));
+        }
+        return findings;
+    }
+    if let Ok(all) = &mesh.configurations {
+        findings.extend(configurations(all));
+    }
+    if let Ok(all) = &mesh.deployments {
+        for name in [CATALOG, WEBHOOK] {
+            match all.iter().find(|one| one.name_any() == name) {
+                Some(one) => findings.push(replicas(one, mesh)),
+                None => findings.push(missing(&format!("deployment/{name}"))),
+            }
+        }
+    }
+    findings.extend(versions(facts, mesh));
+    findings
+}
+
+fn configurations(all: &[MutatingWebhookConfiguration]) -> Vec<Finding> {
+    let ours: Vec<_> = all.iter().filter(|one| is_ours(one)).collect();
+    let mut findings = Vec::new();
+    if !ours
+        .iter()
+        .any(|one| one.name_any() == names::WEBHOOK_CONFIGURATION)
+    {
+        let name = names::WEBHOOK_CONFIGURATION;
+        findings.push(missing(&format!("mutatingwebhookconfiguration/{name}")));
+    }
+    for other in ours
+        .iter()
+        .filter(|one| one.name_any() != names::WEBHOOK_CONFIGURATION)
+    {
+        let subject = format!("mutatingwebhookconfiguration/{}", other.name_any());
+        let message = "another installation asks for the same pods";
+        let advice = format!("keep one of the two: kubectl delete {subject}");
+        findings.push(Code::TwoInstallations.finding(subject, message, advice));
+    }
+    for one in ours {
+        let mut webhooks = one.webhooks.iter().flatten();
+        if webhooks.any(|webhook| webhook.failure_policy.as_deref() == Some("Fail")) {
+            findings.push(Code::FailurePolicyFail.finding(
+                format!("mutatingwebhookconfiguration/{}", one.name_any()),
+                "failurePolicy Fail: while the webhook is away, no pod that asks for a sidecar starts",
+                "set it to Ignore unless that is what you want, and run two replicas of the webhook",
+            ));
+        }
+    }
+    findings
+}
+
+fn missing(subject: &str) -> Finding {
+    let advice = "run `netting install` again: it makes what is missing and leaves the rest";
+    Code::PartMissing.finding(subject, "is missing", advice)
+}
+
+fn replicas(deployment: &Deployment, mesh: &Mesh) -> Finding {
+    let name = deployment.name_any();
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
+    let status = deployment.status.as_ref();
+    let ready = status.and_then(|status| status.ready_replicas).unwrap_or(0);
+    let subject = format!("deployment/{name}");
+    if ready >= wanted && wanted > 0 {
+        return Code::ReplicasGood.told(subject, format!("{ready} of {wanted} replicas ready"));
+    }
+    let pods = mesh.pods.as_ref().map(Vec::as_slice).unwrap_or_default();
+    let own = pods.iter().filter(|pod| pod.name_any().starts_with(&name));
+    let why: BTreeSet<String> = own.flat_map(troubles).collect();
+    let why = if why.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", why.into_iter().collect::<Vec<_>>().join("; "))
+    };
+    let message = format!("{ready} of {wanted} replicas ready{why}");
+    let advice = match wanted {
+        0 => format!(
+            "scale it up: kubectl -n {} scale {subject} --replicas=1",
+            namespace(deployment)
+        ),
+        _ => format!(
+            "see kubectl -n {} describe {subject}, and its pods' logs",
+            namespace(deployment)
+        ),
+    };
+    Code::ReplicasMissing.finding(subject, message, advice)
+}
+
+fn namespace(deployment: &Deployment) -> String {
+    deployment.namespace().unwrap_or_default()
+}
+
+/// Why a pod's containers don't run, as the kubelet says.
+fn troubles(pod: &Pod) -> Vec<String> {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_ref());
+    let waiting = containers.into_iter().flatten().filter_map(|container| {
+        let state = container.state.as_ref()?.waiting.as_ref()?;
+        state.reason.clone()
+    });
+    waiting.collect()
+}
+
+/// The versions that the control plane's own pods say they are.
+fn versions(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
+    let said = mesh.metrics.iter().map(|(pod, metrics)| {
+        let version = metrics
+            .as_ref()
+            .map_err(ToOwned::to_owned)
+            .and_then(|text| {
+                let samples = exposition::samples(text).map_err(|error| error.to_string())?;
+                Ok(instruments::version(&samples).unwrap_or_default())
+            });
+        let subject = format!("pod/{pod}");
+        match version {
+            Err(why) => {
+                let message = format!("does not answer at its admin port: {why}");
+                Code::ControlPlaneUnknown.told(subject, message)
+            }
+            Ok(version) if version == facts.own_version => {
+                Code::ControlPlaneVersionGood.told(subject, format!("version {version}"))
+            }
+            Ok(version) => Code::ControlPlaneVersionDiffers.finding(
+                subject,
+                format!(
+                    "version {version}, and this command is {}",
+                    facts.own_version
+                ),
+                "run `netting upgrade`, or use the command of the same version",
+            ),
+        }
+    });
+    said.collect()
+}
+
+fn not_asked(unknown: &Unknown) -> Finding {
+    let message = format!("could not {}: {}", unknown.doing, unknown.why);
+    Code::ControlPlaneUnknown.told("", message)
+}

@@ -1,0 +1,80 @@
+//! What namespaces say to Netting, and what they keep from their pods.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt as _;
+use netting_webhook::names::{DOMAIN, INJECT, INJECTED, SIDECAR_UID};
+
+use super::{Code, Facts, Finding};
+
+/// The level of Pod Security that a namespace holds its pods to.
+/// <https://kubernetes.io/docs/concepts/security/pod-security-admission/>
+const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+    match &facts.namespaces {
+        Ok(namespaces) => namespaces.iter().flat_map(of_one).collect(),
+        Err(unknown) => {
+            let message = format!("could not {}: {}", unknown.doing, unknown.why);
+            vec![Code::PodsUnknown.told("", message)]
+        }
+    }
+}
+
+fn of_one(namespace: &Namespace) -> Vec<Finding> {
+    let subject = format!("namespace/{}", namespace.name_any());
+    let mut findings = Vec::new();
+    let labels = namespace.labels();
+    let enforced = labels.get(ENFORCE).map(String::as_str);
+    let asks = labels.get(INJECT).is_some_and(|value| is_yes(value));
+    if let (true, Some(level @ ("baseline" | "restricted"))) = (asks, enforced) {
+        findings.push(Code::PodSecurityRefuses.finding(
+            subject.clone(),
+            format!("{ENFORCE}: {level} refuses pods that are injected: netting-init needs NET_ADMIN and NET_RAW"),
+            format!(
+                "kubectl label --overwrite {subject} {ENFORCE}=privileged, with warn and audit at {level}: \
+                 the sidecar itself runs as uid {SIDECAR_UID} with no capability"
+            ),
+        ));
+    }
+    if let Some(value) = namespace.annotations().get(INJECT) {
+        let message =
+            format!("the annotation {INJECT}: {value} says nothing: on namespaces it is a label");
+        let advice = format!("kubectl label {subject} {INJECT}={value}");
+        findings.push(Code::AnnotationNotLabel.finding(subject.clone(), message, advice));
+    }
+    findings.extend(labels_of(&subject, labels, "the namespace"));
+    findings
+}
+
+/// What is wrong with an object's labels; `place` is where they are written.
+pub(super) fn labels_of(
+    subject: &str,
+    labels: &BTreeMap<String, String>,
+    place: &str,
+) -> Vec<Finding> {
+    let ours = labels.iter().filter(|(key, _)| key.starts_with(DOMAIN));
+    let wrong = ours.filter_map(|(key, value)| match key.as_str() {
+        INJECTED => None,
+        INJECT if is_yes(value) || is_no(value) => None,
+        INJECT => {
+            let message = format!("the label {key}: \"{value}\" is neither enabled nor disabled");
+            Some(Code::ValueIgnored.finding(subject, message, "write enabled or disabled"))
+        }
+        _ => {
+            let message = format!("the label {key} says nothing: it is an annotation");
+            let advice = format!("make it an annotation of {place}");
+            Some(Code::LabelNotAnnotation.finding(subject, message, advice))
+        }
+    });
+    wrong.collect()
+}
+
+pub(super) fn is_yes(value: &str) -> bool {
+    ["enabled", "true"].contains(&value)
+}
+
+pub(super) fn is_no(value: &str) -> bool {
+    ["disabled", "false"].contains(&value)
+}

@@ -1,0 +1,56 @@
+//! All findings, in the order in which they are read.
+
+use serde::Serialize;
+
+use super::{Facts, Finding, Severity, certificate, cluster, installation, namespaces, pods, sync};
+use crate::exit::Exit;
+
+/// All that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether nothing failed, and all could be asked.
+    pub well: bool,
+    /// By section, and in it the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// What these facts come to.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Self {
+        let mut findings = cluster::findings(facts);
+        if let Some(mesh) = &facts.mesh {
+            let installed = installation::findings(facts, mesh);
+            let is_there = installation::is_there(mesh);
+            findings.extend(installed);
+            if is_there {
+                findings.extend(certificate::findings(facts, mesh));
+                findings.extend(sync::findings(facts, mesh));
+            }
+        }
+        findings.extend(namespaces::findings(facts));
+        findings.extend(pods::findings(facts));
+        findings.sort_by_key(|one| (one.code.section(), std::cmp::Reverse(one.severity)));
+
+        let is_trouble =
+            |one: &Finding| matches!(one.severity, Severity::Failure | Severity::Unknown);
+        Self {
+            well: !findings.iter().any(is_trouble),
+            findings,
+        }
+    }
+
+    /// 1 if something failed, 2 if nothing did that could be asked, and something
+    /// could not.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let has = |severity| self.findings.iter().any(|one| one.severity == severity);
+        if has(Severity::Failure) {
+            Exit::NotWell
+        } else if has(Severity::Unknown) {
+            Exit::CannotAsk
+        } else {
+            Exit::Fine
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Asks for all that findings are made from. What can't be asked is a fact as well.
+
+use std::{collections::BTreeMap, fmt::Debug, time::SystemTime};
+
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::{Api, ResourceExt as _, api::ListParams};
+use serde::de::DeserializeOwned;
+
+use super::rights;
+use crate::{
+    check::{
+        Fact, Facts, Unknown,
+        facts::{Mesh, SECRET},
+    },
+    cluster::Cluster,
+    mesh,
+    sidecar::Config,
+};
+
+/// So many sidecars are asked how they are; each answer is a connection of its own.
+const SIDECARS_ASKED_MAX: usize = 100;
+const ADMISSION_GROUP: &str = "admissionregistration.k8s.io/v1";
+
+pub(in crate::commands) async fn facts(
+    cluster: &Cluster,
+    before_install: bool,
+    namespace: Option<&str>,
+) -> Facts {
+    let client = cluster.client();
+    let pods = list(mesh::api(cluster, namespace), "list Pods", "").await;
+    let mut sidecars = BTreeMap::new();
+    let mut mesh = None;
+    if !before_install {
+        mesh = Some(self::mesh(cluster).await);
+        let all: &[Pod] = pods.as_deref().unwrap_or_default();
+        sidecars = self::sidecars(cluster, all).await;
+    }
+    let namespaces = match namespace {
+        Some(name) => named(Api::<Namespace>::all(client.clone()), name).await,
+        None => list(Api::all(client.clone()), "list Namespaces", "").await,
+    };
+    let resources = client.list_api_group_resources(ADMISSION_GROUP).await;
+    let admission = match resources {
+        Ok(list) => {
+            let mut resources = list.resources.iter();
+            Ok(resources.any(|one| one.name == "mutatingwebhookconfigurations"))
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+        Err(error) => Err(unknown("list API resources", &error)),
+    };
+    let missing = rights::missing(cluster).await;
+    Facts {
+        now: SystemTime::now(),
+        own_version: env!("CARGO_PKG_VERSION"),
+        system_namespace: cluster.system_namespace.clone(),
+        version: cluster.version.clone(),
+        admission,
+        missing_rights: missing.map_err(|error| unknown("ask for your rights", &error)),
+        nodes: list(Api::all(client), "list Nodes", "").await,
+        mesh,
+        namespaces,
+        pods,
+        sidecars,
+    }
+}
+
+async fn mesh(cluster: &Cluster) -> Mesh {
+    let (client, namespace) = (cluster.client(), cluster.system_namespace.as_str());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let ours = "app.kubernetes.io/part-of=netting";
+    let pods = list(pods, "list Netting's own Pods", ours).await;
+    let running = pods.iter().flatten().filter(|pod| mesh::is_running(pod));
+    let running: Vec<Pod> = running.cloned().collect();
+    let answers = mesh::ask_all(&client, &running, "/metrics").await;
+    let metrics = answers.into_iter().map(|one| {
+        let answer = one.answer.map_err(|error| error.line());
+        (one.pod.name_any(), answer)
+    });
+    let secret = secrets.get_opt(SECRET).await;
+    Mesh {
+        configurations: list(
+            Api::all(client.clone()),
+            "list MutatingWebhookConfigurations",
+            "",
+        )
+        .await,
+        deployments: list(
+            Api::namespaced(client, namespace),
+            "list Netting's Deployments",
+            "",
+        )
+        .await,
+        pods,
+        secret: secret.map_err(|error| unknown(&format!("get Secret {SECRET}"), &error)),
+        metrics: metrics.collect(),
+    }
+}
+
+async fn sidecars(cluster: &Cluster, pods: &[Pod]) -> BTreeMap<String, Result<Config, String>> {
+    let label = netting_webhook::names::INJECTED;
+    let meshed = pods
+        .iter()
+        .filter(|pod| pod.labels().contains_key(label) && mesh::is_running(pod));
+    let asked: Vec<Pod> = meshed.take(SIDECARS_ASKED_MAX).cloned().collect();
+    let answers = mesh::ask_all(&cluster.client(), &asked, "/config").await;
+    let configs = answers.into_iter().map(|one| {
+        let name = format!(
+            "{}/{}",
+            one.pod.namespace().unwrap_or_default(),
+            one.pod.name_any()
+        );
+        let config = one.answer.and_then(|text| mesh::read_config(&text));
+        (name, config.map_err(|error| error.line()))
+    });
+    configs.collect()
+}
+
+async fn list<K: Clone + DeserializeOwned + Debug>(
+    api: Api<K>,
+    doing: &str,
+    labels: &str,
+) -> Fact<Vec<K>> {
+    let listed = api.list(&ListParams::default().labels(labels)).await;
+    let listed = listed.map_err(|error| unknown(doing, &error))?;
+    Ok(listed.items)
+}
+
+async fn named<K: Clone + DeserializeOwned + Debug>(api: Api<K>, name: &str) -> Fact<Vec<K>> {
+    let found = api.get(name).await;
+    let found = found.map_err(|error| unknown(&format!("get namespace {name}"), &error))?;
+    Ok(vec![found])
+}
+
+fn unknown(doing: &str, error: &kube::Error) -> Unknown {
+    let why = match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    };
+    Unknown::new(doing, why)
+}

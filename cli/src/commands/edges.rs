@@ -1,0 +1,104 @@
+//! `netting edges`: who talks to whom.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, ResourceExt as _};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    cluster::{self, Cluster, Scope},
+    commands::stat::{tell_of_none, window},
+    edges::{self, Held},
+    exit::Exit,
+    mesh, output,
+    workload::Workload,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  netting edges -n shop
+  netting edges -A -o wide
+  netting edges -n shop -o json
+
+An edge is there while a client's sidecar follows the address: from its first connection until
+some minutes after the last.";
+
+/// Of which pods, and for how long.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Whose edges.
+    #[command(flatten)]
+    scope: Scope,
+
+    /// How long to count
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = window)]
+    window: Duration,
+
+    /// How to print it.
+    #[command(flatten)]
+    output: output::Flags,
+}
+
+impl Args {
+    /// Looks twice, and prints what happened in between.
+    ///
+    /// # Errors
+    /// If the cluster can't be asked.
+    pub async fn run(self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
+        let cluster = cluster.connect().await?;
+        let namespace = self.scope.in_cluster(&cluster);
+        let pods = mesh::pods(&cluster, namespace).await?;
+        if pods.is_empty() {
+            tell_of_none(namespace);
+        }
+        let client = cluster.client();
+        let (before, _) = held(&client, &pods).await;
+        let begun = Instant::now();
+        if !pods.is_empty() {
+            sleep(self.window).await;
+        }
+        let (after, silent) = held(&client, &pods).await;
+        for why in &silent {
+            eprintln!("netting: {why}");
+        }
+        let edges = edges::edges(&before, &after, begun.elapsed());
+        self.output.print(&edges, || edges::table(&edges))?;
+        let all_silent = after.is_empty() && !silent.is_empty();
+        Ok(if all_silent {
+            Exit::CannotAsk
+        } else {
+            Exit::Fine
+        })
+    }
+}
+
+/// What all sidecars of a namespace, or of all, hold.
+pub(super) async fn held_by_all(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+) -> anyhow::Result<Held> {
+    let pods = mesh::pods(cluster, namespace).await?;
+    let (held, _) = held(&cluster.client(), &pods).await;
+    Ok(held)
+}
+
+/// What each sidecar holds, and why some don't say.
+async fn held(client: &Client, pods: &[Pod]) -> (Held, Vec<String>) {
+    let (mut held, mut silent) = (BTreeMap::new(), Vec::new());
+    for one in mesh::ask_all(client, pods, "/config").await {
+        let name = format!(
+            "{}/{}",
+            one.pod.namespace().unwrap_or_default(),
+            one.pod.name_any()
+        );
+        match one.answer.and_then(|text| mesh::read_config(&text)) {
+            Ok(config) => {
+                held.insert(name, (Workload::of(&one.pod), config));
+            }
+            Err(error) => silent.push(format!("pod {name} does not answer: {}", error.line())),
+        }
+    }
+    (held, silent)
+}

@@ -1,0 +1,233 @@
+//! Where a connection goes to, as people write it, and what has that address.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context as _;
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{Api, ResourceExt as _, api::ListParams};
+use netting_webhook::names::INJECTED;
+
+use crate::{
+    cluster::{Asked as _, Cluster},
+    exit::Usage,
+    explain::connection::Owner,
+};
+
+/// `10.0.0.7:80`, `[fd00::7]:80`, `echo:80` or `echo.shop.svc:http`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Address(SocketAddr),
+    Service {
+        name: String,
+        /// That of the pod, if it is not said.
+        namespace: Option<String>,
+        /// Its number or its name.
+        port: String,
+    },
+}
+
+impl Target {
+    pub(super) fn read(text: &str) -> Result<Self, Usage> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let refuse = || {
+            let forms = "10.0.0.7:80, [fd00::7]:80, echo:80 or echo.shop.svc:http";
+            Usage(format!(
+                "\"{text}\" is no ADDRESS:PORT; write one like {forms}"
+            ))
+        };
+        let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
+        let is_name = |part: &str| {
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            !part.is_empty() && part.chars().all(fits)
+        };
+        let parts: Vec<&str> = host.trim_end_matches('.').split('.').collect();
+        let svc = parts.get(2).is_none_or(|part| *part == "svc");
+        if !svc
+            || !parts.iter().all(|part| is_name(part))
+            || !is_name(port)
+            || host.parse::<IpAddr>().is_ok()
+        {
+            return Err(refuse());
+        }
+        Ok(Self::Service {
+            name: parts[0].to_owned(),
+            namespace: parts.get(1).map(|part| (*part).to_owned()),
+            port: port.to_owned(),
+        })
+    }
+
+    /// The address that is connected to, and what has it.
+    pub(super) async fn find(
+        &self,
+        cluster: &Cluster,
+        own_namespace: &str,
+    ) -> anyhow::Result<(SocketAddr, Owner)> {
+        match self {
+            Self::Address(address) => Ok((*address, owner(cluster, *address).await?)),
+            Self::Service {
+                name,
+                namespace,
+                port,
+            } => {
+                let namespace = namespace.as_deref().unwrap_or(own_namespace);
+                service(cluster, namespace, name, port).await
+            }
+        }
+    }
+}
+
+async fn owner(cluster: &Cluster, address: SocketAddr) -> anyhow::Result<Owner> {
+    let services: Api<Service> = Api::all(cluster.client());
+    let services = services
+        .list(&ListParams::default())
+        .await
+        .asked("list Services")?;
+    let ip = address.ip().to_string();
+    let has = |service: &&Service| {
+        let spec = service.spec.as_ref();
+        let ips = spec.and_then(|spec| spec.cluster_ips.as_ref());
+        ips.is_some_and(|ips| ips.contains(&ip))
+    };
+    if let Some(service) = services.iter().find(has) {
+        return Ok(Owner::Service {
+            namespace: service.namespace().unwrap_or_default(),
+            name: service.name_any(),
+            has_port: port(service, &address.port().to_string()).is_some(),
+        });
+    }
+    let pods: Api<Pod> = Api::all(cluster.client());
+    let by_ip = ListParams::default().fields(&format!("status.podIP={ip}"));
+    let pods = pods.list(&by_ip).await.asked("list Pods")?;
+    let host_network =
+        |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
+    let mut pods = pods.iter().filter(|pod| !host_network(pod));
+    Ok(pods.next().map_or(Owner::Nobody, |pod| Owner::Pod {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        meshed: pod.labels().contains_key(INJECTED),
+    }))
+}
+
+/// The number of a service's TCP port, by its number or name.
+fn port(service: &Service, wanted: &str) -> Option<u16> {
+    let ports = service.spec.as_ref()?.ports.as_ref()?;
+    let mut tcp = ports
+        .iter()
+        .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let is_it = |port: &&k8s_openapi::api::core::v1::ServicePort| {
+        port.port.to_string() == wanted || port.name.as_deref() == Some(wanted)
+    };
+    u16::try_from(tcp.find(is_it)?.port).ok()
+}
+
+async fn service(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    wanted: &str,
+) -> anyhow::Result<(SocketAddr, Owner)> {
+    let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
+    let doing = format!("get Service {namespace}/{name}");
+    let found = services.get(name).await.asked(&doing)?;
+    let number = port(&found, wanted).or_else(|| wanted.parse().ok());
+    let number =
+        number.with_context(|| format!("service {namespace}/{name} has no TCP port {wanted}"))?;
+    let ip = found.spec.as_ref().and_then(|spec| spec.cluster_ip.clone());
+    let Some(ip) = ip.and_then(|ip| ip.parse::<IpAddr>().ok()) else {
+        return headless(cluster, namespace, name, wanted).await;
+    };
+    let owner = Owner::Service {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        has_port: port(&found, wanted).is_some(),
+    };
+    Ok((SocketAddr::new(ip, number), owner))
+}
+
+/// A name without an address of its own is answered with those of its pods; the first
+/// of them stands for all.
+async fn headless(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    wanted: &str,
+) -> anyhow::Result<(SocketAddr, Owner)> {
+    let slices: Api<EndpointSlice> = Api::namespaced(cluster.client(), namespace);
+    let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
+    let slices = slices
+        .list(&of_service)
+        .await
+        .asked("list EndpointSlices")?;
+    let ips = slices
+        .iter()
+        .flat_map(|slice| &slice.endpoints)
+        .flat_map(|one| &one.addresses);
+    let mut ips = ips.filter_map(|ip| ip.parse::<IpAddr>().ok());
+    let ip = ips.next().with_context(|| {
+        format!("service {namespace}/{name} has no address of its own, and no endpoints")
+    })?;
+    let port = wanted.parse().with_context(|| {
+        format!("service {namespace}/{name} is headless: give the number of the pods' port, not {wanted}")
+    })?;
+    let address = SocketAddr::new(ip, port);
+    Ok((address, owner(cluster, address).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_neither_an_address_nor_a_service() {
+        for text in [
+            "",
+            "echo",
+            ":80",
+            "echo:",
+            "10.0.0.7",
+            "10.0.0:80",
+            "Echo:80",
+            "a.b.c:80",
+            "fd00::7",
+            "http://echo:80",
+        ] {
+            assert!(Target::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_addresses_and_services_as_pods_call_them() {
+        for text in ["10.0.0.7:80", "[fd00::7]:80"] {
+            assert!(
+                matches!(Target::read(text), Ok(Target::Address(_))),
+                "{text}"
+            );
+        }
+        for (text, expected) in [
+            ("echo:80", ("echo", None, "80")),
+            ("echo.shop:http", ("echo", Some("shop"), "http")),
+            (
+                "echo.shop.svc.cluster.local:80",
+                ("echo", Some("shop"), "80"),
+            ),
+        ] {
+            let Ok(Target::Service {
+                name,
+                namespace,
+                port,
+            }) = Target::read(text)
+            else {
+                panic!("{text} is a service");
+            };
+            assert_eq!(
+                (name.as_str(), namespace.as_deref(), port.as_str()),
+                expected
+            );
+        }
+    }
+}

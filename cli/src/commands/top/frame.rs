@@ -1,0 +1,73 @@
+//! One screenful, as text with escape sequences (ECMA-48).
+
+use std::fmt::Write as _;
+
+/// What is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    Workloads,
+    Edges,
+}
+
+pub(super) struct Frame<'a> {
+    pub(super) view: View,
+    pub(super) namespace: &'a str,
+    /// A table.
+    pub(super) lines: &'a str,
+}
+
+const HOME: &str = "\x1b[H";
+const CLEAR_LINE: &str = "\x1b[K";
+const CLEAR_BELOW: &str = "\x1b[J";
+const REVERSE: &str = "\x1b[7m";
+const RESET: &str = "\x1b[0m";
+/// The title, and the line that says what is left out.
+const OTHER_ROWS: usize = 3;
+
+impl Frame<'_> {
+    /// For a terminal of so many rows: what doesn't fit is left out, and said so.
+    pub(super) fn render(&self, rows: usize) -> String {
+        let view = match self.view {
+            View::Workloads => "workloads",
+            View::Edges => "edges",
+        };
+        let mut text = format!(
+            "{HOME}{REVERSE}netting top: {view} of {} (w workloads, e edges, q quit){RESET}{CLEAR_LINE}\n",
+            self.namespace
+        );
+        let fit = rows.saturating_sub(OTHER_ROWS).max(1);
+        for line in self.lines.lines().take(fit) {
+            let _ = writeln!(text, "{line}{CLEAR_LINE}");
+        }
+        let left_out = self.lines.lines().count().saturating_sub(fit);
+        if left_out > 0 {
+            let _ = write!(text, "… and {left_out} more{CLEAR_LINE}");
+        }
+        text + CLEAR_BELOW
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_said_to_be_left_out() {
+        let frame = Frame {
+            view: View::Edges,
+            namespace: "shop",
+            lines: "HEAD\na\nb\nc\n",
+        };
+        let whole = frame.render(24);
+        assert!(
+            whole.contains("edges of shop") && whole.contains("c\x1b[K\n"),
+            "{whole:?}"
+        );
+        assert!(!whole.contains("more"), "{whole:?}");
+        let small = frame.render(5);
+        assert!(
+            small.ends_with("a\x1b[K\n… and 2 more\x1b[K\x1b[J"),
+            "{small:?}"
+        );
+    }
+}

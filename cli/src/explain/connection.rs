@@ -1,0 +1,318 @@
+//! Where a connection of a pod goes, and why: what the rules of the pod, its sidecar
+//! and the catalog make of it, in this order.
+
+mod endpoints;
+
+use std::net::SocketAddr;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use netting_webhook::names::{ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT};
+
+use super::{Explanation, Mark, redirect::Redirect};
+use crate::{
+    queries::Instance,
+    sidecar::{Config, Destination},
+};
+
+/// The sidecar's own names for why it passes a connection through or refuses it.
+pub mod reasons {
+    /// Nobody that the catalog knows has the address.
+    pub const UNKNOWN_ADDRESS: &str = "unknown_address";
+    /// There is no stream to the catalog.
+    pub const CATALOG_UNAVAILABLE: &str = "catalog_unavailable";
+    /// The catalog has not answered yet.
+    pub const CATALOG_SILENT: &str = "catalog_silent";
+    /// No endpoint may be used.
+    pub const NO_ENDPOINTS: &str = "no_endpoints";
+    /// The pod's own address.
+    pub const OWN_ADDRESS: &str = "own_address";
+    /// A port of the sidecar itself.
+    pub const OWN_PORT: &str = "own_port";
+}
+
+/// What has an address, as the API server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A service, at one of its ports.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Whether it has that port at all.
+        has_port: bool,
+    },
+    /// A pod.
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Whether it has a sidecar.
+        meshed: bool,
+    },
+    /// Nothing that is known.
+    Nobody,
+}
+
+/// What is known of the connection.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Who connects.
+    pub pod: &'a Pod,
+    /// Why that pod has no sidecar; `None` if it has one.
+    pub not_injected: Option<&'a str>,
+    /// Where to.
+    pub target: SocketAddr,
+    /// The same as it was asked.
+    pub asked_as: &'a str,
+    /// What has that address.
+    pub owner: &'a Owner,
+    /// What the pod's sidecar holds.
+    pub config: Result<&'a Config, &'a str>,
+    /// The endpoints that the catalog knows, if a service has the address.
+    pub catalog: Option<&'a [Instance]>,
+}
+
+/// Says where, and why.
+#[must_use]
+pub fn explain(known: &Known<'_>) -> Explanation {
+    let Known { pod, target, .. } = known;
+    let from = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+    let mut explanation = Explanation::new(format!("connection from {from} to {}", known.asked_as));
+    owner(&mut explanation, known);
+    if let Some(why) = known.not_injected {
+        explanation.step(Mark::Warning, "pod", format!("has no sidecar ({why})"));
+        let verdict = format!("the node sends it to {target} as it would without Netting");
+        return explanation.so("no_sidecar", verdict);
+    }
+    explanation.step(Mark::Good, "pod", "has a sidecar");
+    let redirect = Redirect::of(pod);
+    if let Some((reason, why)) = redirect.skips(*target) {
+        explanation.step(Mark::Warning, "rules", why);
+        let verdict = format!("it never gets to the sidecar, and goes to {target} directly");
+        return explanation.so(reason, verdict);
+    }
+    explanation.step(
+        Mark::Good,
+        "rules",
+        format!("redirect it to the sidecar, port {OUTBOUND_PORT}"),
+    );
+    if is_own(pod, *target) {
+        return own_address(explanation, *target);
+    }
+    let config = match known.config {
+        Ok(config) => config,
+        Err(why) => {
+            explanation.step(
+                Mark::Bad,
+                "sidecar",
+                format!("does not say what it holds: {why}"),
+            );
+            return by_catalog(explanation, known, "sidecar_silent");
+        }
+    };
+    stream(&mut explanation, config);
+    protocol(&mut explanation, &redirect, known, config);
+    match config.destination(&target.to_string()) {
+        Some(destination) => by_sidecar(explanation, known, config, destination),
+        None if config.catalog.connected => {
+            explanation.step(
+                Mark::Plain,
+                "sidecar",
+                "has not been asked for this address lately",
+            );
+            by_catalog(explanation, known, "not_used_lately")
+        }
+        None => passed_through(explanation, *target, reasons::CATALOG_UNAVAILABLE),
+    }
+}
+
+fn owner(explanation: &mut Explanation, known: &Known<'_>) {
+    let target = known.target;
+    let (mark, says) = match known.owner {
+        Owner::Service {
+            namespace,
+            name,
+            has_port: true,
+        } => (
+            Mark::Good,
+            format!("{target} is service {namespace}/{name}"),
+        ),
+        Owner::Service {
+            namespace,
+            name,
+            has_port: false,
+        } => (
+            Mark::Bad,
+            format!(
+                "service {namespace}/{name} has no TCP port {}",
+                target.port()
+            ),
+        ),
+        Owner::Pod {
+            namespace,
+            name,
+            meshed,
+        } => {
+            let with = if *meshed { "with" } else { "without" };
+            (
+                Mark::Good,
+                format!("{target} is pod {namespace}/{name}, {with} a sidecar"),
+            )
+        }
+        Owner::Nobody => (
+            Mark::Plain,
+            format!("no service and no pod has {}", target.ip()),
+        ),
+    };
+    explanation.step(mark, "address", says);
+}
+
+/// Whether it is one of the pod's own addresses.
+fn is_own(pod: &Pod, target: SocketAddr) -> bool {
+    let ips = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ips.as_ref());
+    let mut ips = ips
+        .into_iter()
+        .flatten()
+        .filter_map(|own| own.ip.parse().ok());
+    ips.any(|own: std::net::IpAddr| own == target.ip())
+}
+
+fn own_address(mut explanation: Explanation, target: SocketAddr) -> Explanation {
+    explanation.step(Mark::Plain, "address", "is the pod's own");
+    if [OUTBOUND_PORT, INBOUND_PORT, ADMIN_PORT].contains(&target.port()) {
+        let verdict = "the sidecar refuses it: it would come back to the sidecar";
+        return explanation.so(reasons::OWN_PORT, verdict);
+    }
+    passed_through(explanation, target, reasons::OWN_ADDRESS)
+}
+
+fn passed_through(explanation: Explanation, target: SocketAddr, reason: &str) -> Explanation {
+    let verdict = format!("the sidecar passes it through to {target}, its original destination");
+    explanation.so(reason, verdict)
+}
+
+fn stream(explanation: &mut Explanation, config: &Config) {
+    let address = &config.catalog.address;
+    if config.catalog.connected {
+        let seconds = config.catalog.connected_seconds.unwrap_or_default();
+        explanation.step(
+            Mark::Good,
+            "catalog",
+            format!("stream to {address} for {seconds} s"),
+        );
+    } else {
+        let says = format!("no stream to {address}: what is known stays, the rest passes through");
+        explanation.step(Mark::Warning, "catalog", says);
+    }
+}
+
+/// What the sidecar takes the bytes for.
+fn protocol(
+    explanation: &mut Explanation,
+    redirect: &Redirect,
+    known: &Known<'_>,
+    config: &Config,
+) {
+    let port = known.target.port();
+    let held = config.destination(&known.target.to_string());
+    let hint = held.map_or("", |held| held.protocol_hint.as_str());
+    let (mark, says) = match held.and_then(|held| held.hint.as_deref()) {
+        _ if redirect.is_opaque(port) => (
+            Mark::Warning,
+            format!("port {port} is in opaque-ports: bytes are passed on unseen"),
+        ),
+        Some("opaque") => (Mark::Plain, format!("{hint}: bytes are passed on unseen")),
+        Some(_) => (
+            Mark::Plain,
+            format!("{hint}: the client speaks first, and says which it is"),
+        ),
+        None => (Mark::Plain, "no hint: the first bytes decide".to_owned()),
+    };
+    explanation.step(mark, "protocol", says);
+}
+
+/// What the sidecar holds decides.
+fn by_sidecar(
+    mut explanation: Explanation,
+    known: &Known<'_>,
+    config: &Config,
+    held: &Destination,
+) -> Explanation {
+    match held.kind.as_str() {
+        "unknown" => {
+            explanation.step(
+                Mark::Plain,
+                "sidecar",
+                "the catalog told it that nobody has this address",
+            );
+            return passed_through(explanation, known.target, reasons::UNKNOWN_ADDRESS);
+        }
+        "waiting" => {
+            let says = "the catalog has not answered about this address";
+            explanation.step(Mark::Warning, "sidecar", says);
+            return passed_through(explanation, known.target, reasons::CATALOG_SILENT);
+        }
+        kind => explanation.step(
+            Mark::Good,
+            "sidecar",
+            format!("holds it as {kind} {}", held.title()),
+        ),
+    }
+    let usable = endpoints::steps(&mut explanation, config, held);
+    if usable == 0 {
+        explanation.step(Mark::Bad, "endpoints", "none may be used");
+        return passed_through(explanation, known.target, reasons::NO_ENDPOINTS);
+    }
+    let redirect = Redirect::of(known.pod);
+    let opaque = held.hint.as_deref() == Some("opaque") || redirect.is_opaque(known.target.port());
+    let unit = if opaque {
+        "connection"
+    } else {
+        "request, or for the connection if it is not HTTP"
+    };
+    let verdict = match usable {
+        1 => "it goes to the one endpoint that may be used".to_owned(),
+        count => format!(
+            "of {count} endpoints one is chosen for each {unit}: of two random ones the less loaded"
+        ),
+    };
+    explanation.so("balanced", verdict)
+}
+
+/// The sidecar holds nothing of it: what the catalog would tell it decides.
+fn by_catalog(mut explanation: Explanation, known: &Known<'_>, reason: &str) -> Explanation {
+    let target = known.target;
+    match (known.owner, known.catalog) {
+        (Owner::Service { has_port: true, .. }, Some(instances)) => {
+            let passing = instances
+                .iter()
+                .filter(|one| one.readiness() == "ready")
+                .count();
+            let says = format!(
+                "knows {} endpoints, {passing} of them ready",
+                instances.len()
+            );
+            explanation.step(Mark::Plain, "catalog", says);
+            if passing == 0 {
+                return passed_through(explanation, target, reasons::NO_ENDPOINTS);
+            }
+            let verdict = format!("it would be balanced over {passing} endpoints");
+            explanation.so(reason, verdict)
+        }
+        (Owner::Pod { .. }, _) => explanation.so(reason, "it would go to that pod"),
+        (Owner::Service { has_port: true, .. }, None) => {
+            explanation.step(Mark::Warning, "catalog", "could not be asked");
+            explanation.so(
+                reason,
+                "it is the catalog's to say, which could not be asked",
+            )
+        }
+        _ => passed_through(explanation, target, reasons::UNKNOWN_ADDRESS),
+    }
+}

@@ -1,0 +1,115 @@
+//! What people call the things that pods belong to.
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use serde::Serialize;
+
+/// A Deployment, StatefulSet, DaemonSet, Job or whatever else makes pods; a pod that
+/// nobody made is its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: String,
+    /// `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Workload {
+    /// What a pod belongs to. A ReplicaSet of a Deployment is named after it, with
+    /// what all of its pods have as the label `pod-template-hash`.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Self {
+        let namespace = pod.namespace().unwrap_or_default();
+        let owners = pod.owner_references().iter();
+        let mut owners = owners.filter(|owner| owner.controller == Some(true));
+        let Some(owner) = owners.next() else {
+            return Self {
+                namespace,
+                kind: "Pod".to_owned(),
+                name: pod.name_any(),
+            };
+        };
+        let hash = pod.labels().get("pod-template-hash");
+        let deployment = hash
+            .filter(|_| owner.kind == "ReplicaSet")
+            .and_then(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-'));
+        let (kind, name) = match deployment {
+            Some(deployment) => ("Deployment", deployment),
+            None => (owner.kind.as_str(), owner.name.as_str()),
+        };
+        Self {
+            namespace,
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// What makes its pods anew, so that they are admitted again.
+    #[must_use]
+    pub fn how_to_restart(&self) -> String {
+        let Self {
+            namespace,
+            kind,
+            name,
+        } = self;
+        match kind.as_str() {
+            "Deployment" | "StatefulSet" | "DaemonSet" => {
+                let kind = kind.to_lowercase();
+                format!("kubectl -n {namespace} rollout restart {kind}/{name}")
+            }
+            "Pod" => format!("delete pod {namespace}/{name} and create it again"),
+            _ => format!("delete the pods of {self}, so that they are made again"),
+        }
+    }
+}
+
+/// `deployment/web`.
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.to_lowercase(), self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of(labels: Value, owners: Value) -> String {
+        let pod = json!({"metadata": {"namespace": "shop", "name": "web-5d-x", "labels": labels, "ownerReferences": owners}});
+        let pod: Pod = serde_json::from_value(pod).expect("a pod");
+        Workload::of(&pod).to_string()
+    }
+
+    fn owner(kind: &str, name: &str) -> Value {
+        json!([{"apiVersion": "v1", "kind": kind, "name": name, "uid": "", "controller": true}])
+    }
+
+    #[test]
+    fn pods_are_named_by_what_people_applied() {
+        let hash = json!({"pod-template-hash": "5d"});
+        for (labels, owners, expected) in [
+            (json!({}), json!([]), "pod/web-5d-x"),
+            (
+                hash.clone(),
+                owner("ReplicaSet", "web-5d"),
+                "deployment/web",
+            ),
+            (hash, owner("ReplicaSet", "other"), "replicaset/other"),
+            (
+                json!({}),
+                owner("ReplicaSet", "web-5d"),
+                "replicaset/web-5d",
+            ),
+            (json!({}), owner("StatefulSet", "db"), "statefulset/db"),
+            (json!({}), owner("Rollout", "web"), "rollout/web"),
+        ] {
+            assert_eq!(of(labels, owners), expected);
+        }
+    }
+}
