@@ -1,12 +1,15 @@
 //! What the webhook answers to the API server, what it serves with, and the Events
 //! that it writes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{Registry, Unit},
+use crate::{
+    Metrics,
+    instrument::{Counter, Gauge, Histogram, Unit},
+    labels::labels,
+    process,
+    registry::Family,
+    snapshot::Descriptor,
 };
 
 /// Upper bounds of the answer time's buckets: from what a pod costs to the API
@@ -21,60 +24,75 @@ const PATCH_SECONDS: [f64; 8] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.1,
 ];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecisionAndReason {
-    decision: &'static str,
-    reason: &'static str,
-}
+const ADMISSIONS: Descriptor = Descriptor {
+    name: "netting.admissions",
+    unit: "{request}",
+    description: "Admission requests answered, by decision and why",
+};
+const ANSWER: Descriptor = Descriptor {
+    name: "netting.admission.duration",
+    unit: "s",
+    description: "Time from the head of a request to its answer",
+};
+const PATCH: Descriptor = Descriptor {
+    name: "netting.admission.patch.duration",
+    unit: "s",
+    description: "Time that deciding about a pod and computing its patch takes",
+};
+const EXPIRY: Descriptor = Descriptor {
+    name: "netting.certificate.expiry.timestamp",
+    unit: "s",
+    description: "When the serving certificate expires, in Unix time; 0 before there is one",
+};
+const CHANGES: Descriptor = Descriptor {
+    name: "netting.certificate.changes",
+    unit: "{certificate}",
+    description: "Serving certificates put to use so far, the first one included",
+};
+const WRITTEN: Descriptor = Descriptor {
+    name: "netting.events.written",
+    unit: "{event}",
+    description: "Kubernetes Events created or counted up",
+};
+const DROPPED: Descriptor = Descriptor {
+    name: "netting.events.dropped",
+    unit: "{event}",
+    description: "Kubernetes Events not written: too many at once, or refused by the API server",
+};
 
 /// The admission instruments of the webhook.
 #[derive(Clone, Debug)]
 pub struct AdmissionMetrics {
-    admissions: Family<DecisionAndReason, Counter>,
+    admissions: Family<Counter>,
     answer: Histogram,
     patch: Histogram,
 }
 
 impl AdmissionMetrics {
-    /// Adds the instruments to a registry.
+    /// Adds the instruments to those of a process.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            admissions: Family::default(),
-            answer: Histogram::new(ANSWER_SECONDS),
-            patch: Histogram::new(PATCH_SECONDS),
+    pub fn register(metrics: &Metrics) -> Self {
+        let seconds = |descriptor, bounds: &[f64]| {
+            let family = metrics.histograms(descriptor, Unit::Seconds, bounds);
+            family.only()
         };
-        registry.register(
-            "admissions",
-            "Admission requests answered, by decision and why",
-            metrics.admissions.clone(),
-        );
-        registry.register_with_unit(
-            "admission_duration",
-            "Time from a request's head to its answer",
-            Unit::Seconds,
-            metrics.answer.clone(),
-        );
-        registry.register_with_unit(
-            "admission_patch_duration",
-            "Time that deciding about a pod and computing its patch takes",
-            Unit::Seconds,
-            metrics.patch.clone(),
-        );
-        metrics
+        Self {
+            admissions: metrics.counters(ADMISSIONS),
+            answer: seconds(ANSWER, &ANSWER_SECONDS),
+            patch: seconds(PATCH, &PATCH_SECONDS),
+        }
     }
 
     /// A request was answered.
     pub fn answered(&self, decision: &'static str, reason: &'static str, took: Duration) {
-        self.admissions
-            .get_or_create(&DecisionAndReason { decision, reason })
-            .inc();
-        self.answer.observe(took.as_secs_f64());
+        let labels = labels(&[("decision", decision), ("reason", reason)]);
+        self.admissions.with(&labels).inc();
+        self.answer.took(took);
     }
 
     /// A pod was decided about, and its patch computed if it gets one.
     pub fn decided(&self, took: Duration) {
-        self.patch.observe(took.as_secs_f64());
+        self.patch.took(took);
     }
 }
 
@@ -86,32 +104,18 @@ pub struct CertificateMetrics {
 }
 
 impl CertificateMetrics {
-    /// Adds the instruments to a registry.
+    /// Adds the instruments to those of a process.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            expiry: Gauge::default(),
-            changes: Counter::default(),
-        };
-        registry.register_with_unit(
-            "certificate_expiry_timestamp",
-            "When the serving certificate expires, in Unix time; 0 before there is one",
-            Unit::Seconds,
-            metrics.expiry.clone(),
-        );
-        registry.register(
-            "certificate_changes",
-            "Serving certificates put to use so far, the first one included",
-            metrics.changes.clone(),
-        );
-        metrics
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            expiry: metrics.gauges(EXPIRY).only(),
+            changes: metrics.counters(CHANGES).only(),
+        }
     }
 
     /// A certificate was put to use.
     pub fn serves_until(&self, expiry: SystemTime) {
-        let since_epoch = expiry.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
-        self.expiry.set(seconds);
+        self.expiry.set(process::unix_seconds(expiry));
         self.changes.inc();
     }
 }
@@ -124,24 +128,13 @@ pub struct EventMetrics {
 }
 
 impl EventMetrics {
-    /// Adds the instruments to a registry.
+    /// Adds the instruments to those of a process.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            written: Counter::default(),
-            dropped: Counter::default(),
-        };
-        registry.register(
-            "events_written",
-            "Kubernetes Events created or counted up",
-            metrics.written.clone(),
-        );
-        registry.register(
-            "events_dropped",
-            "Kubernetes Events not written: too many at once, or refused by the API server",
-            metrics.dropped.clone(),
-        );
-        metrics
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            written: metrics.counters(WRITTEN).only(),
+            dropped: metrics.counters(DROPPED).only(),
+        }
     }
 
     /// An Event was created or counted up.
@@ -157,18 +150,20 @@ impl EventMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
     use crate::Metrics;
 
     #[test]
     fn counts_each_decision_and_reason_for_itself() {
         let metrics = Metrics::new("test", "0");
-        let admissions = metrics.register(AdmissionMetrics::register);
+        let admissions = AdmissionMetrics::register(&metrics);
         for _ in 0..2 {
             admissions.answered("skip", "host_network", Duration::from_millis(3));
             admissions.decided(Duration::from_micros(70));
         }
-        let exposition = metrics.expose().expect("nothing here fails to write");
+        let exposition = metrics.expose();
         for series in [
             r#"netting_admissions_total{decision="skip",reason="host_network"} 2"#,
             r#"netting_admission_duration_seconds_bucket{le="0.0025"} 0"#,
@@ -186,11 +181,11 @@ mod tests {
     #[test]
     fn says_when_the_certificate_expires_in_unix_time() {
         let metrics = Metrics::new("test", "0");
-        let certificate = metrics.register(CertificateMetrics::register);
-        let exposition = metrics.expose().expect("nothing here fails to write");
+        let certificate = CertificateMetrics::register(&metrics);
+        let exposition = metrics.expose();
         assert!(exposition.contains("netting_certificate_expiry_timestamp_seconds 0\n"));
         certificate.serves_until(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
-        let exposition = metrics.expose().expect("nothing here fails to write");
+        let exposition = metrics.expose();
         for series in [
             "netting_certificate_expiry_timestamp_seconds 1800000000\n",
             "netting_certificate_changes_total 1\n",

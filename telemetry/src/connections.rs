@@ -1,18 +1,77 @@
 //! TCP connections through the sidecar.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::time::Duration;
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
-    registry::{Registry, Unit},
+use crate::{
+    Metrics,
+    by_label::ByLabel,
+    instrument::{Counter, Histogram, Unit},
+    labels::labels,
+    registry::Family,
+    snapshot::{Descriptor, Labels},
 };
 
-pub use prometheus_client::metrics::gauge::Gauge;
+pub use crate::instrument::Gauge;
 
 /// Upper bounds of the connect time's buckets: from a neighbour on the same node
 /// to a timeout.
 const CONNECT_SECONDS: [f64; 9] = [0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+const OPENED: Descriptor = Descriptor {
+    name: "netting.tcp.connections.opened",
+    unit: "{connection}",
+    description: "Connections accepted",
+};
+const ACTIVE: Descriptor = Descriptor {
+    name: "netting.tcp.connections.active",
+    unit: "{connection}",
+    description: "Connections open now",
+};
+const CLOSED: Descriptor = Descriptor {
+    name: "netting.tcp.connections.closed",
+    unit: "{connection}",
+    description: "Connections ended, by how",
+};
+const CARRIED: Descriptor = Descriptor {
+    name: "netting.tcp.connections.carried",
+    unit: "{connection}",
+    description: "Connections by the protocol that was found on them",
+};
+const PASSED_THROUGH: Descriptor = Descriptor {
+    name: "netting.tcp.connections.passed_through",
+    unit: "{connection}",
+    description: "Connections sent on to where they were going, by why",
+};
+const REFUSED: Descriptor = Descriptor {
+    name: "netting.tcp.connections.refused",
+    unit: "{connection}",
+    description: "Connections refused, by why",
+};
+const RETRIED: Descriptor = Descriptor {
+    name: "netting.tcp.connect.retries",
+    unit: "{connect}",
+    description: "Connects tried again at another endpoint, by what failed",
+};
+const REACHED: Descriptor = Descriptor {
+    name: "netting.tcp.limits.reached",
+    unit: "{time}",
+    description: "Bounds that were reached without a connection being refused, by which",
+};
+const SENT: Descriptor = Descriptor {
+    name: "netting.tcp.sent",
+    unit: "By",
+    description: "Bytes passed from downstream to upstream",
+};
+const RECEIVED: Descriptor = Descriptor {
+    name: "netting.tcp.received",
+    unit: "By",
+    description: "Bytes passed from upstream to downstream",
+};
+const CONNECT: Descriptor = Descriptor {
+    name: "netting.tcp.connect.duration",
+    unit: "s",
+    description: "Time to connect to the upstream",
+};
 
 /// Which way a connection goes, seen from the local application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,137 +93,61 @@ impl Direction {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Way {
-    direction: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WayAndReason {
-    direction: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WayAndProtocol {
-    direction: &'static str,
-    protocol: &'static str,
-}
-
-/// The connection instruments of a process, as they are registered.
+/// The connection instruments of a process.
 #[derive(Clone, Debug)]
 pub struct ConnectionMetrics {
-    opened: Family<Way, Counter>,
-    active: Family<Way, Gauge>,
-    closed: Family<WayAndReason, Counter>,
-    carried: Family<WayAndProtocol, Counter>,
-    passed_through: Family<WayAndReason, Counter>,
-    refused: Family<WayAndReason, Counter>,
-    retried: Family<WayAndReason, Counter>,
-    reached: Family<WayAndReason, Counter>,
-    sent: Family<Way, Counter>,
-    received: Family<Way, Counter>,
-    connect: Family<Way, Histogram, fn() -> Histogram>,
+    opened: Family<Counter>,
+    active: Family<Gauge>,
+    closed: Family<Counter>,
+    carried: Family<Counter>,
+    passed_through: Family<Counter>,
+    refused: Family<Counter>,
+    retried: Family<Counter>,
+    reached: Family<Counter>,
+    sent: Family<Counter>,
+    received: Family<Counter>,
+    connect: Family<Histogram>,
 }
 
 impl ConnectionMetrics {
-    /// Adds the instruments to a registry.
+    /// Adds the instruments to those of a process.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            opened: Family::default(),
-            active: Family::default(),
-            closed: Family::default(),
-            carried: Family::default(),
-            passed_through: Family::default(),
-            refused: Family::default(),
-            retried: Family::default(),
-            reached: Family::default(),
-            sent: Family::default(),
-            received: Family::default(),
-            connect: Family::new_with_constructor(|| Histogram::new(CONNECT_SECONDS)),
-        };
-        let tcp = registry.sub_registry_with_prefix("tcp");
-        tcp.register(
-            "connections_opened",
-            "Connections accepted",
-            metrics.opened.clone(),
-        );
-        tcp.register(
-            "connections_active",
-            "Connections open now",
-            metrics.active.clone(),
-        );
-        tcp.register(
-            "connections_closed",
-            "Connections ended, by how",
-            metrics.closed.clone(),
-        );
-        tcp.register(
-            "connections_carried",
-            "Connections by the protocol that was found on them",
-            metrics.carried.clone(),
-        );
-        tcp.register(
-            "connections_passed_through",
-            "Connections sent on to where they were going, by why",
-            metrics.passed_through.clone(),
-        );
-        tcp.register(
-            "connections_refused",
-            "Connections refused, by why",
-            metrics.refused.clone(),
-        );
-        tcp.register(
-            "connect_retries",
-            "Connects tried again at another endpoint, by what failed",
-            metrics.retried.clone(),
-        );
-        tcp.register(
-            "limits_reached",
-            "Bounds that were reached without a connection being refused, by which",
-            metrics.reached.clone(),
-        );
-        tcp.register_with_unit(
-            "sent",
-            "Bytes passed from downstream to upstream",
-            Unit::Bytes,
-            metrics.sent.clone(),
-        );
-        tcp.register_with_unit(
-            "received",
-            "Bytes passed from upstream to downstream",
-            Unit::Bytes,
-            metrics.received.clone(),
-        );
-        tcp.register_with_unit(
-            "connect_duration",
-            "Time to connect to the upstream",
-            Unit::Seconds,
-            metrics.connect.clone(),
-        );
-        metrics
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            opened: metrics.counters(OPENED),
+            active: metrics.gauges(ACTIVE),
+            closed: metrics.counters(CLOSED),
+            carried: metrics.counters(CARRIED),
+            passed_through: metrics.counters(PASSED_THROUGH),
+            refused: metrics.counters(REFUSED),
+            retried: metrics.counters(RETRIED),
+            reached: metrics.counters(REACHED),
+            sent: metrics.counters(SENT),
+            received: metrics.counters(RECEIVED),
+            connect: metrics.histograms(CONNECT, Unit::Seconds, &CONNECT_SECONDS),
+        }
     }
 
     /// The instruments for one direction, looked up once.
     #[must_use]
     pub fn of(&self, direction: Direction) -> DirectionMetrics {
-        let way = Way {
-            direction: direction.as_str(),
-        };
+        self.with(&labels(&[("direction", direction.as_str())]))
+    }
+
+    fn with(&self, labels: &Labels) -> DirectionMetrics {
+        let by_reason = |family: &Family<Counter>| ByLabel::new(family.clone(), labels, "reason");
         DirectionMetrics {
-            direction: direction.as_str(),
-            opened: self.opened.get_or_create_owned(&way),
-            active: self.active.get_or_create_owned(&way),
-            sent: self.sent.get_or_create_owned(&way),
-            received: self.received.get_or_create_owned(&way),
-            connect: self.connect.get_or_create_owned(&way),
-            closed: self.closed.clone(),
-            carried: self.carried.clone(),
-            passed_through: self.passed_through.clone(),
-            refused: self.refused.clone(),
-            retried: self.retried.clone(),
-            reached: self.reached.clone(),
+            opened: self.opened.with(labels),
+            active: self.active.with(labels),
+            sent: self.sent.with(labels),
+            received: self.received.with(labels),
+            connect: self.connect.with(labels),
+            closed: by_reason(&self.closed),
+            carried: ByLabel::new(self.carried.clone(), labels, "protocol"),
+            passed_through: by_reason(&self.passed_through),
+            refused: by_reason(&self.refused),
+            retried: by_reason(&self.retried),
+            reached: by_reason(&self.reached),
         }
     }
 }
@@ -172,71 +155,57 @@ impl ConnectionMetrics {
 /// The instruments for the connections of one direction.
 #[derive(Clone, Debug)]
 pub struct DirectionMetrics {
-    direction: &'static str,
     /// Connections accepted.
     pub opened: Counter,
     /// Connections open now.
     pub active: Gauge,
     /// Bytes passed from downstream to upstream.
-    pub sent: Counter<u64, AtomicU64>,
+    pub sent: Counter,
     /// Bytes passed from upstream to downstream.
-    pub received: Counter<u64, AtomicU64>,
+    pub received: Counter,
     connect: Histogram,
-    closed: Family<WayAndReason, Counter>,
-    carried: Family<WayAndProtocol, Counter>,
-    passed_through: Family<WayAndReason, Counter>,
-    refused: Family<WayAndReason, Counter>,
-    retried: Family<WayAndReason, Counter>,
-    reached: Family<WayAndReason, Counter>,
+    closed: ByLabel<Counter>,
+    carried: ByLabel<Counter>,
+    passed_through: ByLabel<Counter>,
+    refused: ByLabel<Counter>,
+    retried: ByLabel<Counter>,
+    reached: ByLabel<Counter>,
 }
 
 impl DirectionMetrics {
     /// A connection ended.
     pub fn closed(&self, reason: &'static str) {
-        self.closed.get_or_create(&self.labels(reason)).inc();
+        self.closed.of(reason).inc();
     }
 
     /// A connection carries this protocol.
     pub fn carries(&self, protocol: &'static str) {
-        let labels = WayAndProtocol {
-            direction: self.direction,
-            protocol,
-        };
-        self.carried.get_or_create(&labels).inc();
+        self.carried.of(protocol).inc();
     }
 
     /// A connection is sent on to where it was going.
     pub fn passed_through(&self, reason: &'static str) {
-        self.passed_through
-            .get_or_create(&self.labels(reason))
-            .inc();
+        self.passed_through.of(reason).inc();
     }
 
     /// A connection is refused.
     pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&self.labels(reason)).inc();
+        self.refused.of(reason).inc();
     }
 
     /// A connect failed and is tried again elsewhere.
     pub fn retried(&self, reason: &'static str) {
-        self.retried.get_or_create(&self.labels(reason)).inc();
+        self.retried.of(reason).inc();
     }
 
     /// A bound was reached, and no connection refused for it.
     pub fn reached(&self, reason: &'static str) {
-        self.reached.get_or_create(&self.labels(reason)).inc();
+        self.reached.of(reason).inc();
     }
 
     /// The upstream was connected in this time.
     pub fn connected(&self, took: Duration) {
-        self.connect.observe(took.as_secs_f64());
-    }
-
-    fn labels(&self, reason: &'static str) -> WayAndReason {
-        WayAndReason {
-            direction: self.direction,
-            reason,
-        }
+        self.connect.took(took);
     }
 }
 
@@ -248,13 +217,13 @@ mod tests {
     #[test]
     fn counts_each_direction_for_itself() {
         let metrics = Metrics::new("test", "0");
-        let connections = metrics.register(ConnectionMetrics::register);
+        let connections = ConnectionMetrics::register(&metrics);
         connections.of(Direction::Outbound).opened.inc();
         connections
             .of(Direction::Outbound)
             .passed_through("unknown_address");
         connections.of(Direction::Inbound).sent.inc_by(7);
-        let exposition = metrics.expose().expect("nothing here fails to write");
+        let exposition = metrics.expose();
         for series in [
             r#"netting_tcp_connections_opened_total{direction="outbound"} 1"#,
             r#"netting_tcp_connections_passed_through_total{direction="outbound",reason="unknown_address"} 1"#,

@@ -1,20 +1,48 @@
 //! The sidecar's side of the catalog stream.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{Registry, Unit},
+use crate::{
+    Metrics,
+    by_label::ByLabel,
+    instrument::{Counter, Gauge, Histogram, Unit},
+    labels, process,
+    snapshot::Descriptor,
 };
 
 /// Upper bounds of the propagation time's buckets.
 const PROPAGATION_SECONDS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 5.0, 30.0];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
-    kind: &'static str,
-}
+const CONNECTED: Descriptor = Descriptor {
+    name: "netting.discovery.connected",
+    unit: "{stream}",
+    description: "1 while there is a stream to the catalog",
+};
+const HEARD: Descriptor = Descriptor {
+    name: "netting.discovery.last_message.timestamp",
+    unit: "s",
+    description: "When the catalog was last heard of, in Unix time; 0 if it never was",
+};
+const STREAMS: Descriptor = Descriptor {
+    name: "netting.discovery.streams",
+    unit: "{stream}",
+    description: "Streams opened to the catalog",
+};
+const DESTINATIONS: Descriptor = Descriptor {
+    name: "netting.discovery.destinations",
+    unit: "{address}",
+    description: "Addresses followed",
+};
+const MESSAGES: Descriptor = Descriptor {
+    name: "netting.discovery.messages",
+    unit: "{message}",
+    description: "Messages from the catalog, by kind",
+};
+const PROPAGATION: Descriptor = Descriptor {
+    name: "netting.discovery.propagation",
+    unit: "s",
+    description: "Time from when the catalog heard of a change to when it was in force here, by the clocks of both hosts",
+};
 
 /// The discovery instruments of a sidecar.
 #[derive(Clone, Debug)]
@@ -25,58 +53,34 @@ pub struct DiscoveryMetrics {
     pub streams: Counter,
     /// Addresses followed now.
     pub destinations: Gauge,
-    messages: Family<Kind, Counter>,
+    heard: Gauge,
+    messages: ByLabel<Counter>,
     propagation: Histogram,
 }
 
 impl DiscoveryMetrics {
-    /// Adds the instruments to a registry.
+    /// Adds the instruments to those of a process.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            connected: Gauge::default(),
-            streams: Counter::default(),
-            destinations: Gauge::default(),
-            messages: Family::default(),
-            propagation: Histogram::new(PROPAGATION_SECONDS),
-        };
-        let discovery = registry.sub_registry_with_prefix("discovery");
-        discovery.register(
-            "connected",
-            "1 while there is a stream to the catalog",
-            metrics.connected.clone(),
-        );
-        discovery.register(
-            "streams",
-            "Streams opened to the catalog",
-            metrics.streams.clone(),
-        );
-        discovery.register(
-            "destinations",
-            "Addresses followed",
-            metrics.destinations.clone(),
-        );
-        discovery.register(
-            "messages",
-            "Messages from the catalog, by kind",
-            metrics.messages.clone(),
-        );
-        discovery.register_with_unit(
-            "propagation",
-            "Time from when the catalog heard of a change to when it was in force here, by both hosts' clocks",
-            Unit::Seconds,
-            metrics.propagation.clone(),
-        );
-        metrics
+    pub fn register(metrics: &Metrics) -> Self {
+        let propagation = metrics.histograms(PROPAGATION, Unit::Seconds, &PROPAGATION_SECONDS);
+        Self {
+            connected: metrics.gauges(CONNECTED).only(),
+            streams: metrics.counters(STREAMS).only(),
+            destinations: metrics.gauges(DESTINATIONS).only(),
+            heard: metrics.gauges(HEARD).only(),
+            messages: ByLabel::new(metrics.counters(MESSAGES), &labels::none(), "kind"),
+            propagation: propagation.only(),
+        }
     }
 
     /// A message of this kind came.
     pub fn message(&self, kind: &'static str) {
-        self.messages.get_or_create(&Kind { kind }).inc();
+        self.messages.of(kind).inc();
+        self.heard.set(process::unix_seconds(SystemTime::now()));
     }
 
     /// A change is in force, this long after the catalog heard of it.
     pub fn propagated(&self, after: Duration) {
-        self.propagation.observe(after.as_secs_f64());
+        self.propagation.took(after);
     }
 }

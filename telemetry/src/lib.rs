@@ -1,30 +1,40 @@
 //! Netting's instruments, and how they reach whatever a team already runs.
 //!
-//! An instrument is looked up once, for a connection or a stream, and is then a
-//! counter to add to: no lock and no formatting where traffic passes. In reading
-//! order:
+//! A series is looked up once, for a destination or a connection, and is then an atomic
+//! to add to: no lock and no formatting where traffic passes. In reading order:
 //!
 //! - [`snapshot`]: what the instruments say at one moment, for any exporter;
-//! - [`metrics`]: the registry of a process, and its exposition for Prometheus;
-//! - [`process`]: what the process itself uses;
+//! - [`instrument`]: what is recorded into;
+//! - [`labels`], [`registry`], [`metrics`]: all series of a process;
+//! - [`by_label`]: series that are found again without a lock;
+//! - [`prometheus`]: the exposition for whoever scrapes;
+//! - [`process`]: what the process itself is and uses;
+//! - [`peer`]: whom outbound traffic goes to;
 //! - [`config`]: which exporters run, and how;
 //! - [`proto`]: the protocols of others that some of them speak;
 //! - [`connections`]: TCP connections through the sidecar;
-//! - [`requests`]: HTTP requests through the sidecar;
+//! - [`requests`]: HTTP requests and RPC calls through the sidecar;
 //! - [`discovery`]: the sidecar's side of the catalog stream;
 //! - [`probes`]: the application's probes, where the sidecar asks them;
 //! - the control plane's own: [`admission`], what the webhook answers;
 //!   [`catalog`], what the catalog watches, holds and streams.
 
 pub mod admission;
+pub mod by_label;
+mod cache;
 pub mod catalog;
 pub mod config;
 pub mod connections;
 pub mod discovery;
+pub mod instrument;
+pub mod labels;
 pub mod metrics;
+pub mod peer;
 pub mod probes;
 pub mod process;
+pub mod prometheus;
 pub mod proto;
+pub mod registry;
 pub mod requests;
 pub mod snapshot;
 

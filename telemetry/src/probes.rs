@@ -1,41 +1,33 @@
 //! The application's probes, where the kubelet asks the sidecar and the sidecar the
 //! application.
 
-use prometheus_client::{
-    encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
-    registry::Registry,
-};
+use crate::{Metrics, instrument::Counter, labels::labels, registry::Family, snapshot::Descriptor};
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ProbeAndOutcome {
-    probe: &'static str,
-    outcome: &'static str,
-}
+const ASKED: Descriptor = Descriptor {
+    name: "netting.probes",
+    unit: "{probe}",
+    description: "Probes and hooks that the application was asked, by what came of them",
+};
 
 /// The probe instruments of a sidecar.
 #[derive(Clone, Debug)]
 pub struct ProbeMetrics {
-    asked: Family<ProbeAndOutcome, Counter>,
+    asked: Family<Counter>,
 }
 
 impl ProbeMetrics {
-    /// Adds the instruments to a registry.
+    /// Adds the instruments to those of a process.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let asked = Family::default();
-        registry.register(
-            "probes",
-            "Probes and hooks that the application was asked, by what came of them",
-            Family::clone(&asked),
-        );
-        Self { asked }
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            asked: metrics.counters(ASKED),
+        }
     }
 
-    /// The application was asked.
+    /// The application was asked. That is a matter of seconds, so each time the series is
+    /// looked up.
     pub fn asked(&self, probe: &'static str, outcome: &'static str) {
-        self.asked
-            .get_or_create(&ProbeAndOutcome { probe, outcome })
-            .inc();
+        let labels = labels(&[("probe", probe), ("outcome", outcome)]);
+        self.asked.with(&labels).inc();
     }
 }

@@ -1,40 +1,32 @@
-//! What the process itself uses, under the names that Prometheus' client
-//! libraries agree on.
+//! What the process itself is and uses.
 
-use std::fs;
-
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric as _},
-    metrics::{gauge::ConstGauge, info::Info},
-    registry::{Registry, Unit},
+use std::{
+    fs,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-/// Adds `netting_build_info` and the process's memory.
-pub(crate) fn register(registry: &mut Registry, part: &'static str, version: &'static str) {
-    let build = Info::new([("part", part), ("version", version)]);
-    registry.register("netting_build", "What this process is", build);
-    registry.register_collector(Box::new(Memory));
-}
+use crate::{Metrics, labels::labels, registry::Value, snapshot::Descriptor};
 
-/// Reads its value when it is scraped, and costs nothing else.
-#[derive(Debug)]
-struct Memory;
+const BUILD: Descriptor = Descriptor {
+    name: "netting.build.info",
+    unit: "",
+    description: "What this process is; always 1",
+};
+const MEMORY: Descriptor = Descriptor {
+    name: "process.memory.usage",
+    unit: "By",
+    description: "Resident memory of the process",
+};
 
-impl Collector for Memory {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let Some(bytes) = resident_memory_bytes() else {
-            return Ok(());
-        };
-        let gauge = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
-        let metric = encoder.encode_descriptor(
-            "process_resident_memory",
-            "Resident memory of the process",
-            Some(&Unit::Bytes),
-            gauge.metric_type(),
-        )?;
-        gauge.encode(metric)
-    }
+/// Adds what each process says of itself. It is read when a snapshot is taken, and
+/// costs nothing else.
+pub(crate) fn register(metrics: &Metrics, part: &'static str, version: &'static str) {
+    let build = labels(&[("part", part), ("version", version)]);
+    metrics.ask(BUILD, build, || Some(Value::Gauge(1.0)));
+    metrics.ask(MEMORY, crate::labels::none(), || {
+        let bytes = resident_memory_bytes()?;
+        usize::try_from(bytes).ok().map(Value::gauge)
+    });
 }
 
 /// Resident memory of this process in bytes; `None` where /proc does not tell.
@@ -44,6 +36,12 @@ pub fn resident_memory_bytes() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * page_size_bytes())
+}
+
+/// A moment as gauges have it.
+pub(crate) fn unix_seconds(at: SystemTime) -> i64 {
+    let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[allow(

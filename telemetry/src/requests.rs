@@ -1,216 +1,219 @@
-//! HTTP requests through the sidecar.
+//! HTTP requests through the sidecar, and the RPC calls among them, after
+//! OpenTelemetry's conventions
+//! (<https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>,
+//! <https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/>).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{Arc, OnceLock};
+
+use crate::{
+    Metrics,
+    by_label::ByLabel,
+    cache::Cache,
+    connections::Direction,
+    instrument::{Counter, Gauge, Histogram, OneMore, Unit, nanoseconds},
+    labels,
+    peer::Peer,
+    registry::Family,
+    snapshot::Labels,
 };
 
-use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet},
-    metrics::{MetricType, TypedMetric, counter::Counter, family::Family},
-    registry::{Registry, Unit},
-};
+mod descriptors;
+mod ended;
+mod grpc;
+mod method;
 
-use crate::connections::Direction;
+use descriptors::{CLIENT, DURATION_SECONDS, Descriptors, RETRIED, SERVER, SIZE_BYTES};
+use ended::{CallKey, Key};
 
-/// Upper bounds of the duration's buckets, in microseconds: from what a proxy on the
-/// same node answers to what a person gives up on.
-const DURATION_MICROS: [u64; 12] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000,
-    30_000_000,
-];
-const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+pub use ended::{Call, Ended, Version};
+pub use method::Method;
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Way {
-    direction: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WayAndStatus {
-    direction: &'static str,
-    status: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WayAndReason {
-    direction: &'static str,
-    reason: &'static str,
-}
-
-/// A histogram to which any number of threads add without waiting for each other.
-#[derive(Clone, Debug, Default)]
-struct Durations {
-    inner: Arc<Buckets>,
-}
-
-#[derive(Debug, Default)]
-struct Buckets {
-    counts: [AtomicU64; DURATION_MICROS.len() + 1],
-    sum_micros: AtomicU64,
-}
-
-/// The request instruments of a process, as they are registered.
+/// The request instruments of a process.
 #[derive(Clone, Debug)]
 pub struct RequestMetrics {
-    requests: Family<WayAndStatus, Counter>,
-    failed: Family<WayAndReason, Counter>,
-    retried: Family<WayAndReason, Counter>,
-    duration: Family<Way, Durations>,
+    inbound: Arc<Families>,
+    outbound: Arc<Families>,
 }
 
-/// The instruments for the requests of one direction.
+/// The instruments of one direction.
+#[derive(Debug)]
+struct Families {
+    direction: Direction,
+    duration: Family<Histogram>,
+    request_body: Family<Histogram>,
+    response_body: Family<Histogram>,
+    active: Family<Gauge>,
+    calls: Family<Histogram>,
+    retried: Family<Counter>,
+    /// Calls are told apart by their method, which the program does not know.
+    by_rpc_method: bool,
+}
+
+/// The instruments for the requests to one peer, or to the application: looked up once,
+/// and then recorded into without a lock. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct DirectionRequests {
-    direction: &'static str,
-    by_class: [Counter; CLASSES.len()],
-    duration: Durations,
-    failed: Family<WayAndReason, Counter>,
-    retried: Family<WayAndReason, Counter>,
+pub struct Requests(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    families: Arc<Families>,
+    base: Labels,
+    ended: Cache<Key, Series>,
+    calls: Cache<CallKey, Histogram>,
+    active: [OnceLock<Gauge>; Method::ALL.len()],
+    retried: ByLabel<Counter>,
+}
+
+/// What requests are recorded into that ended alike.
+#[derive(Debug)]
+struct Series {
+    duration: Histogram,
+    request_body: Histogram,
+    response_body: Histogram,
 }
 
 impl RequestMetrics {
-    /// Adds the instruments to a registry.
+    /// Adds the instruments to those of a process.
     #[must_use]
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            requests: Family::default(),
-            failed: Family::default(),
-            retried: Family::default(),
-            duration: Family::default(),
-        };
-        let http = registry.sub_registry_with_prefix("http");
-        http.register(
-            "requests",
-            "Requests ended, by the class of their status; none, if they had no response",
-            metrics.requests.clone(),
-        );
-        http.register(
-            "requests_failed",
-            "Requests that the sidecar answered itself or broke off, by why",
-            metrics.failed.clone(),
-        );
-        http.register(
-            "request_retries",
-            "Requests sent once more, by why",
-            metrics.retried.clone(),
-        );
-        http.register_with_unit(
-            "request_duration",
-            "Time from a request's head to its response's end",
-            Unit::Seconds,
-            metrics.duration.clone(),
-        );
-        metrics
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            inbound: Arc::new(Families::register(metrics, Direction::Inbound, SERVER)),
+            outbound: Arc::new(Families::register(metrics, Direction::Outbound, CLIENT)),
+        }
     }
 
-    /// The instruments for one direction, looked up once.
+    /// The instruments for one direction, where no peer is known.
     #[must_use]
-    pub fn of(&self, direction: Direction) -> DirectionRequests {
-        let direction = direction.as_str();
-        let class = |status| WayAndStatus { direction, status };
-        DirectionRequests {
+    pub fn of(&self, direction: Direction) -> Requests {
+        match direction {
+            Direction::Inbound => {
+                // There is no other: TLS of the application's own is not looked into.
+                let base = labels::labels(&[("url.scheme", "http")]);
+                Requests::new(&self.inbound, base)
+            }
+            Direction::Outbound => Requests::new(&self.outbound, labels::none()),
+        }
+    }
+
+    /// The instruments for requests of the application to this peer.
+    #[must_use]
+    pub fn to(&self, peer: Peer<'_>) -> Requests {
+        Requests::new(&self.outbound, peer.labels(&labels::none()))
+    }
+}
+
+impl Families {
+    fn register(metrics: &Metrics, direction: Direction, of: Descriptors) -> Self {
+        let settings = metrics.settings();
+        let seconds = settings
+            .duration_bounds
+            .as_deref()
+            .unwrap_or(&DURATION_SECONDS);
+        let bytes = settings.size_bounds.as_deref().unwrap_or(&SIZE_BYTES);
+        let took = |descriptor| metrics.histograms(descriptor, Unit::Seconds, seconds);
+        let size = |descriptor| metrics.histograms(descriptor, Unit::Whole, bytes);
+        Self {
             direction,
-            by_class: CLASSES.map(|status| self.requests.get_or_create_owned(&class(status))),
-            duration: self.duration.get_or_create_owned(&Way { direction }),
-            failed: self.failed.clone(),
-            retried: self.retried.clone(),
+            duration: took(of.duration),
+            request_body: size(of.request_body),
+            response_body: size(of.response_body),
+            active: metrics.gauges(of.active),
+            calls: took(of.calls),
+            retried: metrics.counters(RETRIED),
+            by_rpc_method: settings.labels.admits("rpc.method"),
         }
     }
 }
 
-impl DirectionRequests {
-    /// A request ended, with this status if it had one, after this time.
-    pub fn ended(&self, status: Option<u16>, took: Duration) {
-        let class = status.map_or(0, |status| usize::from(status / 100));
-        self.by_class[class.min(CLASSES.len() - 1)].inc();
-        self.duration.add(took);
+impl Requests {
+    fn new(families: &Arc<Families>, base: Labels) -> Self {
+        let direction = [("direction", families.direction.as_str())];
+        let retried = labels::with(&base, &direction);
+        Self(Arc::new(Inner {
+            families: Arc::clone(families),
+            retried: ByLabel::new(families.retried.clone(), &retried, "reason"),
+            base,
+            ended: Cache::default(),
+            calls: Cache::default(),
+            active: [const { OnceLock::new() }; Method::ALL.len()],
+        }))
     }
 
-    /// A request had no answer, or none but the sidecar's.
-    pub fn failed(&self, reason: &'static str) {
-        self.failed.get_or_create(&self.labels(reason)).inc();
+    /// A request is under way until what is returned is dropped.
+    #[must_use]
+    pub fn begin(&self, method: Method) -> OneMore {
+        let active = self.0.active[method as usize].get_or_init(|| {
+            let method = [("http.request.method", method.as_str())];
+            let labels = labels::with(&self.0.base, &method);
+            self.0.families.active.with(&labels)
+        });
+        active.one_more()
+    }
+
+    /// A request ended.
+    pub fn ended(&self, ended: &Ended<'_>) {
+        let inner = &*self.0;
+        let key = Key::of(ended);
+        let series = inner.ended.get(key, key.spread(), |key| inner.series(key));
+        let took = nanoseconds(ended.took);
+        series.duration.record_in(took, ended.trace);
+        series.request_body.record(ended.sent);
+        series.response_body.record(ended.received);
+        if let Some(call) = &ended.call {
+            let key = CallKey::of(call, ended);
+            if inner.families.by_rpc_method {
+                let labels = key.labels(&inner.base, inner.families.direction);
+                let method = [("rpc.method", call.path.trim_start_matches('/'))];
+                let labels = labels::with(&labels, &method);
+                inner
+                    .families
+                    .calls
+                    .with(&labels)
+                    .record_in(took, ended.trace);
+            } else {
+                let calls = inner.calls.get(key, key.spread(), |key| inner.call(key));
+                calls.record_in(took, ended.trace);
+            }
+        }
     }
 
     /// A request is sent once more.
     pub fn retried(&self, reason: &'static str) {
-        self.retried.get_or_create(&self.labels(reason)).inc();
+        self.0.retried.of(reason).inc();
     }
+}
 
-    fn labels(&self, reason: &'static str) -> WayAndReason {
-        WayAndReason {
-            direction: self.direction,
-            reason,
+impl Inner {
+    /// Nothing stands for all that are too many.
+    fn series(&self, key: Option<Key>) -> Series {
+        let families = &*self.families;
+        let Some(key) = key else {
+            return Series {
+                duration: families.duration.overflow(),
+                request_body: families.request_body.overflow(),
+                response_body: families.response_body.overflow(),
+            };
+        };
+        let labels = key.labels(&self.base, families.direction);
+        Series {
+            duration: families.duration.with(&labels),
+            request_body: families.request_body.with(&labels),
+            response_body: families.response_body.with(&labels),
         }
     }
-}
 
-impl Durations {
-    fn add(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = DURATION_MICROS.partition_point(|bound| *bound < micros);
-        self.inner.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        self.inner.sum_micros.fetch_add(micros, Ordering::Relaxed);
+    fn call(&self, key: Option<CallKey>) -> Histogram {
+        let families = &*self.families;
+        key.map_or_else(
+            || families.calls.overflow(),
+            |key| {
+                families
+                    .calls
+                    .with(&key.labels(&self.base, families.direction))
+            },
+        )
     }
-}
-
-impl EncodeMetric for Durations {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let seconds = |micros: u64| Duration::from_micros(micros).as_secs_f64();
-        let bounds = DURATION_MICROS
-            .map(seconds)
-            .into_iter()
-            .chain([f64::INFINITY]);
-        let counts = self.inner.counts.iter();
-        let counts = counts.map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = seconds(self.inner.sum_micros.load(Ordering::Relaxed));
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        Self::TYPE
-    }
-}
-
-impl TypedMetric for Durations {
-    const TYPE: MetricType = MetricType::Histogram;
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Metrics;
-
-    #[test]
-    fn counts_by_class_and_puts_durations_into_buckets() {
-        let metrics = Metrics::new("test", "0");
-        let requests = metrics.register(RequestMetrics::register);
-        let inbound = requests.of(Direction::Inbound);
-        inbound.ended(Some(204), Duration::from_micros(500));
-        inbound.ended(Some(503), Duration::from_millis(3));
-        inbound.ended(None, Duration::from_secs(60));
-        inbound.ended(Some(999), Duration::from_secs(1));
-        inbound.failed("connect_refused");
-        let exposition = metrics.expose().expect("nothing here fails to write");
-        for series in [
-            r#"netting_http_requests_total{direction="inbound",status="2xx"} 1"#,
-            r#"netting_http_requests_total{direction="inbound",status="5xx"} 2"#,
-            r#"netting_http_requests_total{direction="inbound",status="none"} 1"#,
-            r#"netting_http_requests_failed_total{direction="inbound",reason="connect_refused"} 1"#,
-            r#"request_duration_seconds_bucket{le="0.0005",direction="inbound"} 1"#,
-            r#"request_duration_seconds_bucket{le="0.005",direction="inbound"} 2"#,
-            r#"request_duration_seconds_bucket{le="+Inf",direction="inbound"} 4"#,
-            r#"request_duration_seconds_count{direction="inbound"} 4"#,
-        ] {
-            assert!(
-                exposition.contains(series),
-                "{series} is not in\n{exposition}"
-            );
-        }
-    }
-}
+mod tests;

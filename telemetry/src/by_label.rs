@@ -1,0 +1,49 @@
+//! Series that differ in one label, whose values the program knows.
+
+use std::sync::Arc;
+
+use crate::{cache::Cache, instrument::Instrument, labels, registry::Family, snapshot::Labels};
+
+/// The series of a metric by one label, such as a reason. Cheap to clone.
+#[derive(Debug)]
+pub struct ByLabel<I: Instrument>(Arc<Inner<I>>);
+
+#[derive(Debug)]
+struct Inner<I: Instrument> {
+    family: Family<I>,
+    base: Labels,
+    key: &'static str,
+    found: Cache<&'static str, I>,
+}
+
+impl<I: Instrument> Clone for ByLabel<I> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<I: Instrument> ByLabel<I> {
+    /// Series with `base`'s labels, and one that `key` names.
+    #[must_use]
+    pub fn new(family: Family<I>, base: &Labels, key: &'static str) -> Self {
+        Self(Arc::new(Inner {
+            family,
+            base: Arc::clone(base),
+            key,
+            found: Cache::default(),
+        }))
+    }
+
+    /// The series with this value.
+    #[must_use]
+    pub fn of(&self, value: &'static str) -> &I {
+        let inner = &*self.0;
+        inner.found.get(value, value.len(), |value| match value {
+            Some(value) => {
+                let labels = labels::with(&inner.base, &[(inner.key, value)]);
+                inner.family.with(&labels)
+            }
+            None => inner.family.overflow(),
+        })
+    }
+}

@@ -1,0 +1,138 @@
+//! `GET /metrics`.
+
+use std::io::Write as _;
+
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderName, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use flate2::{Compression, write::GzEncoder};
+
+use super::{accepts_gzip, negotiate, text};
+use crate::Metrics;
+
+/// Below this, compressing saves less than a packet.
+const COMPRESSED_BYTES_MIN: usize = 1024;
+
+/// `GET /metrics` in the format that is asked for.
+pub fn router(metrics: Metrics) -> Router {
+    let answer = async move |headers: HeaderMap| answer(&metrics, &headers);
+    Router::new().route("/metrics", get(answer))
+}
+
+fn answer(metrics: &Metrics, headers: &HeaderMap) -> Response {
+    let format = negotiate(&joined(headers, header::ACCEPT));
+    let exposition = text(&metrics.snapshot(), format).into_bytes();
+    let about = [
+        (header::CONTENT_TYPE, format.content_type()),
+        (header::VARY, "accept, accept-encoding"),
+    ];
+    let wants_gzip = accepts_gzip(&joined(headers, header::ACCEPT_ENCODING));
+    if wants_gzip && exposition.len() >= COMPRESSED_BYTES_MIN {
+        let encoding = [(header::CONTENT_ENCODING, "gzip")];
+        return (about, encoding, compressed(&exposition)).into_response();
+    }
+    (about, exposition).into_response()
+}
+
+/// All fields of a name, as the one list that they are (RFC 9110 section 5.3).
+fn joined(headers: &HeaderMap, name: HeaderName) -> String {
+    let values = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|it| it.to_str().ok());
+    values.collect::<Vec<_>>().join(",")
+}
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    // What repeats itself as much as this is small at any level.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let compressed = encoder.write_all(bytes).and_then(|()| encoder.finish());
+    compressed.expect("memory can always be written to")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    fn ask(accept: &[(HeaderName, &'static str)]) -> Response {
+        let mut headers = HeaderMap::new();
+        for (name, value) in accept {
+            headers.append(name, value.parse().expect("a plain value"));
+        }
+        answer(&Metrics::new("test", "1.2.3"), &headers)
+    }
+
+    async fn body(response: Response) -> Vec<u8> {
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        body.expect("it is all there").to_vec()
+    }
+
+    #[tokio::test]
+    async fn answers_in_the_format_that_is_asked_for() {
+        let text = ask(&[]);
+        assert_eq!(
+            text.headers()[header::CONTENT_TYPE],
+            "text/plain; version=0.0.4; charset=utf-8"
+        );
+        let text = String::from_utf8(body(text).await).expect("it is text");
+        assert!(
+            text.contains("\nnetting_build_info{part=\"test\",version=\"1.2.3\"} 1\n"),
+            "{text}"
+        );
+        assert!(!text.contains("# EOF"), "{text}");
+        let openmetrics = ask(&[
+            (header::ACCEPT, "text/plain;q=0.1"),
+            (header::ACCEPT, "application/openmetrics-text"),
+        ]);
+        let content_type = &openmetrics.headers()[header::CONTENT_TYPE];
+        assert_eq!(
+            content_type,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        );
+        assert!(body(openmetrics).await.ends_with(b"# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn compresses_what_is_worth_it() {
+        let metrics = Metrics::new("test", "0");
+        let descriptor = crate::snapshot::Descriptor {
+            name: "netting.things",
+            unit: "{thing}",
+            description: "Things",
+        };
+        let things = metrics.counters(descriptor);
+        for number in 0..100 {
+            things
+                .with(&crate::labels::labels(&[("number", &number.to_string())]))
+                .inc();
+        }
+        let mut headers = HeaderMap::new();
+        headers.append(
+            header::ACCEPT_ENCODING,
+            "gzip".parse().expect("a plain value"),
+        );
+        let response = answer(&metrics, &headers);
+        assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
+        let compressed = body(response).await;
+        let mut text = String::new();
+        let read = GzDecoder::new(&*compressed).read_to_string(&mut text);
+        read.expect("it is gzip");
+        assert!(compressed.len() < text.len() / 4);
+        assert!(
+            text.contains("netting_things_total{number=\"99\"} 1\n"),
+            "{text}"
+        );
+        assert!(
+            !ask(&[(header::ACCEPT_ENCODING, "identity")])
+                .headers()
+                .contains_key(header::CONTENT_ENCODING)
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! Writes a snapshot as text.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{Display, Write as _},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    Format,
+    names::{Name, label_name, metric_name, write_name},
+};
+use crate::snapshot::{
+    Data, Descriptor, Distribution, Exemplar, Label, Labels, Metric, Point, Snapshot,
+};
+
+/// What all series of a snapshot are in Prometheus' text format, or in OpenMetrics.
+#[must_use]
+pub fn text(snapshot: &Snapshot, format: Format) -> String {
+    let mut exposition = Exposition {
+        format,
+        out: String::new(),
+    };
+    exposition.target(&snapshot.resource);
+    for metric in &snapshot.metrics {
+        exposition.metric(metric);
+    }
+    if format == Format::OpenMetrics {
+        exposition.out.push_str("# EOF\n");
+    }
+    exposition.out
+}
+
+struct Exposition {
+    format: Format,
+    out: String,
+}
+
+impl Exposition {
+    /// What the process is, in a metric of its own.
+    fn target(&mut self, resource: &Labels) {
+        if resource.is_empty() {
+            return;
+        }
+        match self.format {
+            Format::Text => self.head("target_info", "gauge", "", "Target metadata"),
+            Format::OpenMetrics => self.head("target", "info", "", "Target metadata"),
+        }
+        // Other than a metric's own, these come from anywhere, and two of them may be
+        // called the same here.
+        let mut labels: BTreeMap<String, String> = BTreeMap::new();
+        for label in resource.iter() {
+            let value = labels.entry(label_name(label.key)).or_default();
+            if !value.is_empty() {
+                value.push(';');
+            }
+            value.push_str(&label.value);
+        }
+        let labels: Vec<_> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{}\"", Escaped(value)))
+            .collect();
+        self.sample("target_info", "", &labels.join(","), 1);
+    }
+
+    fn metric(&mut self, metric: &Metric) {
+        let name = metric_name(metric);
+        match &metric.data {
+            Data::Counter(points) => {
+                let series = format!("{}_total", name.family);
+                match self.format {
+                    Format::Text => self.describe(&series, "counter", &name, metric.descriptor),
+                    Format::OpenMetrics => {
+                        self.describe(&name.family, "counter", &name, metric.descriptor);
+                    }
+                }
+                self.each(points, |this, labels, value| {
+                    this.sample(&series, "", labels, value);
+                });
+            }
+            Data::Gauge(points) => {
+                self.describe(&name.family, "gauge", &name, metric.descriptor);
+                self.each(points, |this, labels, value| {
+                    this.sample(&name.family, "", labels, value);
+                });
+            }
+            Data::Histogram(points) => {
+                self.describe(&name.family, "histogram", &name, metric.descriptor);
+                self.histograms(&name.family, points);
+            }
+        }
+    }
+
+    fn describe(&mut self, called: &str, kind: &str, name: &Name, descriptor: Descriptor) {
+        self.head(called, kind, &name.unit, descriptor.description);
+    }
+
+    fn head(&mut self, name: &str, kind: &str, unit: &str, description: &str) {
+        let out = &mut self.out;
+        out.extend(["# HELP ", name, " "]);
+        let _ = write!(out, "{}", Escaped(description));
+        out.extend(["\n# TYPE ", name, " ", kind, "\n"]);
+        if self.format == Format::OpenMetrics && !unit.is_empty() {
+            out.extend(["# UNIT ", name, " ", unit, "\n"]);
+        }
+    }
+
+    fn each<T>(&mut self, points: &[Point<T>], mut series: impl FnMut(&mut Self, &str, &T)) {
+        let mut labels = String::new();
+        for point in points {
+            labels.clear();
+            write_labels(&point.labels, &mut labels);
+            series(self, &labels, &point.value);
+        }
+    }
+
+    fn histograms(&mut self, name: &str, points: &[Point<Distribution>]) {
+        // Equal for all series of a metric.
+        let bounds = points.first().map(|point| &*point.value.bounds);
+        let bounds: Vec<String> = bounds
+            .unwrap_or_default()
+            .iter()
+            .map(|bound| self.float(*bound))
+            .collect();
+        self.each(points, |this, labels, distribution| {
+            let comma = if labels.is_empty() { "" } else { "," };
+            let mut below = 0;
+            for (bucket, count) in distribution.counts.iter().enumerate() {
+                below += count;
+                let bound = bounds.get(bucket).map_or("+Inf", String::as_str);
+                let out = &mut this.out;
+                out.extend([name, "_bucket{", labels, comma, "le=\"", bound, "\"} "]);
+                let _ = write!(out, "{below}");
+                this.exemplar(distribution, bucket);
+                this.out.push('\n');
+            }
+            this.sample(name, "_sum", labels, distribution.sum);
+            this.sample(name, "_count", labels, below);
+        });
+    }
+
+    /// What a bucket's value came from, which only OpenMetrics can tell.
+    fn exemplar(&mut self, distribution: &Distribution, bucket: usize) {
+        if self.format == Format::Text || distribution.exemplars.is_empty() {
+            return;
+        }
+        let bounds = &distribution.bounds;
+        let is_here = |it: &&Exemplar| bounds.partition_point(|bound| *bound < it.value) == bucket;
+        if let Some(exemplar) = distribution.exemplars.iter().find(is_here) {
+            let _ = write!(
+                self.out,
+                " # {{trace_id=\"{:032x}\",span_id=\"{:016x}\"}} {} {:.3}",
+                u128::from_be_bytes(exemplar.trace),
+                u64::from_be_bytes(exemplar.span),
+                exemplar.value,
+                seconds(exemplar.at),
+            );
+        }
+    }
+
+    fn sample(&mut self, name: &str, suffix: &str, labels: &str, value: impl Display) {
+        self.out.extend([name, suffix]);
+        if !labels.is_empty() {
+            self.out.extend(["{", labels, "}"]);
+        }
+        // Memory can always be written to.
+        let _ = writeln!(self.out, " {value}");
+    }
+
+    /// OpenMetrics wants a bound to look like a float.
+    fn float(&self, value: f64) -> String {
+        match self.format {
+            Format::Text => value.to_string(),
+            Format::OpenMetrics => format!("{value:?}"),
+        }
+    }
+}
+
+fn write_labels(labels: &[Label], out: &mut String) {
+    for (index, label) in labels.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_name(label.key, out);
+        out.push_str("=\"");
+        escape(&label.value, out);
+        out.push('"');
+    }
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    let since = at.duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
+}
+
+/// With what both formats want to be escaped. In descriptions the text format has no
+/// need to escape quotes, so they have none.
+fn escape(text: &str, out: &mut String) {
+    if !text.contains(['\\', '"', '\n']) {
+        return out.push_str(text);
+    }
+    for char in text.chars() {
+        match char {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            char => out.push(char),
+        }
+    }
+}
+
+struct Escaped<'t>(&'t str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut escaped = String::new();
+        escape(self.0, &mut escaped);
+        f.write_str(&escaped)
+    }
+}
+
+#[cfg(test)]
+mod tests;
