@@ -113,7 +113,7 @@ async fn open_streams(
         subscriptions_max: 10_000,
         heartbeat_interval: Duration::from_secs(3600),
     };
-    let metrics = Metrics::new("scale", "0").register(CatalogMetrics::register);
+    let metrics = CatalogMetrics::register(&Metrics::new("scale", "0"));
     let server = Streams::new(Arc::clone(publisher), metrics, limits, Drain::new());
     tokio::spawn(server.serve(listener));
     let mut streams = Vec::new();

@@ -76,7 +76,7 @@ pub fn serve(
     readiness: &Readiness,
     drain: &Drain,
 ) {
-    let metrics = metrics.register(CatalogMetrics::register);
+    let metrics = CatalogMetrics::register(metrics);
     let publisher = Arc::new(Publisher::new());
     watch::start(client, &publisher, &metrics, readiness, drain);
     let queries = queries::Queries::new(

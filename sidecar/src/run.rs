@@ -88,7 +88,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let application_ended = Arc::new(Notify::new());
     subscribe(&args, &metrics, &view, &welcomed, &application_ended);
     let admin = listen(args.admin_port).await?;
-    let probe_metrics = metrics.register(ProbeMetrics::register);
+    let probe_metrics = ProbeMetrics::register(&metrics);
     let probes = probe::router(probes, own_ports(&args), probe_metrics, drain.clone());
     let mut own = dump::router(args.clone(), view).merge(probes);
     if args.telemetry.contains(&Exporter::Prometheus) {
@@ -146,8 +146,8 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
             ping_interval: args.http2_ping_interval,
             ping_timeout: args.http2_ping_timeout,
         },
-        metrics: metrics.register(ConnectionMetrics::register),
-        requests: metrics.register(RequestMetrics::register),
+        metrics: ConnectionMetrics::register(metrics),
+        requests: RequestMetrics::register(metrics),
         drain: drain.clone(),
     };
     for (outbound, inbound) in outbound.into_iter().zip(inbound) {
@@ -184,7 +184,7 @@ fn subscribe(
         },
         welcomed: welcomed.clone(),
         application_ended: Arc::clone(application_ended),
-        metrics: metrics.register(DiscoveryMetrics::register),
+        metrics: DiscoveryMetrics::register(metrics),
     };
     tokio::spawn(subscriber.run());
 }

@@ -111,7 +111,7 @@ fn certificate(
     metrics: &Metrics,
 ) -> anyhow::Result<Serving> {
     let has_certificate = readiness.condition("has a certificate");
-    let metrics = metrics.register(CertificateMetrics::register);
+    let metrics = CertificateMetrics::register(metrics);
     let (server, serving, anchors) = Server::new(has_certificate, metrics);
     let (trusted_cas, trusted_by_now) = watch::channel(Vec::new());
     match (&args.tls_cert, &args.tls_key) {
@@ -170,7 +170,7 @@ fn mutate(
     readiness: &Readiness,
     metrics: &Metrics,
 ) -> Mutate {
-    let admissions = metrics.register(AdmissionMetrics::register);
+    let admissions = AdmissionMetrics::register(metrics);
     let Some(client) = client else {
         return Mutate::by(options, admissions);
     };
@@ -182,7 +182,7 @@ fn mutate(
     }
     let (namespaces, following) = Namespaces::follow(client.clone());
     tokio::spawn(following);
-    let (events, writer) = Events::new(metrics.register(EventMetrics::register), &args.pod_name);
+    let (events, writer) = Events::new(EventMetrics::register(metrics), &args.pod_name);
     tokio::spawn(writer.write(client));
     Mutate {
         options: current,

@@ -47,7 +47,7 @@ fn dir() -> TempDir {
 }
 
 fn follow(dir: &Path, with_ca: bool) -> Result<Followed, CertificateError> {
-    let metrics = Metrics::new("webhook", "0").register(CertificateMetrics::register);
+    let metrics = CertificateMetrics::register(&Metrics::new("webhook", "0"));
     let has_certificate = Readiness::new().condition("has a certificate");
     let (server, serving, anchors) = Server::new(has_certificate, metrics);
     let (trusted_cas, trusted_by_now) = watch::channel(Vec::new());

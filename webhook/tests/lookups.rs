@@ -150,13 +150,13 @@ fn verdict(warning: &str) -> Verdict {
 
 fn events(server: &ApiServer) -> (Events, Metrics) {
     let metrics = Metrics::new("webhook", "0");
-    let (events, writer) = Events::new(metrics.register(EventMetrics::register), "webhook-1");
+    let (events, writer) = Events::new(EventMetrics::register(&metrics), "webhook-1");
     tokio::spawn(writer.write(server.client()));
     (events, metrics)
 }
 
 fn count(metrics: &Metrics, series: &str) -> u64 {
-    let exposition = metrics.expose().expect("nothing here fails to write");
+    let exposition = metrics.expose();
     let line = exposition
         .lines()
         .find_map(|line| line.strip_prefix(series));

@@ -35,7 +35,7 @@ impl Server {
             .local_addr()
             .expect("a bound socket has an address");
         let publisher = Arc::new(Publisher::new());
-        let metrics = Metrics::new("test", "0").register(CatalogMetrics::register);
+        let metrics = CatalogMetrics::register(&Metrics::new("test", "0"));
         let drain = Drain::new();
         let queries = Queries::new(Arc::clone(&publisher), metrics, waiting_max, drain.clone());
         drain.spawn(serve(listener, queries.clone().router(), drain.clone()));

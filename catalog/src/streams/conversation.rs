@@ -205,7 +205,7 @@ impl Conversation {
 
     fn count(&mut self) {
         let now = i64::try_from(self.session.followed().len()).unwrap_or(i64::MAX);
-        self.metrics.subscriptions.inc_by(now - self.counted);
+        self.metrics.subscriptions.add(now - self.counted);
         self.counted = now;
     }
 }
@@ -217,7 +217,7 @@ impl Drop for Conversation {
         if let Some(pod) = &self.pod {
             self.publisher.detach(&self.mailbox, pod);
         }
-        self.metrics.subscriptions.dec_by(self.counted);
+        self.metrics.subscriptions.add(-self.counted);
         self.metrics.streams.dec();
     }
 }

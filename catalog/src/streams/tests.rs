@@ -61,7 +61,7 @@ impl Server {
         let drain = Drain::new();
         let streams = Streams::new(
             Arc::clone(&publisher),
-            metrics.register(CatalogMetrics::register),
+            CatalogMetrics::register(&metrics),
             limits,
             drain.clone(),
         );
@@ -141,7 +141,7 @@ impl Server {
     }
 
     fn assert_counted(&self, series: &str) {
-        let exposition = self.metrics.expose().expect("nothing here fails to write");
+        let exposition = self.metrics.expose();
         assert!(
             exposition.contains(series),
             "{series} is not in\n{exposition}"

@@ -24,6 +24,8 @@ pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
     pub(super) received: u64,
+    /// Of that, the response's body.
+    pub(super) received_body: u64,
     pub(super) upstream: Option<SocketAddr>,
     pub(super) taken: Option<Taken>,
 }
@@ -74,7 +76,7 @@ impl Session<'_> {
             exchange.tries = Some(&mut tries);
             let outcome = exchange.run(until).await;
             let status = exchange.response.map(|response| response.status);
-            let received = exchange.received();
+            let (received, received_body) = (exchange.received(), exchange.received_body());
             drop(exchange);
             let is_stale = outcome == Outcome::Unanswered && taken.is_old;
             if let (Outcome::Unanswered, false, Some(in_flight)) =
@@ -101,6 +103,7 @@ impl Session<'_> {
                 outcome,
                 status,
                 received,
+                received_body,
                 upstream: Some(taken.addr),
                 taken: Some(taken),
             };
@@ -130,6 +133,7 @@ impl Ended {
             outcome,
             status: None,
             received: 0,
+            received_body: 0,
             upstream: None,
             taken: None,
         }

@@ -150,6 +150,11 @@ impl<'e> Exchange<'e> {
         self.download.passed
     }
 
+    /// How many of them were the response's body.
+    pub(crate) fn received_body(&self) -> u64 {
+        self.download.body_passed()
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         if let Err(outcome) = self.poll_upload(cx) {
             return Poll::Ready(outcome);

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use netting_telemetry::requests::DirectionRequests;
+use netting_telemetry::requests::{Ended, Method, Requests, Version};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
@@ -43,7 +43,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) struct Http1 {
     pub(crate) pool: Rc<Pool>,
     pub(crate) waiters: Rc<Waiters>,
-    pub(crate) requests: DirectionRequests,
+    pub(crate) requests: Requests,
     pub(crate) head_bytes_max: usize,
 }
 
@@ -206,8 +206,18 @@ impl<'p> Session<'p> {
     async fn refuse(&mut self, reason: Reason) -> Reason {
         let http = &self.proxy.http1;
         let fault = Fault::of(reason);
-        http.requests.failed(reason.as_str());
-        http.requests.ended(Some(fault.status), Duration::ZERO);
+        http.requests.ended(&Ended {
+            // What it says cannot be relied on.
+            method: Method::Other,
+            version: Version::Http11,
+            status: Some(fault.status),
+            error: Some(reason.as_str()),
+            call: None,
+            took: Duration::ZERO,
+            sent: 0,
+            received: 0,
+            trace: None,
+        });
         let client = self.client;
         tracing::debug!(%client, %reason, "refused a request");
         let mut out = lend_out();

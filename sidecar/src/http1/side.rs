@@ -62,6 +62,8 @@ pub(crate) struct Message {
     pub(crate) body: Body,
     /// Bytes at the front of the source's buffer that are the body's.
     approved: usize,
+    /// Where in `head` the body begins.
+    body_begins: usize,
     /// Bytes that were passed on, other than those of `head`.
     streamed: u64,
     /// All bytes that were passed on.
@@ -91,6 +93,7 @@ impl Message {
             written: 0,
             body,
             approved: 0,
+            body_begins: usize::MAX,
             streamed: 0,
             passed: 0,
         }
@@ -103,6 +106,7 @@ impl Message {
     pub(crate) fn take_along(&mut self, source: &mut Side) -> Result<(), Stuck> {
         let bytes = source.buffer.bytes();
         let taken = self.body.take(bytes).map_err(|_| Stuck::Malformed)?;
+        self.body_begins = self.head.len();
         if self.head.len() + taken <= ALONG_BYTES_MAX {
             self.head.extend_from_slice(&bytes[..taken]);
             source.buffer.consume(taken);
@@ -115,6 +119,11 @@ impl Message {
     /// Whether all of it can be sent once more.
     pub(crate) fn can_be_repeated(&self) -> bool {
         self.streamed == 0 && self.approved == 0
+    }
+
+    /// Bytes of its body that were passed on, counted once however often it was sent.
+    pub(crate) fn body_passed(&self) -> u64 {
+        self.streamed + self.written.saturating_sub(self.body_begins) as u64
     }
 
     /// Makes it be sent (again) from its beginning, but for so many bytes.

@@ -1,5 +1,6 @@
 //! One request, from its head to the end of its response.
 
+use netting_telemetry::requests::{self, Method, Version};
 use tokio::time::Instant;
 
 use super::{
@@ -28,6 +29,8 @@ impl Session<'_> {
     /// One request, to the end of its response.
     pub(super) async fn request(&mut self, request: Request, head: Vec<u8>) -> After {
         let begun = Instant::now();
+        let method = Method::of_head(&head);
+        let _active = self.proxy.http1.requests.begin(method);
         let mut upload = Message::new(head, request.body);
         let along = upload.take_along(&mut self.downstream);
         let mut ended = match along {
@@ -72,7 +75,12 @@ impl Session<'_> {
                 (After::Reset(reason), Some(reason))
             }
         };
-        self.note(&ended, &upload, failed, begun);
+        let version = if request.is_11 {
+            Version::Http11
+        } else {
+            Version::Http10
+        };
+        self.note((method, version), &ended, &upload, failed, begun);
         take_back(upload.head);
         after
     }
@@ -94,7 +102,14 @@ impl Session<'_> {
         }
     }
 
-    fn note(&self, ended: &Ended, upload: &Message, failed: Option<Reason>, begun: Instant) {
+    fn note(
+        &self,
+        (method, version): (Method, Version),
+        ended: &Ended,
+        upload: &Message,
+        failed: Option<Reason>,
+        begun: Instant,
+    ) {
         let (proxy, took) = (self.proxy, begun.elapsed());
         let status = match ended.outcome {
             Outcome::Failed(reason) => Some(Fault::of(reason).status),
@@ -103,10 +118,17 @@ impl Session<'_> {
         };
         proxy.metrics.sent.inc_by(upload.passed);
         proxy.metrics.received.inc_by(ended.received);
-        proxy.http1.requests.ended(status, took);
-        if let Some(reason) = failed {
-            proxy.http1.requests.failed(reason.as_str());
-        }
+        proxy.http1.requests.ended(&requests::Ended {
+            method,
+            version,
+            status,
+            error: failed.map(Reason::as_str),
+            call: None,
+            took,
+            sent: upload.body_passed(),
+            received: ended.received_body,
+            trace: None,
+        });
         let has_failed = failed.is_some() || status.is_none_or(|status| status >= 500);
         if !proxy.access_log.wants(has_failed) {
             return;

@@ -143,6 +143,6 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// What a gRPC call says of itself, in its trailers or in a head without a body.
-fn grpc_code(headers: &HeaderMap) -> Option<u32> {
+pub(super) fn grpc_code(headers: &HeaderMap) -> Option<u32> {
     headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
 }

@@ -5,7 +5,7 @@ use http::{Response, request};
 use tokio::time::Instant;
 
 use super::{
-    answer::{NoResponse, answer, failed_late, failure, open, wants_protocol},
+    answer::{NoResponse, answer, failed_late, failure, grpc_code, open, wants_protocol},
     pool::Hold,
     pump::{Passed, Stuck, pump},
     session::Target,
@@ -129,6 +129,7 @@ impl Stream {
     ) -> Ended {
         let (head, mut body) = response.into_parts();
         self.status = Some(head.status.as_u16());
+        self.grpc_status = grpc_code(&head.headers);
         let ends = body.is_end_stream();
         let head = Response::from_parts(head, ());
         let Ok(mut sink) = self.respond.send_response(head, ends) else {
@@ -139,6 +140,7 @@ impl Stream {
         }
         match upload.beside(pump(&mut body, &mut sink, received)).await {
             Some(Ok(trailers)) => {
+                self.grpc_status = self.grpc_status.or(trailers.as_ref().and_then(grpc_code));
                 if let Some(outcome) = trailers.as_ref().and_then(failed_late) {
                     taken.record(outcome);
                 }

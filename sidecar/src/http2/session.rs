@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason as Code, server::Connection};
-use netting_telemetry::requests::DirectionRequests;
+use netting_telemetry::requests::Requests;
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 
 use super::{
@@ -37,7 +37,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Http2 {
     pub(crate) pool: Rc<Pool>,
     pub(crate) waiters: Rc<Waiters>,
-    pub(crate) requests: DirectionRequests,
+    pub(crate) requests: Requests,
 }
 
 /// Where the streams of a connection go.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use h2::{Reason as Code, RecvStream, server::SendResponse};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header, request, uri::Scheme};
+use netting_telemetry::requests::{self, Call, Version as Spoken};
 use tokio::time::Instant;
 
 use super::{
@@ -21,6 +22,8 @@ pub(super) struct Stream {
     pub(super) respond: SendResponse<Bytes>,
     begun: Instant,
     pub(super) status: Option<u16>,
+    /// How the call ended, if it is one of gRPC.
+    pub(super) grpc_status: Option<u32>,
     pub(super) upstream: Option<SocketAddr>,
 }
 
@@ -43,6 +46,7 @@ impl Stream {
             respond,
             begun: Instant::now(),
             status: None,
+            grpc_status: None,
             upstream: None,
         }
     }
@@ -50,6 +54,8 @@ impl Stream {
     /// Passes the request on, and its response back.
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
         let (mut head, mut body) = request.into_parts();
+        let method = requests::Method::of(head.method.as_str().as_bytes());
+        let _active = self.session.proxy.http2.requests.begin(method);
         let (sent, received) = (Passed::keeping(), Passed::default());
         let bytes_max = self.session.proxy.http2.pool.limits().head_bytes_max;
         let ended = match complete(&mut head, bytes_max) {
@@ -76,7 +82,7 @@ impl Stream {
             }
             Ended::Abandoned => Some(Reason::DownstreamReset),
         };
-        self.note(failed, &head, (sent.bytes(), received.bytes()));
+        self.note(method, failed, &head, (sent.bytes(), received.bytes()));
     }
 
     /// Answers in the application's place.
@@ -99,6 +105,7 @@ impl Stream {
                 .header(header::CONTENT_TYPE, "text/plain")
         };
         let ends = is_grpc(&head.headers) || text.is_empty();
+        self.grpc_status = fault.grpc_status().parse().ok();
         let response = response.header("proxy-status", fault.proxy_status());
         let response = response.body(()).expect("all of it is plain text");
         self.status = Some(response.status().as_u16());
@@ -110,14 +117,31 @@ impl Stream {
         }
     }
 
-    fn note(&self, failed: Option<Reason>, head: &request::Parts, (sent, received): (u64, u64)) {
+    fn note(
+        &self,
+        method: requests::Method,
+        failed: Option<Reason>,
+        head: &request::Parts,
+        (sent, received): (u64, u64),
+    ) {
         let (proxy, took) = (&self.session.proxy, self.begun.elapsed());
         proxy.metrics.sent.inc_by(sent);
         proxy.metrics.received.inc_by(received);
-        proxy.http2.requests.ended(self.status, took);
-        if let Some(reason) = failed {
-            proxy.http2.requests.failed(reason.as_str());
-        }
+        let call = is_grpc(&head.headers).then(|| Call {
+            path: head.uri.path(),
+            status: self.grpc_status,
+        });
+        proxy.http2.requests.ended(&requests::Ended {
+            method,
+            version: Spoken::Http2,
+            status: self.status,
+            error: failed.map(Reason::as_str),
+            call,
+            took,
+            sent,
+            received,
+            trace: None,
+        });
         let has_failed = failed.is_some() || self.status.is_none_or(|status| status >= 500);
         if !proxy.access_log.wants(has_failed) {
             return;

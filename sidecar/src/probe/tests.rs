@@ -318,7 +318,7 @@ async fn a_grpc_service_passes_only_if_it_is_serving() {
 
 async fn routed(path: &str, local: &str) -> StatusCode {
     let probes = json!({"/probe/web/liveness": {"tcpSocket": {"port": 1}, "port": 1}});
-    let metrics = Metrics::new("sidecar", "0.0.0").register(ProbeMetrics::register);
+    let metrics = ProbeMetrics::register(&Metrics::new("sidecar", "0.0.0"));
     let probes = probes.to_string().parse().expect("they are probes");
     let router = router(probes, OWN, metrics, Drain::new());
     let accepted = Accepted::at(local.parse().expect("it is an address"));

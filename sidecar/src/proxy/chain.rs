@@ -60,8 +60,8 @@ const HTTP2: Http2Limits = Http2Limits {
 
 /// A proxy that counts into `metrics`.
 pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
-    let connections = metrics.register(ConnectionMetrics::register);
-    let requests = metrics.register(RequestMetrics::register);
+    let connections = ConnectionMetrics::register(metrics);
+    let requests = RequestMetrics::register(metrics);
     let second = Duration::from_secs(1);
     Proxy {
         direction,
@@ -229,8 +229,32 @@ impl Chain {
         TcpStream::connect(self.addr).await.expect("it listens")
     }
 
+    /// What the series of this name come to that have these labels.
+    pub(crate) fn count(&self, name: &str, labels: &[&str]) -> u64 {
+        let exposition = self.metrics.expose();
+        let lines = exposition.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            let is_of_name = rest.is_some_and(|rest| rest.starts_with('{'));
+            is_of_name && labels.iter().all(|label| line.contains(label))
+        });
+        let value = |line: &str| line.rsplit(' ').next()?.parse::<u64>().ok();
+        lines.filter_map(value).sum()
+    }
+
+    /// Whether its proxy says exactly this.
     pub(crate) fn has(&self, series: &str) -> bool {
-        let exposition = self.metrics.expose().expect("it can be written");
+        let exposition = self.metrics.expose();
         exposition.lines().any(|line| line == series)
+    }
+
+    /// Requests of the client that ended, of those that have these labels.
+    pub(crate) fn requests(&self, labels: &[&str]) -> u64 {
+        self.count("http_client_request_duration_seconds_count", labels)
+    }
+
+    /// How often its proxy has sent one again for this reason.
+    pub(crate) fn retries(&self, reason: &str) -> u64 {
+        let reason = format!(r#"reason="{reason}""#);
+        self.count("netting_http_request_retries_total", &[&reason])
     }
 }

@@ -44,7 +44,7 @@ impl Fixture {
     }
 
     fn has(&self, series: &str) -> bool {
-        let exposition = self.metrics.expose().expect("it can be written");
+        let exposition = self.metrics.expose();
         exposition.lines().any(|line| line == series)
     }
 }

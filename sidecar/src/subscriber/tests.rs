@@ -93,7 +93,7 @@ async fn running() -> Running {
         },
         welcomed: readiness.condition("catalog"),
         application_ended: Arc::clone(&application_ended),
-        metrics: metrics.register(DiscoveryMetrics::register),
+        metrics: DiscoveryMetrics::register(&metrics),
     };
     tokio::spawn(subscriber.run());
     Running {
@@ -205,7 +205,7 @@ async fn says_hello_and_is_ready_once_welcomed() {
     assert!(
         matches!(asked.await, Ok(Answer::Endpoint(_, first)) if first.addr().0 == dst("10.0.0.1:8080").0)
     );
-    let exposition = running.metrics.expose().expect("it can be written");
+    let exposition = running.metrics.expose();
     assert!(
         exposition.contains("netting_discovery_propagation_seconds_count 1"),
         "{exposition}"
@@ -373,7 +373,7 @@ async fn idle_addresses_are_forgotten_without_a_catalog() {
         hello: v1::Hello::default(),
         welcomed: Readiness::new().condition("catalog"),
         application_ended: Arc::default(),
-        metrics: Metrics::new("test", "0").register(DiscoveryMetrics::register),
+        metrics: DiscoveryMetrics::register(&Metrics::new("test", "0")),
     };
     tokio::spawn(subscriber.run());
     let _ = view.resolve(dst("10.96.0.1:80")).await;

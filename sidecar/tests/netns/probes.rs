@@ -70,7 +70,7 @@ fn a_probe_fails_while_the_application_does_not_listen_and_passes_once_it_does()
         let answer = probe(&pod, family.pod, "/probe/web/liveness").expect("it answers");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
-    let passed = r#"netting_probes_total{probe="liveness",outcome="passed"} 2"#;
+    let passed = r#"netting_probes_total{outcome="passed",probe="liveness"} 2"#;
     let metrics = pod.admin("/metrics");
     assert!(metrics.contains(passed), "{metrics}");
 }

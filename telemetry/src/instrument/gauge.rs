@@ -31,6 +31,11 @@ impl Gauge {
         self.0.fetch_sub(1, Relaxed);
     }
 
+    /// So many more; less, where that is negative.
+    pub fn add(&self, more: i64) {
+        self.0.fetch_add(more, Relaxed);
+    }
+
     /// So much.
     pub fn set(&self, value: i64) {
         self.0.store(value, Relaxed);

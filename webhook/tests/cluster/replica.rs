@@ -54,7 +54,7 @@ pub(crate) struct Replica {
 impl Replica {
     pub(crate) fn start(server: &ApiServer) -> Self {
         let readiness = Readiness::new();
-        let metrics = Metrics::new("webhook", "0").register(CertificateMetrics::register);
+        let metrics = CertificateMetrics::register(&Metrics::new("webhook", "0"));
         let has_certificate = readiness.condition("has a certificate");
         let (serves, serving, anchors) = Server::new(has_certificate, metrics);
         let (trusted_cas, trusted_by_now) = watch::channel(Vec::new());

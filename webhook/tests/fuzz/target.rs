@@ -25,7 +25,7 @@ impl Target {
     pub(crate) fn new() -> Self {
         let args = Args::parse_from(["netting-webhook", "--pod-namespace=netting"]);
         let options = args.options().expect("the defaults agree with each other");
-        let metrics = Metrics::new("webhook", "0").register(AdmissionMetrics::register);
+        let metrics = AdmissionMetrics::register(&Metrics::new("webhook", "0"));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();

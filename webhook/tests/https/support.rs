@@ -99,7 +99,7 @@ impl Webhook {
         let metrics = Metrics::new("webhook", "0");
         let (mut certificates, serving, _) = Server::new(
             Readiness::new().condition("has a certificate"),
-            metrics.register(CertificateMetrics::register),
+            CertificateMetrics::register(&metrics),
         );
         certificates.offer(offer(&certificate), &[], SystemTime::now());
         let mut roots = RootCertStore::empty();
@@ -110,7 +110,7 @@ impl Webhook {
         let args = Args::parse_from(["netting-webhook", "--pod-namespace=netting"]);
         let options = args.options().expect("the defaults agree with each other");
         let (count, begun) = watch::channel(0);
-        let mutate = Mutate::by(options, metrics.register(AdmissionMetrics::register));
+        let mutate = Mutate::by(options, AdmissionMetrics::register(&metrics));
         let routes = mutate.into_router().layer(MapRequestLayer::new(
             move |request: axum::extract::Request| {
                 count.send_modify(|count: &mut usize| *count += 1);

@@ -144,17 +144,6 @@ pub(super) fn never_ejecting() -> v1::ServicePolicy {
     }
 }
 
-/// How many streams the client's proxy has sent again for this reason.
-pub(super) fn retried(chain: &Chain, reason: &str) -> u32 {
-    let series =
-        format!(r#"http_request_retries_total{{direction="outbound",reason="{reason}"}} "#);
-    let exposed = chain.metrics.expose().expect("it can be written");
-    let count = exposed
-        .lines()
-        .find_map(|line| line.split_once(series.as_str()));
-    count.map_or(0, |(_, count)| count.parse().expect("a number"))
-}
-
 #[tokio::test(flavor = "local")]
 async fn a_failed_connect_is_tried_elsewhere_whatever_the_method() {
     let endpoints = [nobody().await, nobody().await, good().await];
@@ -235,7 +224,7 @@ async fn a_stream_behind_the_last_of_a_goaway_is_sent_again() {
     let chain = before(&[back_again], never_ejecting()).await;
     let mut asking = client(&chain).await;
     assert_eq!(status(&mut asking, post("/")).await, StatusCode::OK);
-    assert_eq!((left.get(), retried(&chain, "stream_refused")), (0, 2));
+    assert_eq!((left.get(), chain.retries("stream_refused")), (0, 2));
     let (leaving, _) = goes_away(1000).await;
     let chain = before(&[leaving], never_ejecting()).await;
     let error = ask(&mut client(&chain).await, post("/")).await;
@@ -252,7 +241,7 @@ async fn a_refused_stream_goes_elsewhere_whatever_the_method() {
         assert_eq!(status(&mut client, post("/")).await, StatusCode::OK);
     }
     assert!(refused.get() > 0, "some were sent there first");
-    let retried = retried(&chain, "stream_refused") as usize;
+    let retried = chain.retries("stream_refused") as usize;
     assert_eq!(retried, refused.get());
 }
 
@@ -353,16 +342,16 @@ async fn a_status_is_tried_again_if_asked_and_only_what_is_idempotent() {
     for _ in 0..10 {
         assert_eq!(status(&mut asked, get()).await, StatusCode::OK);
     }
-    assert!(retried(&chain, "response_unwanted") > 0);
+    assert!(chain.retries("response_unwanted") > 0);
     let chain = before(&endpoints[..2], retrying()).await;
     let mut asked = client(&chain).await;
     let busy = StatusCode::SERVICE_UNAVAILABLE;
     assert_eq!(status(&mut asked, post("/")).await, busy);
-    assert_eq!(retried(&chain, "response_unwanted"), 0);
+    assert_eq!(chain.retries("response_unwanted"), 0);
     let chain = before(&endpoints[..2], v1::ServicePolicy::default()).await;
     let mut unasked = client(&chain).await;
     assert_eq!(status(&mut unasked, get()).await, busy);
-    assert_eq!(retried(&chain, "response_unwanted"), 0);
+    assert_eq!(chain.retries("response_unwanted"), 0);
 }
 
 #[tokio::test(flavor = "local")]
@@ -377,12 +366,12 @@ async fn a_call_that_is_unavailable_is_made_elsewhere_if_asked() {
         let response = response.expect("it is answered");
         assert!(!response.headers().contains_key("grpc-status"));
     }
-    assert!(retried(&chain, "response_unwanted") > 0);
+    assert!(chain.retries("response_unwanted") > 0);
     let chain = before(&endpoints[..1], never_ejecting()).await;
     let mut unasked = client(&chain).await;
     let response = ask(&mut unasked, grpc()).await.expect("it is answered");
     assert_eq!(response.headers()["grpc-status"], "14");
-    assert_eq!(retried(&chain, "response_unwanted"), 0);
+    assert_eq!(chain.retries("response_unwanted"), 0);
 }
 
 #[tokio::test(flavor = "local")]
@@ -441,7 +430,7 @@ async fn the_whole_request_ends_in_its_time_however_many_tries_are_left() {
     let chain = before(&[silent().await, silent().await], impatient).await;
     let status = status(&mut client(&chain).await, get()).await;
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
-    assert!(retried(&chain, "response_timeout") < 4);
+    assert!(chain.retries("response_timeout") < 4);
 }
 
 #[tokio::test(flavor = "local")]
@@ -511,6 +500,6 @@ async fn a_spent_budget_ends_retries() {
     }
     // Two for each request, until the hundred of an idle service and one for each
     // five requests are spent.
-    let count = retried(&chain, "response_unwanted");
+    let count = chain.retries("response_unwanted");
     assert!((100..=115).contains(&count), "{count} retries");
 }
