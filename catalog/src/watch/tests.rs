@@ -83,7 +83,7 @@ async fn says_what_it_may_not_list_and_goes_on_with_the_rest() {
     api.refuse("endpointslices", Some(403));
     let watched = Watched::start(&api);
     watched
-        .counts(r#"watch_errors_total{resource="endpointslices",reason="forbidden"}"#)
+        .counts(r#"watch_errors_total{reason="forbidden",resource="endpointslices"}"#)
         .await;
     watched.has(CART, Some(0)).await;
     assert!(
@@ -112,7 +112,7 @@ async fn refuses_garbage_item_by_item() {
     watched.has(CART, Some(1)).await;
     for reason in ["bad_address", "no_service_name"] {
         let series =
-            format!(r#"refused_items_total{{resource="endpointslices",reason="{reason}"}} 1"#);
+            format!(r#"refused_items_total{{reason="{reason}",resource="endpointslices"}} 1"#);
         watched.counts(&series).await;
     }
 }
@@ -172,7 +172,7 @@ async fn keeps_what_it_knows_until(expired: Expired) {
     api.refuse("endpointslices", Some(500));
     api.end_watches();
     watched
-        .counts(r#"watch_errors_total{resource="endpointslices",reason="refused"}"#)
+        .counts(r#"watch_errors_total{reason="refused",resource="endpointslices"}"#)
         .await;
     watched.has(CART, Some(2)).await;
     assert!(
@@ -188,7 +188,7 @@ async fn keeps_what_it_knows_until(expired: Expired) {
     api.refuse("endpointslices", None);
     watched.has(CART, Some(3)).await;
     watched
-        .counts(r#"watch_errors_total{resource="endpointslices",reason="expired"}"#)
+        .counts(r#"watch_errors_total{reason="expired",resource="endpointslices"}"#)
         .await;
 }
 
@@ -250,7 +250,7 @@ async fn what_annotations_get_wrong_is_said_once_by_an_event_on_the_service() {
         "{note}"
     );
     watched
-        .counts(r#"refused_items_total{resource="services",reason="bad_annotation"} 1"#)
+        .counts(r#"refused_items_total{reason="bad_annotation",resource="services"} 1"#)
         .await;
 
     api.watched("services").await;
