@@ -18,6 +18,8 @@ mod body;
 mod buffer;
 mod exchange;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod host;
 pub(crate) mod pool;
 mod request;

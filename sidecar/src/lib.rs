@@ -32,6 +32,8 @@ pub mod destination;
 pub mod detect;
 pub mod dump;
 pub mod ejection;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod http1;
 mod http2;

@@ -64,6 +64,12 @@ impl Body {
         matches!(self, Body::Length(0) | Body::Chunked(Chunks::Over))
     }
 
+    /// Whether the next byte is data, rather than of what frames it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn is_in_data(&self) -> bool {
+        !matches!(self, Body::Chunked(chunks) if !matches!(chunks, Chunks::Data { .. }))
+    }
+
     /// How many of these bytes, from the first one on, are the body's.
     ///
     /// # Errors

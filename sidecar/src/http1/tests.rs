@@ -16,6 +16,7 @@ use crate::{
     reason::Reason,
 };
 
+mod fuzz;
 mod policy;
 
 /// Reads as many bytes as are expected, and says which came.
