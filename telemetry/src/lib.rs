@@ -6,8 +6,10 @@
 //! - [`snapshot`]: what the instruments say at one moment, for any exporter;
 //! - [`instrument`]: what is recorded into;
 //! - [`labels`], [`registry`], [`metrics`]: all series of a process;
+//! - [`buffer`]: what waits for its export;
 //! - [`by_label`]: series that are found again without a lock;
 //! - [`prometheus`]: the exposition for whoever scrapes;
+//! - [`trace`]: where requests are in traces, and the spans that tell of them;
 //! - [`process`]: what the process itself is and uses;
 //! - [`peer`]: whom outbound traffic goes to;
 //! - [`config`]: which exporters run, and how;
@@ -20,6 +22,7 @@
 //!   [`catalog`], what the catalog watches, holds and streams.
 
 pub mod admission;
+pub mod buffer;
 pub mod by_label;
 mod cache;
 pub mod catalog;
@@ -37,5 +40,6 @@ pub mod proto;
 pub mod registry;
 pub mod requests;
 pub mod snapshot;
+pub mod trace;
 
 pub use metrics::Metrics;

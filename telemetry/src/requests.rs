@@ -19,7 +19,7 @@ use crate::{
 
 mod descriptors;
 mod ended;
-mod grpc;
+pub(crate) mod grpc;
 mod method;
 
 use descriptors::{CLIENT, DURATION_SECONDS, Descriptors, RETRIED, SERVER, SIZE_BYTES};

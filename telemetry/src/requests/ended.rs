@@ -63,7 +63,7 @@ pub(super) struct CallKey {
 }
 
 impl Version {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Version::Http10 => "1.0",
             Version::Http11 => "1.1",

@@ -1,0 +1,44 @@
+//! What begins spans, and where they go at their end.
+
+use std::sync::Arc;
+
+use super::{Begun, Received, Sampler, Span};
+use crate::buffer::Buffer;
+
+/// Of spans that wait for their export. A thousand bytes each, at most.
+const SPANS_MAX: usize = 8192;
+
+/// Begins the spans of a process that exports some. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tracer {
+    sampler: Sampler,
+    ended: Arc<Buffer<Span>>,
+}
+
+impl Tracer {
+    /// One that keeps what this sampler says.
+    #[must_use]
+    pub fn new(sampler: Sampler) -> Self {
+        Self {
+            sampler,
+            ended: Arc::new(Buffer::new(SPANS_MAX)),
+        }
+    }
+
+    /// Continues the trace of a request, or begins one. Nothing, if it is not looked at.
+    #[must_use]
+    pub fn begin(&self, received: &Received<'_>) -> Option<Begun> {
+        Begun::new(received, self.sampler)
+    }
+
+    /// A span has ended. It is lost, and counted, if exporters are far behind.
+    pub fn ended(&self, span: Span) {
+        self.ended.push(span);
+    }
+
+    /// Where they wait for their export.
+    #[must_use]
+    pub fn buffer(&self) -> Arc<Buffer<Span>> {
+        Arc::clone(&self.ended)
+    }
+}
