@@ -25,6 +25,12 @@ Exit codes: 0 done, or well; 1 failed, or not well; 2 wrong usage, or no cluster
 #[derive(Debug, Subcommand)]
 pub enum Command {
     // Installing, and leaving again.
+    /// Install Netting in a cluster
+    Install(Box<commands::install::Args>),
+    /// Bring Netting to the version of this command, or change its settings
+    Upgrade(Box<commands::upgrade::Args>),
+    /// Remove Netting from a cluster, all of it
+    Uninstall(commands::uninstall::Args),
     /// Print the manifests of Netting, to apply them in your own way
     Render(commands::render::Args),
     /// Add the sidecar to workloads in files
@@ -67,6 +73,9 @@ impl Args {
     pub async fn run(self) -> anyhow::Result<Exit> {
         let cluster = self.cluster;
         match self.command {
+            Command::Install(args) => args.run(&cluster).await,
+            Command::Upgrade(args) => args.run(&cluster).await,
+            Command::Uninstall(args) => args.run(&cluster).await,
             Command::Render(args) => args.run(&cluster),
             Command::Inject(args) => args.run(&cluster),
             Command::Uninject(args) => args.run(),

@@ -5,7 +5,7 @@
 //! - [`exit`]: what exit codes mean;
 //! - [`cluster`]: which cluster is asked, and why it can't be;
 //! - [`output`]: tables for people, JSON and YAML for programs;
-//! - [`manifests`]: what is installed;
+//! - [`manifests`]: what is installed; [`installation`]: it, in a cluster;
 //! - [`files`]: manifests that are given; [`edit`]: what is done to them;
 //! - [`forward`]: HTTP to a port of a pod; [`mesh`], [`sidecar`] and [`queries`]: what
 //!   sidecars and the catalog answer; [`exposition`] and [`instruments`]: their metrics;
@@ -26,6 +26,7 @@ pub mod explain;
 pub mod exposition;
 pub mod files;
 pub mod forward;
+pub mod installation;
 pub mod instruments;
 pub mod manifests;
 pub mod mesh;

@@ -15,7 +15,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use settings::{FailurePolicy, Settings};
+pub use settings::{IMAGE, Settings};
 
 /// The first version that has `matchConditions` of webhooks without being asked.
 const MATCH_CONDITIONS: (u32, u32) = (1, 28);
@@ -50,7 +50,7 @@ pub fn render(
 ) -> Result<Vec<Value>, Usage> {
     let changes = settings.changes(namespace)?;
     let mut overlays = Vec::new();
-    if settings.ha {
+    if settings.ha == Some(true) {
         overlays.push("overlays/ha");
     }
     let (major, minor) = MATCH_CONDITIONS;
@@ -66,6 +66,23 @@ pub fn render(
     };
     objects.sort_by_key(|object| rank(object).unwrap_or(ORDER.len()));
     Ok(objects)
+}
+
+/// The annotation of the namespace with the [`Settings`] that Netting was installed
+/// with, as JSON, so that an upgrade keeps them.
+pub const SETTINGS: &str = "netting.dev/settings";
+
+/// Has the namespace remember the settings.
+pub fn record(settings: &Settings, objects: &mut [Value]) {
+    if *settings == Settings::default() {
+        return;
+    }
+    let text = serde_json::to_string(settings).expect("settings are plain data");
+    for object in objects {
+        if object["kind"] == "Namespace" {
+            object["metadata"]["annotations"][SETTINGS] = text.as_str().into();
+        }
+    }
 }
 
 /// `Deployment netting/netting-webhook`.

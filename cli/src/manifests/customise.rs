@@ -36,7 +36,7 @@ fn rename(object: &mut Value, namespace: &str) {
 
 fn configuration(changes: &Changes, object: &mut Value) {
     for webhook in items(&mut object["webhooks"]) {
-        if let Some(policy) = changes.failure_policy {
+        if let Some(policy) = &changes.failure_policy {
             webhook["failurePolicy"] = policy.as_str().into();
         }
         let Some(namespace) = &changes.namespace else {
@@ -58,8 +58,8 @@ fn deployment(changes: &Changes, object: &mut Value) {
     };
     let containers = &mut object["spec"]["template"]["spec"]["containers"];
     for container in items(containers) {
-        if let Some(policy) = changes.image_pull_policy {
-            container["imagePullPolicy"] = policy.into();
+        if let Some(policy) = &changes.image_pull_policy {
+            container["imagePullPolicy"] = policy.as_str().into();
         }
         if let Some(image) = &changes.image {
             container["image"] = image.as_str().into();

@@ -1,81 +1,61 @@
 //! The flags for what is installed, read into what they change.
 
-use clap::{Parser as _, ValueEnum};
-use netting_webhook::options::{ImagePullPolicy, LogFilter};
-use serde::Serialize;
+use clap::Parser as _;
+use netting_webhook::options::LogFilter;
+use serde::{Deserialize, Serialize};
 
 use crate::{cluster::SYSTEM_NAMESPACE, exit::Usage};
 
 /// The image that the manifests name.
-pub(super) const IMAGE: &str = concat!("ghcr.io/netting-dev/netting:", env!("CARGO_PKG_VERSION"));
+pub const IMAGE: &str = concat!("ghcr.io/netting-dev/netting:", env!("CARGO_PKG_VERSION"));
 
-/// What is installed.
-#[derive(Clone, Debug, clap::Args)]
+/// What is installed. What isn't given is as in the manifests, or when something is
+/// there already, as it was installed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Settings {
-    /// Image of the control plane, and of what is injected
-    #[arg(long, env = "NETTING_IMAGE", default_value = IMAGE)]
-    pub image: String,
+    /// Image of the control plane, and of what is injected; by default the one of this
+    /// version
+    #[arg(long, env = "NETTING_IMAGE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 
-    /// When kubelets pull the image; left to Kubernetes if not given
-    #[arg(long, env = "NETTING_IMAGE_PULL_POLICY", value_name = "POLICY")]
-    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// When kubelets pull the image; left to Kubernetes by default
+    #[arg(long, env = "NETTING_IMAGE_PULL_POLICY", value_name = "POLICY", value_parser = ["Always", "IfNotPresent", "Never"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<String>,
 
     /// Two replicas of each part, with PodDisruptionBudgets
-    #[arg(long)]
-    pub ha: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ha: Option<bool>,
 
     /// What becomes of a pod that asks for a sidecar while the webhook can't be asked:
-    /// Ignore starts it without one, Fail refuses it
-    #[arg(long, value_name = "POLICY", default_value = "Ignore")]
-    pub failure_policy: FailurePolicy,
+    /// Ignore (the default) starts it without one, Fail refuses it
+    #[arg(long, value_name = "POLICY", value_parser = ["Ignore", "Fail"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_policy: Option<String>,
 
     /// Log filter of the control plane: a level, or directives such as
     /// info,netting_webhook=debug
-    #[arg(long, value_name = "FILTER")]
-    pub log: Option<LogFilter>,
+    #[arg(long, value_name = "FILTER", value_parser = log_filter)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 
     /// Log format of the control plane: json or text
     #[arg(long, value_name = "FORMAT", value_parser = ["json", "text"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub log_format: Option<String>,
 
     /// A flag of netting-webhook, such as proxy-log=warn; may be given several times
     #[arg(long = "webhook-set", value_name = "FLAG=VALUE", value_parser = flag)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub webhook: Vec<String>,
 
     /// A flag of netting-catalog, such as streams-max=20000; may be given several times
     #[arg(long = "catalog-set", value_name = "FLAG=VALUE", value_parser = flag)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub catalog: Vec<String>,
-}
-
-/// `failurePolicy` of a webhook configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub enum FailurePolicy {
-    /// The pod starts as it is.
-    #[default]
-    Ignore,
-    /// The pod is refused.
-    Fail,
-}
-
-impl ValueEnum for FailurePolicy {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Ignore, Self::Fail]
-    }
-
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        Some(self.as_str().into())
-    }
-}
-
-impl FailurePolicy {
-    /// Kubernetes' name for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ignore => "Ignore",
-            Self::Fail => "Fail",
-        }
-    }
 }
 
 /// What is other than in the manifests.
@@ -83,8 +63,8 @@ impl FailurePolicy {
 pub(super) struct Changes {
     pub(super) namespace: Option<String>,
     pub(super) image: Option<String>,
-    pub(super) failure_policy: Option<FailurePolicy>,
-    pub(super) image_pull_policy: Option<&'static str>,
+    pub(super) failure_policy: Option<String>,
+    pub(super) image_pull_policy: Option<String>,
     pub(super) webhook: Container,
     pub(super) catalog: Container,
 }
@@ -99,65 +79,83 @@ pub(super) struct Container {
 }
 
 impl Settings {
-    /// As they are without any flag.
+    /// These, and for what they leave out `before`. Of a part's flags each is there
+    /// once, as it was given last.
     #[must_use]
-    pub fn defaults() -> Self {
+    pub fn over(self, before: Self) -> Self {
         Self {
-            image: IMAGE.to_owned(),
-            image_pull_policy: None,
-            ha: false,
-            failure_policy: FailurePolicy::Ignore,
-            log: None,
-            log_format: None,
-            webhook: Vec::new(),
-            catalog: Vec::new(),
+            image: self.image.or(before.image),
+            image_pull_policy: self.image_pull_policy.or(before.image_pull_policy),
+            ha: self.ha.or(before.ha),
+            failure_policy: self.failure_policy.or(before.failure_policy),
+            log: self.log.or(before.log),
+            log_format: self.log_format.or(before.log_format),
+            webhook: flags_over(self.webhook, before.webhook),
+            catalog: flags_over(self.catalog, before.catalog),
         }
     }
 
     /// # Errors
     /// If the image's name can't be one, or the webhook would refuse its flags.
     pub(super) fn changes(&self, namespace: &str) -> Result<Changes, Usage> {
-        if self.image.is_empty() || self.image.contains(char::is_whitespace) {
-            return Err(Usage(format!("--image {:?} names no image", self.image)));
+        let image = self.image.as_deref().unwrap_or(IMAGE);
+        if image.is_empty() || image.contains(char::is_whitespace) {
+            return Err(Usage(format!("--image {image:?} names no image")));
         }
         let mut changes = Changes {
-            webhook: Container {
-                env: Vec::new(),
-                args: arguments(&self.webhook),
-            },
-            catalog: Container {
-                env: Vec::new(),
-                args: arguments(&self.catalog),
-            },
-            ..Changes::default()
+            namespace: Some(namespace.to_owned()).filter(|name| name != SYSTEM_NAMESPACE),
+            image: Some(image.to_owned()).filter(|image| image != IMAGE),
+            failure_policy: self.failure_policy.clone(),
+            image_pull_policy: self.image_pull_policy.clone(),
+            webhook: Container::with_flags(&self.webhook),
+            catalog: Container::with_flags(&self.catalog),
         };
-        if namespace != SYSTEM_NAMESPACE {
-            changes.namespace = Some(namespace.to_owned());
+        understood(&changes.webhook.args)?;
+        if changes.namespace.is_some() {
             let catalog = format!("netting-catalog.{namespace}.svc:15010");
             changes.webhook.env.push(("NETTING_CATALOG", catalog));
         }
-        if self.image != IMAGE {
-            changes.image = Some(self.image.clone());
-        }
-        if self.failure_policy != FailurePolicy::default() {
-            changes.failure_policy = Some(self.failure_policy);
-        }
-        if let Some(policy) = self.image_pull_policy {
-            changes.image_pull_policy = Some(policy.as_str());
-            let of_sidecars = ("NETTING_IMAGE_PULL_POLICY", policy.as_str().to_owned());
+        if let Some(policy) = &self.image_pull_policy {
+            let of_sidecars = ("NETTING_IMAGE_PULL_POLICY", policy.clone());
             changes.webhook.env.push(of_sidecars);
         }
         for part in [&mut changes.webhook, &mut changes.catalog] {
-            if let Some(log) = &self.log {
-                part.env.push(("NETTING_LOG", log.to_string()));
-            }
-            if let Some(format) = &self.log_format {
-                part.env.push(("NETTING_LOG_FORMAT", format.clone()));
-            }
+            let log = self.log.iter().map(|log| ("NETTING_LOG", log.clone()));
+            part.env.extend(log);
+            let format = self.log_format.iter();
+            part.env
+                .extend(format.map(|format| ("NETTING_LOG_FORMAT", format.clone())));
         }
-        understood(&changes.webhook.args)?;
         Ok(changes)
     }
+}
+
+impl Container {
+    fn with_flags(flags: &[String]) -> Self {
+        Self {
+            env: Vec::new(),
+            args: flags.iter().map(|flag| format!("--{flag}")).collect(),
+        }
+    }
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let filter: LogFilter = text
+        .parse()
+        .map_err(|error: netting_webhook::options::NotALogFilter| error.to_string())?;
+    Ok(filter.to_string())
+}
+
+fn flags_over(given: Vec<String>, before: Vec<String>) -> Vec<String> {
+    fn name(flag: &str) -> &str {
+        flag.split('=').next().unwrap_or_default()
+    }
+    let mut all: Vec<String> = Vec::new();
+    for flag in before.into_iter().chain(given) {
+        all.retain(|other| name(other) != name(&flag));
+        all.push(flag);
+    }
+    all
 }
 
 /// `name=value`, where the name is a flag's; the dashes before it may be there.
@@ -169,10 +167,6 @@ fn flag(text: &str) -> Result<String, String> {
         return Err("expected a flag's name and its value, such as log-format=json".to_owned());
     }
     Ok(text.to_owned())
-}
-
-fn arguments(flags: &[String]) -> Vec<String> {
-    flags.iter().map(|flag| format!("--{flag}")).collect()
 }
 
 /// Has the webhook's own parser look at its flags, before a pod fails of them.

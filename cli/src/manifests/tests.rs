@@ -264,3 +264,34 @@ fn labels_and_images_say_the_version_of_this_build() {
         assert_eq!(part_of, "netting", "{}", title(object));
     }
 }
+
+#[test]
+fn an_upgrade_keeps_what_it_is_not_told_to_change() {
+    let before = settings(&[
+        "--ha",
+        "--image=example.com/a:1",
+        "--webhook-set=proxy-log=warn",
+        "--webhook-set=proxy-cpu-request=20m",
+    ]);
+    let given = settings(&["--ha=false", "--webhook-set=proxy-log=debug"]);
+    let after = given.over(before.clone());
+    assert_eq!(after.ha, Some(false));
+    assert_eq!(after.image, before.image);
+    assert_eq!(after.webhook, ["proxy-cpu-request=20m", "proxy-log=debug"]);
+    assert_eq!(Settings::default().over(after.clone()), after);
+}
+
+#[test]
+fn the_namespace_remembers_the_settings_unless_there_are_none() {
+    let given = settings(&["--ha", "--catalog-set=streams-max=7"]);
+    let mut objects = rendered(&["--ha"]);
+    record(&given, &mut objects);
+    let annotations = &find(&objects, "Namespace", "netting")["metadata"]["annotations"];
+    let text = annotations[SETTINGS].as_str().expect("they are noted");
+    let read: Settings = serde_json::from_str(text).expect("they can be read");
+    assert_eq!(read, given);
+
+    let mut objects = rendered(&[]);
+    record(&Settings::default(), &mut objects);
+    assert_eq!(objects, rendered(&[]));
+}

@@ -1,0 +1,204 @@
+//! `netting install`.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use serde_json::Value;
+
+use crate::{
+    cluster::{self, Cluster, Version},
+    exit::Exit,
+    installation::{
+        Installation,
+        apply::{self, How},
+        permissions::{self, Action},
+        progress::Progress,
+        ready,
+    },
+    manifests::{self, Settings},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  netting install
+  netting install --ha --image registry.example.com/netting:0.1.0
+  netting install --dry-run
+  netting install --system-namespace mesh --webhook-set proxy-log=warn
+
+Then label a namespace, and restart what is in it:
+  kubectl label namespace shop netting.dev/inject=enabled
+  kubectl -n shop rollout restart deployment
+
+Objects are applied by the API server (server-side apply), as the field manager
+\"netting\". If it breaks off, the same command goes on from there.";
+
+/// What Netting asks of Kubernetes: the APIs of its manifests, server-side apply, and
+/// the label of a namespace's name.
+const OLDEST: (u32, u32) = (1, 22);
+
+/// What is installed, and how.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What is installed.
+    #[command(flatten)]
+    settings: Settings,
+
+    /// How it is applied.
+    #[command(flatten)]
+    pub(super) applying: Applying,
+}
+
+/// How objects are applied, and what is waited for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Applying {
+    /// Change nothing; say what would change
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Don't wait until the control plane works
+    #[arg(long)]
+    no_wait: bool,
+
+    /// How long to wait for it
+    #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+
+    /// Take fields over that another field manager has set
+    #[arg(long)]
+    force_conflicts: bool,
+}
+
+impl Args {
+    /// Installs Netting, or goes on with what an earlier run began.
+    ///
+    /// # Errors
+    /// If something stands in the way, or it doesn't work in time.
+    pub async fn run(&self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
+        let cluster = cluster.connect().await?;
+        let objects = objects(&self.settings, &cluster)?;
+        let found = Installation::find(&cluster).await?;
+        if let Some(obstacle) =
+            obstacle(&found, &self.settings, &objects, &cluster.system_namespace)
+        {
+            bail!(obstacle);
+        }
+        self.applying.apply(&cluster, &objects, &found).await?;
+        if !self.applying.dry_run {
+            Progress::new().title(NEXT);
+        }
+        Ok(Exit::Fine)
+    }
+}
+
+const NEXT: &str = "\
+Netting is installed. To mesh what is in a namespace:
+  kubectl label namespace NAMESPACE netting.dev/inject=enabled
+  kubectl -n NAMESPACE rollout restart deployment";
+
+/// The manifests for a cluster, with a note of what was asked for.
+///
+/// # Errors
+/// If a setting is wrong, or the cluster too old.
+pub(super) fn objects(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Vec<Value>> {
+    let (namespace, version) = (&cluster.system_namespace, &cluster.version);
+    if let Some(too_old) = too_old(version) {
+        bail!(too_old);
+    }
+    let mut objects = manifests::render(settings, namespace, Some(version))?;
+    manifests::record(settings, &mut objects);
+    Ok(objects)
+}
+
+fn too_old(version: &Version) -> Option<String> {
+    let (major, minor) = OLDEST;
+    version.is_before(major, minor).then(|| {
+        format!("the API server is {version}; Netting needs Kubernetes {major}.{minor} or later: upgrade the cluster first")
+    })
+}
+
+/// What stands in the way of an installation, with what to do about it.
+fn obstacle(
+    found: &Installation,
+    settings: &Settings,
+    objects: &[Value],
+    namespace: &str,
+) -> Option<String> {
+    if let Some(obstacle) = found.in_the_way(namespace) {
+        return Some(obstacle);
+    }
+    let own = env!("CARGO_PKG_VERSION");
+    let versions = found.versions();
+    let other = versions.iter().find(|(_, version)| **version != own);
+    if let Some((part, version)) = other {
+        return Some(format!(
+            "{part} is there as version {version}, and this is {own}: use netting upgrade"
+        ));
+    }
+    let is_whole = found.missing(objects).is_empty();
+    if is_whole && found.settings().ok().as_ref() != Some(settings) {
+        return Some(
+            "Netting is installed already, with other settings; netting upgrade changes those \
+             that are given, and keeps the others"
+                .to_owned(),
+        );
+    }
+    None
+}
+
+impl Installation {
+    /// What no installation and no upgrade can do anything about by itself.
+    pub(super) fn in_the_way(&self, namespace: &str) -> Option<String> {
+        if let Some(other) = self.elsewhere() {
+            return Some(format!(
+                "Netting is installed in the namespace {other}, and a cluster has one: name it by \
+                 --system-namespace {other}, or remove it first by netting uninstall --system-namespace {other}"
+            ));
+        }
+        self.terminating().map(|held| {
+            format!(
+                "the namespace {namespace} is being deleted ({held}); wait until it is gone, or finish \
+                 that by netting uninstall, then run the same command again"
+            )
+        })
+    }
+}
+
+impl Applying {
+    /// Applies the objects after asking whether that is allowed, and waits.
+    ///
+    /// # Errors
+    /// If it isn't, one is refused, or it doesn't work in time.
+    pub(super) async fn apply(
+        &self,
+        cluster: &Cluster,
+        objects: &[Value],
+        found: &Installation,
+    ) -> anyhow::Result<()> {
+        let mut needed = permissions::needed(&["get", "create", "patch"], objects);
+        if !self.no_wait && !self.dry_run {
+            let namespace = cluster.system_namespace.as_str();
+            needed.insert(Action::core("list", "pods", Some(namespace)));
+            let trial = Some(ready::TRIAL_NAMESPACE);
+            needed.insert(Action::core("create", "pods", trial));
+        }
+        permissions::check(cluster, &needed).await?;
+        let how = How {
+            dry_run: self.dry_run,
+            force: self.force_conflicts,
+        };
+        apply::all(cluster, objects, found, how).await?;
+        if !self.no_wait && !self.dry_run {
+            ready::until_it_works(cluster, self.timeout).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is to change.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Netting in a cluster: what of it is there, and how it gets there and away again.
+//!
+//! In reading order: [`kinds`], what Netting consists of; [`Installation`], what of it
+//! was found; [`permissions`], whether the rest will be allowed; [`apply`], one object;
+//! [`ready`], until it works; [`removal`], until nothing is left.
+
+use std::collections::BTreeMap;
+
+use kube::{Api, api::DynamicObject, api::ListParams};
+use serde_json::Value;
+
+use crate::{
+    cluster::{Asked as _, Cluster},
+    manifests::{self, Settings},
+};
+
+pub mod apply;
+pub mod kinds;
+pub mod permissions;
+pub mod progress;
+pub mod ready;
+pub mod removal;
+#[cfg(test)]
+mod tests;
+mod versions;
+
+pub use versions::{Refusal, upgrade_refusal};
+
+/// The label of everything that is Netting's, and its value.
+pub const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "netting");
+
+/// What of Netting is in a cluster: plain objects, as the API server has them.
+#[derive(Clone, Debug, Default)]
+pub struct Installation {
+    namespace: String,
+    objects: Vec<Value>,
+}
+
+impl Installation {
+    /// Looks for all that is labelled as Netting's: cluster-wide objects, those in the
+    /// system namespace, that namespace itself whatever its labels, and Deployments
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// If something can't be listed.
+    pub async fn find(cluster: &Cluster) -> anyhow::Result<Self> {
+        let namespace = &cluster.system_namespace;
+        let mut objects = Vec::new();
+        for kind in kinds::ALL.iter().map(|kind| kind()) {
+            let resource = &kind.resource;
+            let doing = format!("list {}", resource.plural);
+            let api: Api<DynamicObject> = if resource.kind == "Namespace" {
+                let api: Api<DynamicObject> = Api::all_with(cluster.client(), resource);
+                let found = api.get_opt(namespace).await.asked("get the namespace")?;
+                objects.extend(found.map(|found| kind.value(&found)));
+                continue;
+            } else if kind.namespaced && resource.kind != "Deployment" {
+                Api::namespaced_with(cluster.client(), namespace, resource)
+            } else {
+                Api::all_with(cluster.client(), resource)
+            };
+            let ours = ListParams::default().labels(&format!("{}={}", PART_OF.0, PART_OF.1));
+            match api.list(&ours).await {
+                Ok(list) => objects.extend(list.iter().map(|found| kind.value(found))),
+                // An API server that has no such kind has none of ours.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error).asked(&doing),
+            }
+        }
+        Ok(Self::new(namespace, objects))
+    }
+
+    /// What was found, for the installation in `namespace`.
+    #[must_use]
+    pub fn new(namespace: &str, objects: Vec<Value>) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            objects,
+        }
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn objects(&self) -> &[Value] {
+        &self.objects
+    }
+
+    /// Another namespace that Netting is installed in: cluster-wide objects have one
+    /// owner, so there can't be two.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<&str> {
+        let service = "/webhooks/0/clientConfig/service/namespace";
+        let namespaces =
+            self.objects
+                .iter()
+                .filter_map(|object| match object["kind"].as_str()? {
+                    "MutatingWebhookConfiguration" => object.pointer(service)?.as_str(),
+                    "ClusterRoleBinding" => object.pointer("/subjects/0/namespace")?.as_str(),
+                    "Deployment" => object.pointer("/metadata/namespace")?.as_str(),
+                    _ => None,
+                });
+        let mut others = namespaces.filter(|namespace| *namespace != self.namespace);
+        others.next()
+    }
+
+    /// The version of each part that is there.
+    #[must_use]
+    pub fn versions(&self) -> BTreeMap<&str, &str> {
+        let ours = self.objects.iter().filter(|object| {
+            object["kind"] == "Deployment" && object["metadata"]["namespace"] == *self.namespace
+        });
+        let versions = ours.filter_map(|object| {
+            let name = object["metadata"]["name"].as_str()?;
+            let label = &object["metadata"]["labels"]["app.kubernetes.io/version"];
+            Some((name, label.as_str().unwrap_or("unknown")))
+        });
+        versions.collect()
+    }
+
+    /// Of `wanted`, what is not there.
+    #[must_use]
+    pub fn missing(&self, wanted: &[Value]) -> Vec<String> {
+        let there: Vec<String> = self.objects.iter().map(manifests::title).collect();
+        let wanted = wanted.iter().map(manifests::title);
+        wanted.filter(|title| !there.contains(title)).collect()
+    }
+
+    /// The version of an object's content, which changes when that does; `None` if the
+    /// object is not there.
+    #[must_use]
+    pub fn revision(&self, title: &str) -> Option<&str> {
+        let mut objects = self.objects.iter();
+        let found = objects.find(|object| manifests::title(object) == title)?;
+        found["metadata"]["resourceVersion"].as_str()
+    }
+
+    /// The settings that it was installed with.
+    ///
+    /// # Errors
+    /// If they can't be read, as those of a newer version may not.
+    pub fn settings(&self) -> Result<Settings, serde_json::Error> {
+        let namespace = self.system_namespace();
+        let text =
+            namespace.and_then(|own| own["metadata"]["annotations"][manifests::SETTINGS].as_str());
+        text.map_or_else(|| Ok(Settings::default()), serde_json::from_str)
+    }
+
+    /// The system namespace, if it is there.
+    #[must_use]
+    pub fn system_namespace(&self) -> Option<&Value> {
+        let mut objects = self.objects.iter();
+        objects.find(|object| object["kind"] == "Namespace")
+    }
+
+    /// If the namespace is on its way out: what still holds it, as its conditions say.
+    #[must_use]
+    pub fn terminating(&self) -> Option<String> {
+        let namespace = self.system_namespace()?;
+        namespace["metadata"]["deletionTimestamp"].as_str()?;
+        Some(removal::held_by(namespace))
+    }
+}

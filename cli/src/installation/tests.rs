@@ -1,0 +1,76 @@
+//! What is found, and what of it is removed.
+
+use serde_json::json;
+
+use super::*;
+
+fn everything() -> Vec<Value> {
+    let settings = Settings::default();
+    manifests::render(&settings, "netting", None).expect("they are right")
+}
+
+#[test]
+fn what_is_removed_goes_in_the_order_in_which_it_is_needed() {
+    // As they are found: by kind, in the order of the kinds.
+    let rank = |object: &Value| {
+        let mut kinds = kinds::ALL.iter().map(|kind| kind().resource.kind);
+        kinds.position(|kind| object["kind"] == kind)
+    };
+    let mut found = everything();
+    found.sort_by_key(rank);
+    let installation = Installation::new("netting", found.clone());
+    let removed = installation.to_remove();
+    assert_eq!(removed.len(), found.len(), "nothing stays");
+    let first = removed.first().map(|object| &object["kind"]);
+    let last = removed.last().map(|object| &object["kind"]);
+    assert_eq!(first, Some(&"MutatingWebhookConfiguration".into()));
+    assert_eq!(last, Some(&"Namespace".into()));
+}
+
+#[test]
+fn what_is_not_ours_stays() {
+    let namespace =
+        json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "netting"}});
+    let other = json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {
+        "name": "netting-webhook", "namespace": "mesh", "labels": {PART_OF.0: PART_OF.1}}});
+    let installation = Installation::new("netting", vec![namespace, other]);
+    assert!(installation.to_remove().is_empty());
+}
+
+#[test]
+fn every_manifest_is_of_a_kind_that_is_found_again() {
+    let settings = Settings {
+        ha: Some(true),
+        ..Settings::default()
+    };
+    for object in manifests::render(&settings, "mesh", None).expect("they are right") {
+        let kind = kinds::Kind::find(&object);
+        let kind = kind.unwrap_or_else(|| panic!("{} is known", manifests::title(&object)));
+        let namespaced = object["metadata"]["namespace"].is_string();
+        assert_eq!(kind.namespaced, namespaced, "{}", manifests::title(&object));
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let wanted = everything();
+    let mut found = wanted.clone();
+    found.remove(0);
+    let installation = Installation::new("netting", found);
+    assert_eq!(installation.missing(&wanted), ["Namespace netting"]);
+}
+
+#[test]
+fn settings_of_a_newer_version_are_not_taken_for_none() {
+    let mut namespace = json!({"kind": "Namespace", "metadata": {"name": "netting"}});
+    let read = |namespace: &Value| {
+        let installation = Installation::new("netting", vec![namespace.clone()]);
+        installation.settings().map_err(|error| error.to_string())
+    };
+    assert_eq!(read(&namespace), Ok(Settings::default()));
+    namespace["metadata"]["annotations"][manifests::SETTINGS] = "{\"ha\":true}".into();
+    assert_eq!(read(&namespace).map(|settings| settings.ha), Ok(Some(true)));
+    namespace["metadata"]["annotations"][manifests::SETTINGS] = "{\"quorum\":3}".into();
+    let refused = read(&namespace).expect_err("this version has no such setting");
+    assert!(refused.contains("quorum"), "{refused}");
+}

@@ -1,0 +1,47 @@
+//! Every object that a cluster has, to compare before and after.
+
+use std::collections::BTreeMap;
+
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ListParams},
+    discovery::{Discovery, verbs},
+};
+use serde_json::Value;
+
+/// Kinds that come and go by themselves.
+const FLEETING: [&str; 2] = ["Event", "Lease"];
+
+/// All objects of all kinds, by kind and name, without what changes on its own:
+/// versions, and what nodes and controllers keep saying in `status`.
+///
+/// # Errors
+/// If a kind can't be listed.
+pub async fn of(client: &Client) -> anyhow::Result<BTreeMap<String, Value>> {
+    let discovery = Discovery::new(client.clone()).run().await?;
+    let mut all = BTreeMap::new();
+    for group in discovery.groups() {
+        for (resource, capabilities) in group.recommended_resources() {
+            let listed = capabilities.supports_operation(verbs::LIST);
+            if !listed || FLEETING.contains(&resource.kind.as_str()) {
+                continue;
+            }
+            let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            for object in api.list(&ListParams::default()).await? {
+                let namespace = object.metadata.namespace.clone().unwrap_or_default();
+                let name = object.metadata.name.clone().unwrap_or_default();
+                let title = format!("{} {namespace}/{name}", resource.kind);
+                let mut value = serde_json::to_value(object)?;
+                if let Some(metadata) = value["metadata"].as_object_mut() {
+                    metadata.remove("resourceVersion");
+                    metadata.remove("managedFields");
+                }
+                if let Some(object) = value.as_object_mut() {
+                    object.remove("status");
+                }
+                all.insert(title, value);
+            }
+        }
+    }
+    Ok(all)
+}

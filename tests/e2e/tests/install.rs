@@ -1,0 +1,186 @@
+//! Netting comes by one command and goes by one, and leaves nothing.
+
+use anyhow::ensure;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use netting_e2e::{App, Cluster, cli::netting, inventory, observe};
+use serde_json::json;
+
+fn image(cluster: &Cluster) -> String {
+    format!("--image={}", cluster.image())
+}
+
+#[tokio::test]
+async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    let before = inventory::of(&cluster.client()).await?;
+    let install = ["install", &image(&cluster)];
+
+    let dry = netting(&cluster, &["install", "--dry-run"]).await?.well()?;
+    ensure!(dry.stderr.contains("create     Namespace netting"), "{dry:?}");
+    ensure!(
+        inventory::of(&cluster.client()).await? == before,
+        "a dry run changes nothing"
+    );
+
+    let installed = netting(&cluster, &install).await?.well()?;
+    ensure!(installed.stderr.contains("the webhook injects"), "{installed:?}");
+    let again = netting(&cluster, &install).await?.well()?;
+    ensure!(!again.stderr.contains("created"), "{again:?}");
+    ensure!(!again.stderr.contains("changed    "), "{again:?}");
+
+    let namespace = netting_e2e::Namespace::create(&cluster, true).await?;
+    let pod = namespace.deploy(&App::echo("echo")).await?.remove(0);
+    ensure!(observe::is_injected(&pod), "{pod:?}");
+
+    let asked = netting(&cluster, &["uninstall"]).await?;
+    let asked = asked.refused(2, "say --yes")?;
+    ensure!(asked.stderr.contains("kubectl -n "), "{asked:?}");
+    namespace.delete().await?;
+    netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
+    observe::eventually("what the test deployed is gone", async || {
+        let left = inventory::of(&cluster.client()).await?;
+        Ok(left.len() <= before.len())
+    })
+    .await?;
+    let after = inventory::of(&cluster.client()).await?;
+    for (title, object) in &after {
+        ensure!(before.get(title) == Some(object), "{title} is left: {object:#}");
+    }
+    ensure!(after.len() == before.len(), "{before:#?} became {after:#?}");
+    let nothing = netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
+    ensure!(nothing.stderr.contains("Nothing of Netting"), "{nothing:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upgrade_keeps_the_settings_that_it_is_not_given() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    let none = netting(&cluster, &["upgrade"]).await?;
+    none.refused(1, "use netting install")?;
+
+    let install = ["install", &image(&cluster), "--webhook-set=proxy-log=debug"];
+    netting(&cluster, &install).await?.well()?;
+    let other = netting(&cluster, &["install", &image(&cluster)]).await?;
+    other.refused(1, "with other settings")?;
+    let upgraded = netting(&cluster, &["upgrade", "--ha"]).await?.well()?;
+    for expected in [
+        "created    PodDisruptionBudget netting/netting-webhook",
+        "changed    Deployment netting/netting-webhook",
+        "2 of 2 replicas available",
+    ] {
+        ensure!(upgraded.stderr.contains(expected), "{expected}: {upgraded:?}");
+    }
+    let namespace = netting_e2e::Namespace::create(&cluster, true).await?;
+    let pod = namespace.deploy(&App::echo("echo")).await?.remove(0);
+    ensure!(
+        format!("{pod:?}").contains("NETTING_LOG\", value: Some(\"debug\")"),
+        "the webhook has kept its flag: {pod:?}"
+    );
+    namespace.delete().await?;
+    netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_named_and_nothing_is_begun() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    let elsewhere = ["install", "--system-namespace=mesh", "--no-wait"];
+    netting(&cluster, &elsewhere).await?.well()?;
+    let before = inventory::of(&cluster.client()).await?;
+    for command in ["install", "upgrade", "uninstall"] {
+        let second = netting(&cluster, &[command]).await?;
+        second.refused(1, "--system-namespace mesh")?;
+    }
+    let after = inventory::of(&cluster.client()).await?;
+    let new = after.keys().filter(|title| !before.contains_key(*title));
+    let new: Vec<_> = new.filter(|title| title.contains("netting/")).collect();
+    ensure!(new.is_empty(), "{new:?}");
+    let uninstall = ["uninstall", "--yes", "--system-namespace=mesh"];
+    netting(&cluster, &uninstall).await?.well()?;
+
+    hold_namespace(&cluster, true).await?;
+    let stuck = ["uninstall", "--yes", "--timeout=2s"];
+    let stuck = netting(&cluster, &stuck).await?;
+    stuck.refused(1, "it has the finalizers example.com/hold")?;
+    let again = netting(&cluster, &["install"]).await?;
+    again.refused(1, "the namespace netting is being deleted")?;
+    hold_namespace(&cluster, false).await?;
+    netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
+    Ok(())
+}
+
+/// Makes the system namespace with a finalizer that nobody takes away, or takes it away.
+async fn hold_namespace(cluster: &Cluster, hold: bool) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client());
+    let finalizers = if hold {
+        json!(["example.com/hold"])
+    } else {
+        json!([])
+    };
+    let labels = json!({"app.kubernetes.io/part-of": "netting"});
+    let metadata = json!({"name": "netting", "labels": labels, "finalizers": finalizers});
+    if hold {
+        let namespace = serde_json::from_value(json!({"metadata": metadata}))?;
+        namespaces.create(&PostParams::default(), &namespace).await?;
+    } else {
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
+        namespaces.patch("netting", &PatchParams::default(), &patch).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_may_not_do_all_of_it_begins_nothing() -> anyhow::Result<()> {
+    let cluster = Cluster::start().await?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), "default");
+    let robot = serde_json::from_value(json!({"metadata": {"name": "robot"}}))?;
+    accounts.create(&PostParams::default(), &robot).await?;
+    let token = serde_json::from_value(json!({"spec": {"audiences": []}}))?;
+    let token = accounts.create_token_request("robot", &PostParams::default(), &token);
+    let token = token.await?.status.map(|status| status.token);
+    let token = token.unwrap_or_default();
+    let before = inventory::of(&cluster.client()).await?;
+
+    let kubeconfig = cluster.kubeconfig_with_token(&token)?;
+    let kubeconfig = format!("--kubeconfig={}", kubeconfig.path().display());
+    let nobody = netting(&cluster, &[&kubeconfig, "install"]).await?;
+    nobody.refused(2, "not allowed to list mutatingwebhookconfigurations")?;
+    allow_reading(&cluster).await?;
+    let reader = netting(&cluster, &[&kubeconfig, "install"]).await?;
+    let reader = reader.refused(2, "nothing was begun")?;
+    for missing in [
+        "create deployments.apps in netting",
+        "patch namespaces",
+        "create pods in default",
+    ] {
+        ensure!(reader.stderr.contains(missing), "{missing}: {reader:?}");
+    }
+    let after = inventory::of(&cluster.client()).await?;
+    let ours = after.keys().filter(|title| !before.contains_key(*title));
+    ensure!(
+        ours.clone().all(|title| title.contains("/reader")),
+        "{:?}",
+        ours.collect::<Vec<_>>()
+    );
+    Ok(())
+}
+
+async fn allow_reading(cluster: &Cluster) -> anyhow::Result<()> {
+    use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+    let roles: Api<ClusterRole> = Api::all(cluster.client());
+    let rule = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]});
+    let role = json!({"metadata": {"name": "reader"}, "rules": [rule]});
+    let role = serde_json::from_value(role)?;
+    roles.create(&PostParams::default(), &role).await?;
+    let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client());
+    let subject = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "default"});
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"});
+    let binding = json!({"metadata": {"name": "reader"}, "subjects": [subject], "roleRef": role});
+    let binding = serde_json::from_value(binding)?;
+    bindings.create(&PostParams::default(), &binding).await?;
+    Ok(())
+}
