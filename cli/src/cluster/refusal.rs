@@ -1,6 +1,6 @@
 //! Why a cluster can't be asked, and what to do about it.
 
-use std::path::PathBuf;
+use std::{error::Error, path::PathBuf};
 
 use kube::config::KubeconfigError;
 
@@ -17,8 +17,8 @@ pub enum CannotAsk {
         file: PathBuf,
     },
     /// The kubeconfig can't be read, or is wrong.
-    #[error("the kubeconfig can't be used")]
-    Kubeconfig(#[source] KubeconfigError),
+    #[error("the kubeconfig can't be used: {0}")]
+    Kubeconfig(KubeconfigError),
     /// The kubeconfig has no current context. With those that it has.
     #[error("the kubeconfig has no current context; choose one by --context: {0}")]
     NoCurrentContext(String),
@@ -32,14 +32,14 @@ pub enum CannotAsk {
     },
     /// Nobody answers at the API server's address.
     #[error(
-        "the API server at {server} does not answer; is the cluster up, and is it the right context?"
+        "the API server at {server} does not answer; is the cluster up, and is it the right \
+         context? ({why})"
     )]
     Unreachable {
         /// Its URL.
         server: String,
-        /// What happened instead.
-        #[source]
-        source: kube::Error,
+        /// What happened instead: the innermost cause, for those around it repeat it.
+        why: String,
     },
     /// The API server doesn't know who asks.
     #[error(
@@ -72,9 +72,9 @@ impl CannotAsk {
     pub(super) fn from_error(error: kube::Error, doing: &str, server: &str) -> Self {
         match Self::from_answer(error, doing) {
             Ok(refused) => refused,
-            Err(source) => Self::Unreachable {
+            Err(other) => Self::Unreachable {
                 server: server.to_owned(),
-                source,
+                why: root(&other).to_string(),
             },
         }
     }
@@ -110,7 +110,15 @@ impl<T> Asked<T> for Result<T, kube::Error> {
                 // Its own message alone: the rest of it is for programs.
                 anyhow::anyhow!("could not {doing}: {}", status.message)
             }
-            Err(other) => anyhow::Error::new(other).context(format!("could not {doing}")),
+            Err(other) => anyhow::anyhow!("could not {doing}: {}", root(&other)),
         })
     }
+}
+
+fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root
 }

@@ -1,6 +1,9 @@
 //! The `netting` command, run as a user runs it.
 
-use std::process::Output;
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+};
 
 use anyhow::{Context as _, ensure};
 use tokio::process::Command;
@@ -35,18 +38,27 @@ impl Said {
     }
 }
 
-/// Runs `netting` with the cluster's kubeconfig.
+/// Runs `netting` with all rights.
 ///
 /// # Errors
-/// If it can't be started, or the cluster has no kubeconfig that it could use.
+/// If it can't be started.
 pub async fn netting(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Said> {
+    netting_by(cluster.kubeconfig(), args).await
+}
+
+/// Runs `netting` with the rights of a kubeconfig.
+///
+/// # Errors
+/// If it can't be started.
+pub async fn netting_by(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<Said> {
     let mut command = Command::new(bin_dir()?.join("netting"));
     command
         .arg("--kubeconfig")
-        .arg(cluster.kubeconfig())
+        .arg(kubeconfig)
         .args(args)
         .env_remove("NETTING_IMAGE")
-        .env_remove("NETTING_SYSTEM_NAMESPACE");
+        .env_remove("NETTING_SYSTEM_NAMESPACE")
+        .stdin(Stdio::null());
     let Output {
         status,
         stdout,

@@ -12,7 +12,8 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use tempfile::TempDir;
+use serde_json::json;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -42,6 +43,7 @@ pub struct Enter {
 /// A running cluster, ended when it is dropped if the test began it.
 pub struct Cluster {
     client: Client,
+    kubeconfig: PathBuf,
     image: String,
     test_image: String,
     /// What the test began: the sandbox, or the node agent.
@@ -68,6 +70,7 @@ impl Cluster {
             let (process, enter) = sandbox(state.path()).await?;
             return Ok(Self {
                 client: client(&enter.kubeconfig).await?,
+                kubeconfig: enter.kubeconfig.clone(),
                 image: own(IMAGE),
                 test_image: own(TEST_IMAGE),
                 own: Some(Own {
@@ -81,6 +84,7 @@ impl Cluster {
         match (env::var("NETTING_IMAGE"), env::var("NETTING_TEST_IMAGE")) {
             (Ok(image), Ok(test_image)) => Ok(Self {
                 client,
+                kubeconfig,
                 image,
                 test_image,
                 own: None,
@@ -90,6 +94,7 @@ impl Cluster {
                 let process = node_agent(&kubeconfig, state.path())?;
                 Ok(Self {
                     client,
+                    kubeconfig,
                     image: own(IMAGE),
                     test_image: own(TEST_IMAGE),
                     own: Some(Own {
@@ -107,6 +112,27 @@ impl Cluster {
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// The file that leads others here, with all rights.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The same with the rights of whoever has this token.
+    ///
+    /// # Errors
+    /// If there is no room for a file.
+    pub fn kubeconfig_of(&self, token: &str) -> anyhow::Result<NamedTempFile> {
+        let text = std::fs::read_to_string(&self.kubeconfig)?;
+        let mut kubeconfig: serde_json::Value = serde_saphyr::from_str(&text)?;
+        for user in kubeconfig["users"].as_array_mut().into_iter().flatten() {
+            user["user"] = json!({"token": token});
+        }
+        let file = NamedTempFile::new()?;
+        std::fs::write(file.path(), kubeconfig.to_string())?;
+        Ok(file)
     }
 
     /// How people get in, if this is a sandbox.
@@ -167,7 +193,7 @@ async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
 }
 
 /// Where the binaries are: beside this one, which cargo puts into `deps`.
-fn bin_dir() -> anyhow::Result<PathBuf> {
+pub(crate) fn bin_dir() -> anyhow::Result<PathBuf> {
     let dir = match env::var_os("NETTING_BIN_DIR") {
         Some(dir) => PathBuf::from(dir),
         None => {
@@ -183,6 +209,7 @@ fn bin_dir() -> anyhow::Result<PathBuf> {
         "netting-catalog",
         "netting-webhook",
         "netting-test-app",
+        "netting",
     ] {
         ensure!(
             dir.join(name).exists(),

@@ -14,11 +14,15 @@
 //! - [`cluster`]: where the tests run;
 //! - [`mesh`]: Netting installed in it, from the manifests that users apply;
 //! - [`apps`]: applications to deploy;
+//! - [`cli`]: the command that users have;
 //! - [`observe`]: what became of them;
+//! - [`inventory`]: all that a cluster has, before and after;
 //! - [`meshed`]: all of that together, as most tests begin.
 
 pub mod apps;
+pub mod cli;
 pub mod cluster;
+pub mod inventory;
 pub mod mesh;
 pub mod meshed;
 pub mod observe;

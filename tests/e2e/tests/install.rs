@@ -6,28 +6,45 @@ use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use netting_e2e::{App, Cluster, cli::netting, inventory, observe};
+use netting_e2e::{
+    App, Cluster,
+    cli::{netting, netting_by},
+    inventory, observe,
+};
 use serde_json::json;
 
 fn image(cluster: &Cluster) -> String {
     format!("--image={}", cluster.image())
 }
 
+/// A cluster without Netting, also where an earlier test left it.
+async fn start() -> anyhow::Result<Cluster> {
+    let cluster = Cluster::start().await?;
+    netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
+    Ok(cluster)
+}
+
 #[tokio::test]
 async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow::Result<()> {
-    let cluster = Cluster::start().await?;
+    let cluster = start().await?;
     let before = inventory::of(&cluster.client()).await?;
     let install = ["install", &image(&cluster)];
 
     let dry = netting(&cluster, &["install", "--dry-run"]).await?.well()?;
-    ensure!(dry.stderr.contains("create     Namespace netting"), "{dry:?}");
+    ensure!(
+        dry.stderr.contains("create     Namespace netting"),
+        "{dry:?}"
+    );
     ensure!(
         inventory::of(&cluster.client()).await? == before,
         "a dry run changes nothing"
     );
 
     let installed = netting(&cluster, &install).await?.well()?;
-    ensure!(installed.stderr.contains("the webhook injects"), "{installed:?}");
+    ensure!(
+        installed.stderr.contains("the webhook injects"),
+        "{installed:?}"
+    );
     let again = netting(&cluster, &install).await?.well()?;
     ensure!(!again.stderr.contains("created"), "{again:?}");
     ensure!(!again.stderr.contains("changed    "), "{again:?}");
@@ -48,7 +65,10 @@ async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow:
     .await?;
     let after = inventory::of(&cluster.client()).await?;
     for (title, object) in &after {
-        ensure!(before.get(title) == Some(object), "{title} is left: {object:#}");
+        ensure!(
+            before.get(title) == Some(object),
+            "{title} is left: {object:#}"
+        );
     }
     ensure!(after.len() == before.len(), "{before:#?} became {after:#?}");
     let nothing = netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
@@ -58,7 +78,7 @@ async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow:
 
 #[tokio::test]
 async fn an_upgrade_keeps_the_settings_that_it_is_not_given() -> anyhow::Result<()> {
-    let cluster = Cluster::start().await?;
+    let cluster = start().await?;
     let none = netting(&cluster, &["upgrade"]).await?;
     none.refused(1, "use netting install")?;
 
@@ -72,7 +92,10 @@ async fn an_upgrade_keeps_the_settings_that_it_is_not_given() -> anyhow::Result<
         "changed    Deployment netting/netting-webhook",
         "2 of 2 replicas available",
     ] {
-        ensure!(upgraded.stderr.contains(expected), "{expected}: {upgraded:?}");
+        ensure!(
+            upgraded.stderr.contains(expected),
+            "{expected}: {upgraded:?}"
+        );
     }
     let namespace = netting_e2e::Namespace::create(&cluster, true).await?;
     let pod = namespace.deploy(&App::echo("echo")).await?.remove(0);
@@ -87,7 +110,7 @@ async fn an_upgrade_keeps_the_settings_that_it_is_not_given() -> anyhow::Result<
 
 #[tokio::test]
 async fn what_stands_in_the_way_is_named_and_nothing_is_begun() -> anyhow::Result<()> {
-    let cluster = Cluster::start().await?;
+    let cluster = start().await?;
     let elsewhere = ["install", "--system-namespace=mesh", "--no-wait"];
     netting(&cluster, &elsewhere).await?.well()?;
     let before = inventory::of(&cluster.client()).await?;
@@ -125,32 +148,36 @@ async fn hold_namespace(cluster: &Cluster, hold: bool) -> anyhow::Result<()> {
     let metadata = json!({"name": "netting", "labels": labels, "finalizers": finalizers});
     if hold {
         let namespace = serde_json::from_value(json!({"metadata": metadata}))?;
-        namespaces.create(&PostParams::default(), &namespace).await?;
+        namespaces
+            .create(&PostParams::default(), &namespace)
+            .await?;
     } else {
         let patch = Patch::Merge(json!({"metadata": {"finalizers": finalizers}}));
-        namespaces.patch("netting", &PatchParams::default(), &patch).await?;
+        namespaces
+            .patch("netting", &PatchParams::default(), &patch)
+            .await?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn whoever_may_not_do_all_of_it_begins_nothing() -> anyhow::Result<()> {
-    let cluster = Cluster::start().await?;
+    let cluster = start().await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), "default");
     let robot = serde_json::from_value(json!({"metadata": {"name": "robot"}}))?;
     accounts.create(&PostParams::default(), &robot).await?;
-    let token = serde_json::from_value(json!({"spec": {"audiences": []}}))?;
-    let token = accounts.create_token_request("robot", &PostParams::default(), &token);
-    let token = token.await?.status.map(|status| status.token);
-    let token = token.unwrap_or_default();
+    let asked = serde_json::from_value(json!({"spec": {"audiences": []}}))?;
+    let made = accounts
+        .create_token_request("robot", &PostParams::default(), &asked)
+        .await?;
+    let token = made.status.map(|status| status.token).unwrap_or_default();
     let before = inventory::of(&cluster.client()).await?;
 
-    let kubeconfig = cluster.kubeconfig_with_token(&token)?;
-    let kubeconfig = format!("--kubeconfig={}", kubeconfig.path().display());
-    let nobody = netting(&cluster, &[&kubeconfig, "install"]).await?;
+    let kubeconfig = cluster.kubeconfig_of(&token)?;
+    let nobody = netting_by(kubeconfig.path(), &["install"]).await?;
     nobody.refused(2, "not allowed to list mutatingwebhookconfigurations")?;
     allow_reading(&cluster).await?;
-    let reader = netting(&cluster, &[&kubeconfig, "install"]).await?;
+    let reader = netting_by(kubeconfig.path(), &["install"]).await?;
     let reader = reader.refused(2, "nothing was begun")?;
     for missing in [
         "create deployments.apps in netting",
@@ -178,7 +205,8 @@ async fn allow_reading(cluster: &Cluster) -> anyhow::Result<()> {
     roles.create(&PostParams::default(), &role).await?;
     let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client());
     let subject = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "default"});
-    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"});
+    let role =
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"});
     let binding = json!({"metadata": {"name": "reader"}, "subjects": [subject], "roleRef": role});
     let binding = serde_json::from_value(binding)?;
     bindings.create(&PostParams::default(), &binding).await?;

@@ -53,7 +53,8 @@ fn namespace(insider: &Insider, kind: &'static Resource, object: &Value) -> Resu
             insider.delete(inside, &left)?;
         }
     }
-    if is_empty {
+    // Those of `spec` are this controller's own.
+    if is_empty && object.items("/metadata/finalizers").is_empty() {
         // Somebody who changed it in between makes this be looked at again.
         let _ = insider
             .cluster
