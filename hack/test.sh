@@ -8,12 +8,13 @@ usage: hack/test.sh [PART...]
 
   unit    tests within a process, and golden files
   doc     examples in the documentation
+  k8s     manifests by netting, kustomize and Helm, and the quickstart against stubs
   netns   tests with real iptables rules in network namespaces of their own    (root or sudo)
   peers   real clients and servers, such as curl, nginx and gRPC, through sidecars (root or sudo)
   e2e     the whole mesh, in the sandbox or in a cluster                       (root or sudo)
   image   builds the container images and proves them                          (root or sudo)
 
-Without a PART: unit, doc, netns, peers and e2e. With cargo-nextest if it's there, else with cargo test.
+Without a PART: unit, doc, k8s, netns, peers and e2e. With cargo-nextest if it's there, else with cargo test.
 
 Environment:
   NETTING_BIN_DIR       binaries to test end to end (default: builds them)
@@ -96,6 +97,10 @@ doc() {
   cargo test "${locked[@]}" --workspace --doc --no-fail-fast
 }
 
+k8s() {
+  hack/test-quickstart.sh && hack/test-manifests.sh
+}
+
 netns() {
   need_root netns
   hack/install-packages.sh iptables iproute2 util-linux procps || return
@@ -156,6 +161,7 @@ run_part() { # PART
   case $1 in
     unit) unit ;;
     doc) doc ;;
+    k8s) k8s ;;
     netns) netns ;;
     peers) peers ;;
     e2e) e2e ;;
@@ -164,10 +170,10 @@ run_part() { # PART
 }
 
 parts=("$@")
-((${#parts[@]})) || parts=(unit doc netns peers e2e)
+((${#parts[@]})) || parts=(unit doc k8s netns peers e2e)
 for part in "${parts[@]}"; do
   case $part in
-    unit | doc | netns | peers | e2e | image) ;;
+    unit | doc | k8s | netns | peers | e2e | image) ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && fail "there is no part '$part'" ;;
   esac

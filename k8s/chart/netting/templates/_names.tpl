@@ -1,0 +1,33 @@
+{{/* The image of the control plane, and of what is injected. */}}
+{{- define "netting.image" -}}
+{{- $tag := printf ":%s" (default .Chart.AppVersion .Values.image.tag) -}}
+{{- .Values.image.repository -}}
+{{- if .Values.image.digest -}}@{{ .Values.image.digest }}{{- else -}}{{ $tag }}{{- end -}}
+{{- end }}
+
+{{/* Flags of a program, as arguments: true stands for a flag without a value. */}}
+{{- define "netting.args" -}}
+{{- range $flag, $value := . }}
+{{- if kindIs "bool" $value }}
+{{- if $value }}
+- --{{ $flag }}
+{{- end }}
+{{- else if kindIs "float64" $value }}
+- {{ printf "--%s=%s" $flag (toString (int64 $value)) | quote }}
+{{- else }}
+- {{ printf "--%s=%s" $flag (toString $value) | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Variables that both parts of the control plane have. */}}
+{{- define "netting.logging" -}}
+{{- if .Values.log }}
+- name: NETTING_LOG
+  value: {{ .Values.log | quote }}
+{{- end }}
+{{- if .Values.logFormat }}
+- name: NETTING_LOG_FORMAT
+  value: {{ .Values.logFormat | quote }}
+{{- end }}
+{{- end }}
