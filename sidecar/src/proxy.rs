@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc};
 
-use netting_telemetry::connections::{Direction, DirectionMetrics};
+use netting_telemetry::{
+    connections::{Direction, DirectionMetrics},
+    traffic::{Traffic, TrafficMetrics},
+};
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
@@ -41,6 +44,10 @@ pub struct Proxy {
     pub access_log: AccessLog,
     /// The direction's instruments.
     pub metrics: DirectionMetrics,
+    /// Those for what goes to nobody who is known by name.
+    pub traffic: Traffic,
+    /// And for those who are.
+    pub peers: TrafficMetrics,
     /// What HTTP/1 connections share.
     pub(crate) http1: Http1,
     /// And HTTP/2 ones.
@@ -49,11 +56,13 @@ pub struct Proxy {
 
 /// A connection that was accepted, and where it was going.
 #[derive(Debug)]
-struct Accepted {
-    downstream: TcpStream,
-    client: ClientAddr,
-    dst: OriginalDst,
+pub(crate) struct Accepted {
+    pub(crate) downstream: TcpStream,
+    pub(crate) client: ClientAddr,
+    pub(crate) dst: OriginalDst,
     since: Instant,
+    /// What counts where it goes.
+    pub(crate) traffic: Traffic,
 }
 
 /// How a connection goes on once it is known what it carries. To find that out takes
@@ -71,20 +80,21 @@ impl Proxy {
         protocol: Protocol,
         held: impl Sized + 'p,
     ) -> Rest<'p> {
-        self.connected(&upstream);
+        let traffic = accepted.traffic;
+        traffic.connected(upstream.took, upstream.retried.map(Reason::as_str));
         let (addr, held) = (upstream.addr, (upstream.chosen, held));
         let mut downstream = Unfinished::new(accepted.downstream);
         let mut upstream = Unfinished::new(upstream.stream);
         let (client, dst, since) = (accepted.client, accepted.dst, accepted.since);
         Box::pin(async move {
-            let counted = Counted::new(&self.metrics);
+            let counted = Counted::new(&traffic);
             counted.sent(begun.bytes().len() as u64);
             let reason = match write_all(&upstream, begun.rest()).await {
                 Ok(()) => relay(&downstream, &upstream, &counted).await,
                 Err(_) => Reason::UpstreamReset,
             };
             finish_but_the_other(reason, &mut downstream, &mut upstream);
-            self.metrics.closed(reason.as_str());
+            traffic.closed(reason.as_str());
             tracing::debug!(%client, upstream = %addr, %reason, "connection ended");
             self.access_log.connection(&access_log::Connection {
                 direction: self.direction.as_str(),
@@ -112,13 +122,12 @@ impl Proxy {
         target: Target,
         early: (Option<Upstream>, Begun),
     ) -> Rest<'_> {
-        let accepted = (accepted.downstream, accepted.client, accepted.dst);
         let mut session = Session::new(self, target, accepted, early);
         // A block uses what it captures where it is; a function would have two of it.
         Box::pin(async move {
             let reason = session.serve().await;
             let (client, dst) = (session.client, session.dst);
-            self.metrics.closed(reason.as_str());
+            session.traffic.closed(reason.as_str());
             tracing::debug!(%client, %dst, %reason, "connection ended");
         })
     }
@@ -130,24 +139,17 @@ impl Proxy {
         target: http2::session::Target,
         (upstream, begun): (Option<Upstream>, Begun),
     ) -> Rest<'_> {
-        let (client, dst) = (accepted.client, accepted.dst);
-        let session = http2::session::Session::new(self.clone(), target, client, dst);
+        let (client, dst, traffic) = (accepted.client, accepted.dst, accepted.traffic);
+        let with = (client, dst, traffic.clone());
+        let session = http2::session::Session::new(self.clone(), target, with);
         Box::pin(async move {
             if let Some(upstream) = upstream {
                 session.adopt(upstream, begun.passed_on()).await;
             }
             let reason = session.serve(accepted.downstream, begun).await;
-            self.metrics.closed(reason.as_str());
+            traffic.closed(reason.as_str());
             tracing::debug!(%client, %dst, %reason, "connection ended");
         })
-    }
-
-    /// Notes what it took to connect an upstream.
-    pub(crate) fn connected(&self, upstream: &Upstream) {
-        self.metrics.connected(upstream.took);
-        if let Some(reason) = upstream.retried {
-            self.metrics.retried(reason.as_str());
-        }
     }
 
     /// Notes what a connection carries.
@@ -180,7 +182,7 @@ impl Proxy {
     /// The same for one whose upstream cannot be connected.
     fn give_up(&self, accepted: Accepted, error: &ConnectError) {
         let (client, dst, cause) = (accepted.client, accepted.dst, &error.source);
-        self.metrics.closed(error.reason.as_str());
+        accepted.traffic.closed(error.reason.as_str());
         tracing::info!(%client, %dst, %error, %cause, reason = %error.reason, "no upstream");
         connect::reset(accepted.downstream);
     }
@@ -188,15 +190,15 @@ impl Proxy {
 
 /// Counts bytes in the instruments, and for one connection.
 pub(crate) struct Counted<'m> {
-    metrics: &'m DirectionMetrics,
+    traffic: &'m Traffic,
     sent: Cell<u64>,
     received: Cell<u64>,
 }
 
 impl<'m> Counted<'m> {
-    pub(crate) fn new(metrics: &'m DirectionMetrics) -> Self {
+    pub(crate) fn new(traffic: &'m Traffic) -> Self {
         Self {
-            metrics,
+            traffic,
             sent: Cell::new(0),
             received: Cell::new(0),
         }
@@ -205,12 +207,12 @@ impl<'m> Counted<'m> {
 
 impl Count for Counted<'_> {
     fn sent(&self, bytes: u64) {
-        self.metrics.sent.inc_by(bytes);
+        self.traffic.sent.inc_by(bytes);
         self.sent.set(self.sent.get() + bytes);
     }
 
     fn received(&self, bytes: u64) {
-        self.metrics.received.inc_by(bytes);
+        self.traffic.received.inc_by(bytes);
         self.received.set(self.received.get() + bytes);
     }
 }

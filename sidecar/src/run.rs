@@ -13,7 +13,7 @@ use netting_runtime::{
 };
 use netting_telemetry::{
     Metrics, connections::ConnectionMetrics, discovery::DiscoveryMetrics, probes::ProbeMetrics,
-    requests::RequestMetrics,
+    traffic::TrafficMetrics,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -147,7 +147,7 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
             ping_timeout: args.http2_ping_timeout,
         },
         metrics: ConnectionMetrics::register(metrics),
-        requests: RequestMetrics::register(metrics),
+        traffic: TrafficMetrics::register(metrics),
         drain: drain.clone(),
     };
     for (outbound, inbound) in outbound.into_iter().zip(inbound) {

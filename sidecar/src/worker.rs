@@ -15,7 +15,7 @@ use std::{
 use netting_runtime::Drain;
 use netting_telemetry::{
     connections::{ConnectionMetrics, Direction},
-    requests::RequestMetrics,
+    traffic::TrafficMetrics,
 };
 use tokio::{runtime, task::spawn_local, time::sleep};
 
@@ -62,8 +62,8 @@ pub struct Shared {
     pub http2: Http2Limits,
     /// Instruments of both directions.
     pub metrics: ConnectionMetrics,
-    /// And for requests.
-    pub requests: RequestMetrics,
+    /// And for what goes anywhere.
+    pub traffic: TrafficMetrics,
     /// What waits for connections.
     pub drain: Drain,
 }
@@ -124,16 +124,16 @@ async fn serve(shared: Shared, doors: Doors) {
         finder: Rc::clone(&finder),
         access_log: shared.access_log,
         metrics: shared.metrics.of(direction),
+        traffic: shared.traffic.of(direction),
+        peers: shared.traffic.clone(),
         http1: Http1 {
             pool: Rc::clone(&pool),
             waiters: Rc::clone(&waiters),
-            requests: shared.requests.of(direction),
             head_bytes_max: limits.head_bytes_max,
         },
         http2: Http2 {
             pool: Rc::clone(&streams),
             waiters: Rc::clone(&waiters),
-            requests: shared.requests.of(direction),
         },
     };
     let door = |direction| Door {

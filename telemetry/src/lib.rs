@@ -16,6 +16,7 @@
 //! - [`proto`]: the protocols of others that some of them speak;
 //! - [`connections`]: TCP connections through the sidecar;
 //! - [`requests`]: HTTP requests and RPC calls through the sidecar;
+//! - [`traffic`]: what goes to one peer, or to the application;
 //! - [`discovery`]: the sidecar's side of the catalog stream;
 //! - [`probes`]: the application's probes, where the sidecar asks them;
 //! - the control plane's own: [`admission`], what the webhook answers;
@@ -41,5 +42,6 @@ pub mod registry;
 pub mod requests;
 pub mod snapshot;
 pub mod trace;
+pub mod traffic;
 
 pub use metrics::Metrics;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Destination, Endpoint,
+    Destination, Endpoint, Shared,
     closeness::{Place, Rule},
 };
 use crate::{
@@ -30,6 +30,7 @@ const OVERFLOW_SLOWNESS: f64 = 2.0;
 #[derive(Debug)]
 pub(super) struct Candidates {
     pub(super) policy: Policy,
+    pub(super) shared: Arc<Shared>,
     all: Vec<Arc<Endpoint>>,
     near: Option<Near>,
 }
@@ -66,9 +67,10 @@ struct Near {
 }
 
 impl Candidates {
-    pub(super) fn none(policy: Policy) -> Self {
+    pub(super) fn none(policy: Policy, shared: Arc<Shared>) -> Self {
         Self {
             policy,
+            shared,
             all: Vec::new(),
             near: None,
         }
@@ -89,7 +91,13 @@ impl Candidates {
             all = those(|endpoint| endpoint.serving && endpoint.terminating);
         }
         let near = Near::of(destination, &all, own);
-        Self { policy, all, near }
+        let shared = Arc::clone(&destination.shared);
+        Self {
+            policy,
+            shared,
+            all,
+            near,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

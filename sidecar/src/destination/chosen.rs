@@ -110,6 +110,7 @@ impl Chosen {
         }
         if self.among.may_eject(now) {
             let lasts = record.eject(self.among.policy.eject_for, now);
+            self.among.shared.ejected(reason);
             tracing::info!(%endpoint, %reason, ?lasts, "ejected an endpoint");
         } else {
             tracing::debug!(%endpoint, %reason, "not ejected, for half of them must stay");

@@ -2,17 +2,25 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use netting_telemetry::{
+    peer::Peer,
+    traffic::{Traffic, TrafficMetrics},
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::Destination;
-use crate::{addr::EndpointAddr, budget::Budget};
+use crate::{
+    addr::{EndpointAddr, OriginalDst},
+    budget::Budget,
+    reason::Reason,
+};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -21,6 +29,8 @@ pub(super) struct Shared {
     /// Where a service with session affinity keeps this pod, and since when that
     /// was last asked for.
     kept_at: Mutex<Option<(EndpointAddr, Instant)>>,
+    /// The instruments for what goes there, once something does.
+    traffic: OnceLock<Traffic>,
 }
 
 impl Shared {
@@ -29,6 +39,7 @@ impl Shared {
             budget: Budget::new(Instant::now()),
             waiting: AtomicUsize::new(0),
             kept_at: Mutex::default(),
+            traffic: OnceLock::new(),
         }
     }
 
@@ -39,6 +50,13 @@ impl Shared {
 
     pub(super) fn keep_at(&self, addr: EndpointAddr, now: Instant) {
         *self.kept_at.lock() = Some((addr, now));
+    }
+
+    /// Counts an endpoint that is left out for a while.
+    pub(super) fn ejected(&self, reason: Reason) {
+        if let Some(traffic) = self.traffic.get() {
+            traffic.ejected(reason.as_str());
+        }
     }
 }
 
@@ -57,6 +75,17 @@ impl Destination {
         let max = self.policy().max_pending;
         let full = max.is_some_and(|max| others >= usize::try_from(max).unwrap_or(usize::MAX));
         (!full).then_some(waiting)
+    }
+
+    /// The instruments for what goes there, where the application calls it `dst`.
+    #[must_use]
+    pub fn traffic(&self, peers: &TrafficMetrics, dst: OriginalDst) -> Traffic {
+        let peer = Peer {
+            name: &self.name,
+            namespace: &self.namespace,
+            port: dst.0.port(),
+        };
+        self.shared.traffic.get_or_init(|| peers.to(peer)).clone()
     }
 
     /// How many requests wait for an answer.

@@ -101,7 +101,7 @@ fn assemble(
         prefer,
         affinity: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
         hash,
-        candidates: Arc::new(Candidates::none(policy)),
+        candidates: Arc::new(Candidates::none(policy, Arc::clone(&shared))),
         shared,
     }
 }

@@ -62,7 +62,7 @@ impl Session<'_> {
                     // Of this try, nothing was sent.
                     let at = EndpointAddr(error.addr);
                     if tries.again(Failure::Connect, at, true, Instant::now()) {
-                        http.requests.retried(error.reason.as_str());
+                        self.traffic.requests.retried(error.reason.as_str());
                         continue;
                     }
                     return Ended::without_upstream(Outcome::Failed(error.reason));
@@ -91,7 +91,7 @@ impl Session<'_> {
                 taken.again(outcome, &mut tries, upload.can_be_repeated())
             };
             if let Some(reason) = again {
-                http.requests.retried(reason.as_str());
+                self.traffic.requests.retried(reason.as_str());
                 // What was pooled at the same time may be as stale.
                 fresh |= is_stale;
                 if reason != Reason::ResponseTimeout {

@@ -7,8 +7,11 @@ use std::{
     time::Duration,
 };
 
-use netting_telemetry::requests::{Ended, Method, Requests, Version};
-use tokio::{net::TcpStream, time::timeout};
+use netting_telemetry::{
+    requests::{Ended, Method, Version},
+    traffic::Traffic,
+};
+use tokio::time::timeout;
 
 use super::{
     buffer::{lend_out, take_back},
@@ -26,7 +29,7 @@ use crate::{
         idle::{Waiter, Waiters, WaitsFor},
     },
     protocol::Begun,
-    proxy::{Counted, Proxy},
+    proxy::{Accepted, Counted, Proxy},
     reason::Reason,
     relay::relay,
     stream::{finish_but_the_other, write_all},
@@ -43,7 +46,6 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(crate) struct Http1 {
     pub(crate) pool: Rc<Pool>,
     pub(crate) waiters: Rc<Waiters>,
-    pub(crate) requests: Requests,
     pub(crate) head_bytes_max: usize,
 }
 
@@ -62,6 +64,7 @@ pub(crate) struct Session<'p> {
     pub(crate) target: Target,
     pub(crate) client: ClientAddr,
     pub(crate) dst: OriginalDst,
+    pub(crate) traffic: Traffic,
     pub(super) downstream: Side,
     /// The client's own upstream connection, while it waits for a request.
     pub(super) upstream: Option<Side>,
@@ -87,15 +90,16 @@ impl<'p> Session<'p> {
     pub(crate) fn new(
         proxy: &'p Proxy,
         target: Target,
-        (downstream, client, dst): (TcpStream, ClientAddr, OriginalDst),
+        accepted: Accepted,
         (upstream, begun): (Option<Upstream>, Begun),
     ) -> Self {
         let mut session = Self {
             proxy,
             target,
-            client,
-            dst,
-            downstream: Side::new(downstream),
+            client: accepted.client,
+            dst: accepted.dst,
+            traffic: accepted.traffic,
+            downstream: Side::new(accepted.downstream),
             upstream: None,
             begun: None,
             waiter: proxy.http1.waiters.join(),
@@ -204,9 +208,8 @@ impl<'p> Session<'p> {
 
     /// Answers what is no request, and ends the connection.
     async fn refuse(&mut self, reason: Reason) -> Reason {
-        let http = &self.proxy.http1;
         let fault = Fault::of(reason);
-        http.requests.ended(&Ended {
+        self.traffic.requests.ended(&Ended {
             // What it says cannot be relied on.
             method: Method::Other,
             version: Version::Http11,
@@ -235,7 +238,7 @@ impl<'p> Session<'p> {
             return Reason::UpstreamReset;
         }
         let (downstream, upstream) = (&mut self.downstream.stream, &mut upstream.stream);
-        let reason = relay(downstream, upstream, &Counted::new(&self.proxy.metrics)).await;
+        let reason = relay(downstream, upstream, &Counted::new(&self.traffic)).await;
         finish_but_the_other(reason, downstream, upstream);
         reason
     }

@@ -361,7 +361,14 @@ async fn an_application_that_is_not_there_is_a_bad_gateway() {
         expect(&mut client, answer).await;
     }
     // The client's own proxy only passed the answer on.
-    let passed = chain.requests(&[r#"http_response_status_code="502""#, r#"error_type="502""#]);
+    let passed = chain.requests(&[
+        r#"error_type="502""#,
+        r#"http_request_method="GET""#,
+        r#"http_response_status_code="502""#,
+        r#"network_protocol_version="1.1""#,
+        r#"server_port="80""#,
+        r#"service_peer_name="reviews",service_peer_namespace="shop""#,
+    ]);
     assert_eq!(passed, 2, "{}", chain.metrics.expose());
 }
 

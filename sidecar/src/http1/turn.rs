@@ -30,7 +30,7 @@ impl Session<'_> {
     pub(super) async fn request(&mut self, request: Request, head: Vec<u8>) -> After {
         let begun = Instant::now();
         let method = Method::of_head(&head);
-        let _active = self.proxy.http1.requests.begin(method);
+        let _active = self.traffic.requests.begin(method);
         let mut upload = Message::new(head, request.body);
         let along = upload.take_along(&mut self.downstream);
         let mut ended = match along {
@@ -116,9 +116,9 @@ impl Session<'_> {
             Outcome::Unanswered => Some(Fault::of(Reason::UpstreamClosed).status),
             _ => ended.status,
         };
-        proxy.metrics.sent.inc_by(upload.passed);
-        proxy.metrics.received.inc_by(ended.received);
-        proxy.http1.requests.ended(&requests::Ended {
+        self.traffic.sent.inc_by(upload.passed);
+        self.traffic.received.inc_by(ended.received);
+        self.traffic.requests.ended(&requests::Ended {
             method,
             version,
             status,

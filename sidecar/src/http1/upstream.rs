@@ -9,6 +9,7 @@ use crate::{
     connect::{ConnectError, Upstream},
     destination::{Chosen, InFlight},
     policy::Tries,
+    reason::Reason,
 };
 
 /// The one that the request goes over.
@@ -80,7 +81,8 @@ impl Session<'_> {
     }
 
     pub(super) fn side(&self, upstream: Upstream) -> (Side, Option<Chosen>) {
-        self.proxy.connected(&upstream);
+        let retried = upstream.retried.map(Reason::as_str);
+        self.traffic.connected(upstream.took, retried);
         (Side::new(upstream.stream), upstream.chosen)
     }
 }

@@ -53,7 +53,7 @@ impl Stream {
             match self.once(&mut request, received, &mut tries).await {
                 Tried::Last(ended) => return ended,
                 Tried::Again(reason) => {
-                    let requests = &self.session.proxy.http2.requests;
+                    let requests = &self.session.traffic.requests;
                     requests.retried(reason.as_str());
                 }
             }

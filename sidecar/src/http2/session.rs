@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason as Code, server::Connection};
-use netting_telemetry::requests::Requests;
+use netting_telemetry::traffic::Traffic;
 use tokio::{net::TcpStream, task::spawn_local, time::timeout};
 
 use super::{
@@ -37,7 +37,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Http2 {
     pub(crate) pool: Rc<Pool>,
     pub(crate) waiters: Rc<Waiters>,
-    pub(crate) requests: Requests,
 }
 
 /// Where the streams of a connection go.
@@ -56,6 +55,7 @@ pub(crate) struct Session {
     pub(super) target: Target,
     pub(super) client: ClientAddr,
     pub(super) dst: OriginalDst,
+    pub(super) traffic: Traffic,
     streams: Cell<usize>,
     waiter: Waiter,
 }
@@ -67,8 +67,7 @@ impl Session {
     pub(crate) fn new(
         proxy: Proxy,
         target: Target,
-        client: ClientAddr,
-        dst: OriginalDst,
+        (client, dst, traffic): (ClientAddr, OriginalDst, Traffic),
     ) -> Rc<Self> {
         let waiter = proxy.http2.waiters.join();
         Rc::new(Self {
@@ -76,6 +75,7 @@ impl Session {
             target,
             client,
             dst,
+            traffic,
             streams: Cell::new(0),
             waiter,
         })
@@ -84,7 +84,8 @@ impl Session {
     /// Makes use of an upstream that is connected already, and has been sent so much of
     /// the preface.
     pub(crate) async fn adopt(&self, upstream: Upstream, has: usize) {
-        self.proxy.connected(&upstream);
+        let retried = upstream.retried.map(Reason::as_str);
+        self.traffic.connected(upstream.took, retried);
         let pool = &self.proxy.http2.pool;
         let place = match (&self.target, &upstream.chosen) {
             (Target::Balanced(_), Some(chosen)) => pool.at(chosen.endpoint()),

@@ -55,7 +55,7 @@ impl Stream {
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
         let (mut head, mut body) = request.into_parts();
         let method = requests::Method::of(head.method.as_str().as_bytes());
-        let _active = self.session.proxy.http2.requests.begin(method);
+        let _active = self.session.traffic.requests.begin(method);
         let (sent, received) = (Passed::keeping(), Passed::default());
         let bytes_max = self.session.proxy.http2.pool.limits().head_bytes_max;
         let ended = match complete(&mut head, bytes_max) {
@@ -125,13 +125,14 @@ impl Stream {
         (sent, received): (u64, u64),
     ) {
         let (proxy, took) = (&self.session.proxy, self.begun.elapsed());
-        proxy.metrics.sent.inc_by(sent);
-        proxy.metrics.received.inc_by(received);
+        let traffic = &self.session.traffic;
+        traffic.sent.inc_by(sent);
+        traffic.received.inc_by(received);
         let call = is_grpc(&head.headers).then(|| Call {
             path: head.uri.path(),
             status: self.grpc_status,
         });
-        proxy.http2.requests.ended(&requests::Ended {
+        traffic.requests.ended(&requests::Ended {
             method,
             version: Spoken::Http2,
             status: self.status,

@@ -135,7 +135,9 @@ async fn messages_go_through_with_their_trailers() {
     )
     .await;
     let mut client = client(&chain).await;
-    let request = post("/echo?a=b");
+    let mut request = post("/echo?a=b");
+    let kind = HeaderValue::from_static("application/grpc");
+    request.headers_mut().insert("content-type", kind);
     let (mut response, mut sink) = client
         .send_request(request, false)
         .expect("it is connected");
@@ -153,6 +155,10 @@ async fn messages_go_through_with_their_trailers() {
     assert_eq!(read(&mut body).await.expect("all of it"), b"hello");
     let ended = body.trailers().await.expect("all of it");
     assert_eq!(ended.expect("there are some")["grpc-status"], "0");
+    let calls = "rpc_client_call_duration_seconds_count";
+    while chain.count(calls, &[r#"rpc_response_status_code="OK""#]) < 1 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "local")]
@@ -371,6 +377,10 @@ async fn an_application_that_is_not_there_is_told_in_the_callers_way() {
         "netting: connect_refused"
     );
     assert!(response.body().is_end_stream());
+    let unavailable = [r#"rpc_response_status_code="UNAVAILABLE""#];
+    while chain.count("rpc_client_call_duration_seconds_count", &unavailable) < 1 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(flavor = "local")]

@@ -81,7 +81,8 @@ impl Session {
     }
 
     async fn share(&self, place: &Place, upstream: Upstream) -> Result<Taken, Unconnected> {
-        self.proxy.connected(&upstream);
+        let retried = upstream.retried.map(Reason::as_str);
+        self.traffic.connected(upstream.took, retried);
         let (addr, chosen) = (upstream.addr, upstream.chosen);
         let limits = self.proxy.http2.pool.limits();
         match place.add((upstream.stream, 0), limits).await {

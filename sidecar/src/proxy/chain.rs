@@ -12,7 +12,7 @@ use netting_proto::v1;
 use netting_telemetry::{
     Metrics,
     connections::{ConnectionMetrics, Direction},
-    requests::RequestMetrics,
+    traffic::TrafficMetrics,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -61,7 +61,7 @@ const HTTP2: Http2Limits = Http2Limits {
 /// A proxy that counts into `metrics`.
 pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
     let connections = ConnectionMetrics::register(metrics);
-    let requests = RequestMetrics::register(metrics);
+    let peers = TrafficMetrics::register(metrics);
     let second = Duration::from_secs(1);
     Proxy {
         direction,
@@ -74,6 +74,8 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
         finder: Rc::new(Finder::new(PortSet::default(), Duration::from_millis(10))),
         access_log: AccessLog::All,
         metrics: connections.of(direction),
+        traffic: peers.of(direction),
+        peers,
         http1: Http1 {
             pool: Rc::new(Pool::new(PoolLimits {
                 connections_max: 8,
@@ -84,7 +86,6 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
                 head: second * 60,
                 draining: second,
             })),
-            requests: requests.of(direction),
             head_bytes_max: HEAD_BYTES_MAX,
         },
         http2: Http2 {
@@ -94,7 +95,6 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
                 head: second * 60,
                 draining: second,
             })),
-            requests: requests.of(direction),
         },
     }
 }
@@ -118,7 +118,11 @@ pub(crate) fn know(view: &View, dst: SocketAddr, endpoints: &[SocketAddr]) {
     };
     let snapshot = v1::Snapshot {
         address: Some(dst.into()),
-        destination: Some(v1::Destination::default()),
+        destination: Some(v1::Destination {
+            namespace: "shop".to_owned(),
+            name: "reviews".to_owned(),
+            ..Default::default()
+        }),
         endpoints: endpoints.iter().map(endpoint).collect(),
         ..Default::default()
     };

@@ -75,6 +75,7 @@ impl Inbound {
             client,
             dst,
             since: Instant::now(),
+            traffic: self.proxy.traffic.clone(),
         };
         let connect = async || self.proxy.connector.original(dst).await;
         let finder = &self.proxy.finder;

@@ -88,6 +88,10 @@ impl Outbound {
             client,
             dst,
             since,
+            traffic: match &route {
+                Route::Endpoint(used) => used.destination().traffic(&self.proxy.peers, dst),
+                Route::PassThrough => self.proxy.traffic.clone(),
+            },
         };
         let hint = route.hint();
         let connector = &self.proxy.connector;

@@ -163,6 +163,7 @@ async fn a_connection_costs_little_while_it_waits() {
         client: ClientAddr(addr),
         dst: OriginalDst(addr),
         since: Instant::now(),
+        traffic: proxy.traffic.clone(),
     };
     let http1 = proxy.http1(accepted(connect().await), Target::Fixed, Default::default());
     let bytes = size_of_val(&*http1);

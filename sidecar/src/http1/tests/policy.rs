@@ -311,6 +311,9 @@ async fn a_failing_endpoint_is_ejected_and_half_of_them_stay() {
         failures += u32::from(ask(&chain, ASK).await.starts_with("HTTP/1.1 503 "));
     }
     assert_eq!(failures, 5, "five in a row, then it is out");
+    let reason = [r#"reason="failures_in_a_row""#];
+    let ejections = chain.count("netting_endpoint_ejections_total", &reason);
+    assert_eq!(ejections, 1, "{}", chain.metrics.expose());
     let busy = [endpoint(BUSY).await, endpoint(BUSY).await];
     let chain = before(&busy, v1::ServicePolicy::default()).await;
     for _ in 0..30 {

@@ -1,0 +1,195 @@
+//! What goes to one peer, or to the application: bytes, connects, requests.
+
+use std::{ops::Deref, sync::Arc, time::Duration};
+
+use crate::{
+    Metrics,
+    by_label::ByLabel,
+    connections::Direction,
+    instrument::{Counter, Histogram, Unit},
+    labels::labels,
+    peer::Peer,
+    registry::Family,
+    requests::{RequestMetrics, Requests},
+    snapshot::{Descriptor, Labels},
+};
+
+/// Upper bounds of the connect time's buckets: from a neighbour on the same node
+/// to a timeout.
+const CONNECT_SECONDS: [f64; 9] = [0.000_25, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+const CLOSED: Descriptor = Descriptor {
+    name: "netting.tcp.connections.closed",
+    unit: "{connection}",
+    description: "Connections ended, by how",
+};
+const RETRIED: Descriptor = Descriptor {
+    name: "netting.tcp.connect.retries",
+    unit: "{connect}",
+    description: "Connects tried again at another endpoint, by what failed",
+};
+const SENT: Descriptor = Descriptor {
+    name: "netting.tcp.sent",
+    unit: "By",
+    description: "Bytes passed from downstream to upstream",
+};
+const RECEIVED: Descriptor = Descriptor {
+    name: "netting.tcp.received",
+    unit: "By",
+    description: "Bytes passed from upstream to downstream",
+};
+const CONNECT: Descriptor = Descriptor {
+    name: "netting.tcp.connect.duration",
+    unit: "s",
+    description: "Time to connect to the upstream",
+};
+const EJECTED: Descriptor = Descriptor {
+    name: "netting.endpoint.ejections",
+    unit: "{ejection}",
+    description: "Endpoints left out for a while because they failed, by how",
+};
+
+/// The instruments of all that goes anywhere.
+#[derive(Clone, Debug)]
+pub struct TrafficMetrics {
+    requests: RequestMetrics,
+    closed: Family<Counter>,
+    retried: Family<Counter>,
+    ejected: Family<Counter>,
+    sent: Family<Counter>,
+    received: Family<Counter>,
+    connect: Family<Histogram>,
+}
+
+/// The instruments for what goes to one peer, or to the application. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Traffic(Arc<Instruments>);
+
+/// What [`Traffic`] has.
+#[derive(Debug)]
+pub struct Instruments {
+    /// Of requests.
+    pub requests: Requests,
+    /// Bytes passed from downstream to upstream.
+    pub sent: Counter,
+    /// Bytes passed from upstream to downstream.
+    pub received: Counter,
+    connect: Histogram,
+    closed: ByLabel<Counter>,
+    retried: ByLabel<Counter>,
+    ejected: ByLabel<Counter>,
+}
+
+impl TrafficMetrics {
+    /// Adds the instruments to those of a process.
+    #[must_use]
+    pub fn register(metrics: &Metrics) -> Self {
+        Self {
+            requests: RequestMetrics::register(metrics),
+            closed: metrics.counters(CLOSED),
+            retried: metrics.counters(RETRIED),
+            ejected: metrics.counters(EJECTED),
+            sent: metrics.counters(SENT),
+            received: metrics.counters(RECEIVED),
+            connect: metrics.histograms(CONNECT, Unit::Seconds, &CONNECT_SECONDS),
+        }
+    }
+
+    /// The instruments for one direction, where no peer is known.
+    #[must_use]
+    pub fn of(&self, direction: Direction) -> Traffic {
+        let labels = labels(&[("direction", direction.as_str())]);
+        self.with(self.requests.of(direction), &labels)
+    }
+
+    /// The instruments for what the application sends to this peer, looked up once.
+    #[must_use]
+    pub fn to(&self, peer: Peer<'_>) -> Traffic {
+        let labels = peer.labels(&labels(&[("direction", Direction::Outbound.as_str())]));
+        self.with(self.requests.to(peer), &labels)
+    }
+
+    fn with(&self, requests: Requests, labels: &Labels) -> Traffic {
+        let by_reason = |family: &Family<Counter>| ByLabel::new(family.clone(), labels, "reason");
+        Traffic(Arc::new(Instruments {
+            requests,
+            sent: self.sent.with(labels),
+            received: self.received.with(labels),
+            connect: self.connect.with(labels),
+            closed: by_reason(&self.closed),
+            retried: by_reason(&self.retried),
+            ejected: by_reason(&self.ejected),
+        }))
+    }
+}
+
+impl Deref for Traffic {
+    type Target = Instruments;
+
+    fn deref(&self) -> &Instruments {
+        &self.0
+    }
+}
+
+impl Instruments {
+    /// A connection ended.
+    pub fn closed(&self, reason: &'static str) {
+        self.closed.of(reason).inc();
+    }
+
+    /// An upstream was connected in this time; and if others were tried before, why they
+    /// were not.
+    pub fn connected(&self, took: Duration, retried: Option<&'static str>) {
+        self.connect.took(took);
+        if let Some(reason) = retried {
+            self.retried.of(reason).inc();
+        }
+    }
+
+    /// An endpoint is left out for a while.
+    pub fn ejected(&self, reason: &'static str) {
+        self.ejected.of(reason).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_told_apart_by_where_it_goes() {
+        let metrics = Metrics::new("test", "0");
+        let traffic = TrafficMetrics::register(&metrics);
+        traffic.of(Direction::Inbound).sent.inc_by(7);
+        let reviews = traffic.to(Peer {
+            name: "reviews",
+            namespace: "shop",
+            port: 9080,
+        });
+        reviews.sent.inc_by(9);
+        reviews.closed("finished");
+        reviews.ejected("failures_in_a_row");
+        reviews.connected(Duration::from_millis(2), Some("connect_refused"));
+        let exposition = metrics.expose();
+        let peer = r#"server_address="reviews.shop",server_port="9080",service_peer_name="reviews",service_peer_namespace="shop""#;
+        for series in [
+            r#"netting_tcp_sent_bytes_total{direction="inbound"} 7"#.to_owned(),
+            format!(r#"netting_tcp_sent_bytes_total{{direction="outbound",{peer}}} 9"#),
+            format!(
+                r#"netting_tcp_connections_closed_total{{direction="outbound",reason="finished",{peer}}} 1"#
+            ),
+            format!(
+                r#"netting_endpoint_ejections_total{{direction="outbound",reason="failures_in_a_row",{peer}}} 1"#
+            ),
+            format!(
+                r#"netting_tcp_connect_retries_total{{direction="outbound",reason="connect_refused",{peer}}} 1"#
+            ),
+            format!(
+                r#"netting_tcp_connect_duration_seconds_bucket{{direction="outbound",{peer},le="0.005"}} 1"#
+            ),
+        ] {
+            let is_there = exposition.lines().any(|line| line == series);
+            assert!(is_there, "{series} is not in\n{exposition}");
+        }
+    }
+}
