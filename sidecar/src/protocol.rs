@@ -108,24 +108,28 @@ impl Finder {
             // However long that takes. An error shows when it is read.
             let _ = downstream.readable().await;
         }
-        if let Said::Protocol(protocol) = Box::pin(self.client_says(downstream)).await {
-            return Ok(Found::at_once(protocol));
-        }
+        let hesitated = match Box::pin(self.client_says(downstream)).await {
+            Said::Protocol(protocol) => return Ok(Found::at_once(protocol)),
+            Said::Beginning => true,
+            Said::Nothing => false,
+        };
         let upstream = connect().await?;
-        Ok(Box::pin(self.find_meanwhile(dst, downstream, upstream)).await)
+        let sides = (downstream, upstream);
+        Ok(Box::pin(self.find_meanwhile(dst, sides, hesitated)).await)
     }
 
     /// Waits for either side to speak, however long. What the client has begun with,
-    /// and does not go on with soon, is passed on.
+    /// and does not go on with soon, is passed on; at once, if it has `hesitated`.
     async fn find_meanwhile(
         &self,
         dst: OriginalDst,
-        downstream: &TcpStream,
-        upstream: Upstream,
+        (downstream, upstream): (&TcpStream, Upstream),
+        hesitated: bool,
     ) -> Found {
         let mut begun = Begun::default();
+        let mut wait = if hesitated { Duration::ZERO } else { self.wait };
         let protocol = loop {
-            let hesitates = sleep(self.wait);
+            let hesitates = sleep(wait);
             tokio::select! {
                 biased;
                 read = begun.read(downstream) => match (read, detect(begun.bytes())) {
@@ -145,6 +149,7 @@ impl Finder {
                     }
                 }
                 () = hesitates, if !begun.is_passed_on() => {
+                    wait = self.wait;
                     if begun.pass_on(&upstream.stream).is_err() {
                         break Protocol::Opaque;
                     }

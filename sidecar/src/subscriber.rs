@@ -6,10 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use netting_proto::{
-    since,
-    v1::{self, catalog_client::CatalogClient, stream_request, stream_response},
-};
+use netting_proto::v1::{self, catalog_client::CatalogClient, stream_request, stream_response};
 use netting_runtime::readiness::Condition;
 use netting_telemetry::discovery::DiscoveryMetrics;
 use tokio::{
@@ -22,6 +19,7 @@ use tonic::{Status, Streaming};
 use crate::{addr::OriginalDst, args::HostPort, view::View};
 
 mod channel;
+mod take_in;
 
 use channel::connect;
 
@@ -221,46 +219,6 @@ impl Subscriber {
         v1::Subscription {
             address: Some(dst.0.into()),
             known_hash: self.view.hash(dst),
-        }
-    }
-
-    /// Brings one message into force. A malformed one is ignored: the next
-    /// snapshot mends what it leaves.
-    fn take_in(&self, response: v1::StreamResponse) {
-        use stream_response::Kind;
-        let (kind, taken, changed_at_us) = match response.kind {
-            Some(Kind::Snapshot(snapshot)) => {
-                let changed_at_us = snapshot.changed_at_us;
-                ("snapshot", self.view.snapshot(snapshot), changed_at_us)
-            }
-            Some(Kind::Delta(delta)) => {
-                let changed_at_us = delta.changed_at_us;
-                ("delta", self.view.delta(delta), changed_at_us)
-            }
-            Some(Kind::Unknown(unknown)) => (
-                "unknown",
-                self.view.unknown(&unknown),
-                unknown.changed_at_us,
-            ),
-            Some(Kind::Unchanged(_)) => ("unchanged", Ok(()), 0),
-            Some(Kind::Heartbeat(_)) => ("heartbeat", Ok(()), 0),
-            Some(Kind::ApplicationEnded(_)) => {
-                self.application_ended.notify_one();
-                ("application_ended", Ok(()), 0)
-            }
-            Some(Kind::Place(place)) => {
-                tracing::info!(zone = place.zone, "the catalog knows this node's zone");
-                self.view.is_in_zone(&place.zone);
-                ("place", Ok(()), 0)
-            }
-            Some(Kind::Welcome(_)) | None => ("ignored", Ok(()), 0),
-        };
-        self.metrics.message(kind);
-        if let Err(error) = taken {
-            tracing::warn!(kind, %error, "ignored a message from the catalog");
-        } else if let Some(after) = since(changed_at_us) {
-            tracing::debug!(kind, ?after, "the catalog told of a change");
-            self.metrics.propagated(after);
         }
     }
 }

@@ -4,6 +4,8 @@
 //! ended, and interim responses go through as any other. A client that goes away is
 //! noticed by the upstream as it would be without a proxy between them.
 
+mod answer;
+
 use std::{
     future::{Future as _, poll_fn},
     pin::pin,
@@ -16,17 +18,11 @@ use super::{
     body::Body,
     buffer::{lend_out, take_back},
     request::Request,
-    response::{self, Kind, Response, Stay},
+    response::{Kind, Response},
     session::Http1,
     side::{Message, Side, Stuck},
 };
-use crate::{
-    destination::InFlight,
-    ejection,
-    http::idle::Waiters,
-    policy::{Failure, Tries},
-    reason::Reason,
-};
+use crate::{destination::InFlight, ejection, http::idle::Waiters, policy::Tries, reason::Reason};
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,101 +229,6 @@ impl<'e> Exchange<'e> {
                 Err(Stuck::SourceBroke) => Err(Outcome::BrokenOff(Reason::UpstreamReset)),
                 Err(Stuck::SourceEnded) => Err(Outcome::CutShort),
             });
-        }
-    }
-
-    /// Reads the head of the next response.
-    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Outcome>> {
-        if self.upstream.buffer.is_empty() {
-            ready!(self.poll_answer(cx))?;
-        }
-        loop {
-            let stay = Stay {
-                downstream: !self.waiters.is_draining(),
-                // Who answers before the request's end, and hangs up, is not sent the rest.
-                together: self.together || !self.upload_over,
-            };
-            let bytes = self.upstream.buffer.bytes();
-            let out = &mut self.download.head;
-            match response::parse(bytes, &self.request, stay, out) {
-                Ok(Some(response)) if response.length <= self.head_bytes_max => {
-                    return Poll::Ready(self.begin(response));
-                }
-                Ok(None) if bytes.len() < self.head_bytes_max => {}
-                Ok(_) => return Poll::Ready(Err(self.no_good(Reason::ResponseHeadTooLarge))),
-                Err(reason) => return Poll::Ready(Err(self.no_good(reason))),
-            }
-            ready!(self.poll_answer(cx))?;
-        }
-    }
-
-    fn begin(&mut self, response: Response) -> Result<(), Outcome> {
-        self.upstream.buffer.consume(response.length);
-        if response.kind == Kind::Interim {
-            return Ok(());
-        }
-        let failure = self.failure(&response);
-        let success = || ejection::Outcome::of_status(response.status);
-        self.record(failure.map_or_else(success, Failure::outcome));
-        if failure.is_some_and(|failure| self.is_unwanted(failure)) {
-            return Err(Outcome::Unwanted);
-        }
-        if let Some(tries) = &mut self.tries {
-            tries.answered();
-        }
-        self.response = Some(response);
-        self.download.body = response.body;
-        let along = self.download.take_along(self.upstream);
-        along.map_err(|_| Outcome::BrokenOff(Reason::ResponseMalformed))
-    }
-
-    /// What a response says failed.
-    fn failure(&self, response: &Response) -> Option<Failure> {
-        let by_sidecar = self
-            .in_flight
-            .as_ref()
-            .is_some_and(|at| at.endpoint().meshed);
-        Failure::of_response(response.status, by_sidecar && response.says_unreached)
-    }
-
-    /// Whether another try is granted after this failure. Not once something has gone
-    /// to the client, nor when the request's body is gone.
-    fn is_unwanted(&mut self, failure: Failure) -> bool {
-        let replayable = self.upload.can_be_repeated();
-        let (Some(tries), Some(in_flight)) = (&mut self.tries, &self.in_flight) else {
-            return false;
-        };
-        self.download.passed == 0
-            && tries.again(failure, in_flight.addr(), replayable, Instant::now())
-    }
-
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Outcome>> {
-        match ready!(self.upstream.poll_fill(cx)) {
-            Ok(read) if read > 0 => {
-                self.answered = true;
-                Poll::Ready(Ok(()))
-            }
-            _ => Poll::Ready(Err(self.unanswered())),
-        }
-    }
-
-    /// The upstream has gone without a response.
-    fn unanswered(&self) -> Outcome {
-        let untouched = self.upload.passed == 0;
-        let may_be_repeated = untouched || self.request.is_idempotent;
-        if !self.answered && may_be_repeated && self.upload.can_be_repeated() {
-            Outcome::Unanswered
-        } else {
-            self.no_good(Reason::UpstreamClosed)
-        }
-    }
-
-    /// What a failure is to the client: an answer, unless another one has begun.
-    fn no_good(&self, reason: Reason) -> Outcome {
-        if self.download.passed == 0 {
-            Outcome::Failed(reason)
-        } else {
-            Outcome::BrokenOff(reason)
         }
     }
 }
