@@ -11,10 +11,14 @@ usage: hack/test.sh [PART...]
   k8s     manifests by netting, kustomize and Helm, and the quickstart against stubs
   netns   tests with real iptables rules in network namespaces of their own    (root or sudo)
   peers   real clients and servers, such as curl, nginx and gRPC, through sidecars (root or sudo)
+  telemetry
+          exporters against the programs that people run, such as Prometheus and InfluxDB,
+          which it installs                                                    (root or sudo)
   e2e     the whole mesh, in the sandbox or in a cluster                       (root or sudo)
   image   builds the container images and proves them                          (root or sudo)
 
-Without a PART: unit, doc, k8s, netns, peers and e2e. With cargo-nextest if it's there, else with cargo test.
+Without a PART: unit, doc, k8s, netns, peers, telemetry and e2e. With cargo-nextest if it's there, else
+with cargo test.
 
 Environment:
   NETTING_BIN_DIR       binaries to test end to end (default: builds them)
@@ -38,10 +42,11 @@ if [[ -n ${CI:-} ]]; then
 fi
 
 # Test programs of integration tests by what they need: those named netns or wire, and the sandbox's,
-# make network namespaces; those named peers need the peers as well; those of tests/e2e need a
-# cluster; all others nothing.
+# make network namespaces; those named peers need the peers as well; those named backends need
+# telemetry's backends; those of tests/e2e need a cluster; all others nothing.
 netns_filter='binary(netns) or binary(wire) or (package(netting-sandbox) and kind(test))'
 peers_filter='binary(peers)'
+backends_filter='binary(backends)'
 e2e_filter='package(netting-e2e) and kind(test)'
 netns_programs=(netns wire)
 e2e_programs=()
@@ -53,7 +58,7 @@ sort_programs() {
     name=$(basename "${file%/main.rs}" .rs)
     case $file in
       tests/e2e/*) e2e_programs+=("$name") ;;
-      */netns.rs | */netns/main.rs | */wire/main.rs | */peers/main.rs) ;;
+      */netns.rs | */netns/main.rs | */wire/main.rs | */peers/main.rs | */backends/main.rs) ;;
       tests/sandbox/*) netns_programs+=("$name") ;;
       *) unit_programs+=("$name") ;;
     esac
@@ -89,7 +94,8 @@ need_root() { # PART
 }
 
 unit() {
-  run_tests "not ($netns_filter) and not ($peers_filter) and not ($e2e_filter)" \
+  run_tests \
+    "not ($netns_filter) and not ($peers_filter) and not ($backends_filter) and not ($e2e_filter)" \
     --lib --bins "${unit_programs[@]/#/--test=}"
 }
 
@@ -124,6 +130,31 @@ python_peers() {
   python3 -m venv --clear "$venv" &&
     "$venv/bin/pip" install --quiet --requirement "$wanted" &&
     cp "$wanted" "$venv/installed.txt"
+}
+
+telemetry() {
+  hack/install-packages.sh prometheus influxdb graphite-carbon victoria-metrics python3 \
+    python3-venv || return
+  command -v npm >/dev/null || hack/install-packages.sh nodejs npm || return
+  telemetry_backends || return
+  run_tests "$backends_filter" --test=backends
+}
+
+# Backends that Debian doesn't have, where the tests know to find them.
+telemetry_backends() {
+  local from=telemetry/tests/backends to
+  to=$(target_directory)/backends
+  if ! cmp --silent "$from/python/requirements.txt" "$to/venv/installed.txt"; then
+    python3 -m venv --clear "$to/venv" &&
+      "$to/venv/bin/pip" install --quiet --requirement "$from/python/requirements.txt" &&
+      cp "$from/python/requirements.txt" "$to/venv/installed.txt" || return
+  fi
+  if ! cmp --silent "$from/node/package.json" "$to/node/installed.json"; then
+    mkdir -p "$to/node" && cp "$from/node/package.json" "$to/node/" &&
+      npm install --prefix "$to/node" --silent --no-audit --no-fund --omit=optional \
+        --ignore-scripts &&
+      cp "$from/node/package.json" "$to/node/installed.json"
+  fi
 }
 
 e2e() {
@@ -164,16 +195,17 @@ run_part() { # PART
     k8s) k8s ;;
     netns) netns ;;
     peers) peers ;;
+    telemetry) telemetry ;;
     e2e) e2e ;;
     image) image ;;
   esac
 }
 
 parts=("$@")
-((${#parts[@]})) || parts=(unit doc k8s netns peers e2e)
+((${#parts[@]})) || parts=(unit doc k8s netns peers telemetry e2e)
 for part in "${parts[@]}"; do
   case $part in
-    unit | doc | k8s | netns | peers | e2e | image) ;;
+    unit | doc | k8s | netns | peers | telemetry | e2e | image) ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && fail "there is no part '$part'" ;;
   esac
@@ -192,7 +224,7 @@ for part in "${parts[@]}"; do
   outcome=passed
   # In a shell of its own, so that a `fail` ends the part alone.
   (run_part "$part") || { outcome=FAILED && failed=1; }
-  outcomes+=("$(printf '%-6s %s in %s s' "$part" "$outcome" $((SECONDS - started)))")
+  outcomes+=("$(printf '%-9s %s in %s s' "$part" "$outcome" $((SECONDS - started)))")
 done
 printf '\nhack/test.sh:\n'
 printf '  %s\n' "${outcomes[@]}"

@@ -17,7 +17,8 @@ mod syntax;
 
 pub use endpoint::{Address, Authority, Url};
 pub use exporter::{
-    Exporter, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal, StatsdDialect, TagStyle,
+    Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal, StatsdDialect,
+    TagStyle,
 };
 pub use reference::{BadReference, Field, Reference};
 pub use secret::Secret;

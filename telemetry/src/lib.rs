@@ -13,6 +13,7 @@
 //! - [`process`]: what the process itself is and uses;
 //! - [`peer`]: whom outbound traffic goes to;
 //! - [`config`]: which exporters run, and how;
+//! - [`export`]: those that send;
 //! - [`proto`]: the protocols of others that some of them speak;
 //! - [`connections`]: TCP connections through the sidecar;
 //! - [`requests`]: HTTP requests and RPC calls through the sidecar;
@@ -30,6 +31,7 @@ pub mod catalog;
 pub mod config;
 pub mod connections;
 pub mod discovery;
+pub mod export;
 pub mod instrument;
 pub mod labels;
 pub mod metrics;

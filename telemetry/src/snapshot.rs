@@ -91,6 +91,16 @@ impl Distribution {
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
+
+    /// Each upper bound, and how many values are not above it. All of them are below
+    /// infinity, which is not among the bounds.
+    pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
+        let counts = self.counts.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        self.bounds.iter().copied().zip(counts)
+    }
 }
 
 /// Buckets of a base-2 exponential histogram, as OTLP and Prometheus' native

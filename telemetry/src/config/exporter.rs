@@ -24,6 +24,18 @@ pub struct Exporter {
     pub timeout: Duration,
     /// Put on everything that it sends: `tag.NAME=VALUE`.
     pub tags: Vec<(String, String)>,
+    /// How histograms are sent, where the protocol has two ways.
+    pub histograms: Histograms,
+}
+
+/// How a histogram is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Histograms {
+    /// In the buckets of its instrument.
+    #[default]
+    Explicit,
+    /// In buckets that grow by a factor: OTLP's exponential, Prometheus' native ones.
+    Exponential,
 }
 
 /// What an exporter speaks.
@@ -181,6 +193,11 @@ const TAG_STYLES: [(&str, TagStyle); 4] = [
     ("influxdb", TagStyle::Influxdb),
 ];
 
+const HISTOGRAMS: [(&str, Histograms); 2] = [
+    ("explicit", Histograms::Explicit),
+    ("exponential", Histograms::Exponential),
+];
+
 type Value<'a> = &'a mut dyn FnMut(&Reference) -> Option<String>;
 
 impl Exporter {
@@ -204,6 +221,10 @@ impl Exporter {
             "prometheus" => None,
             _ => options.duration("timeout"),
         };
+        let histograms = match item.kind.as_str() {
+            "otlp" | "otlp-http" | "remote-write" => options.choice("histograms", &HISTOGRAMS),
+            _ => None,
+        };
         let kind = match (target.as_deref(), incomplete) {
             // That it is not complete has been noted.
             (_, true) => None,
@@ -219,11 +240,15 @@ impl Exporter {
                 name: String::new(),
                 interval: interval.unwrap_or_else(|| default_interval(&kind, otel)),
                 timeout: timeout.unwrap_or(TIMEOUT),
-                kind,
+                histograms: histograms.unwrap_or(match &kind {
+                    Kind::Otlp(_) => otel.histograms,
+                    _ => Histograms::Explicit,
+                }),
                 tags: tags
                     .into_iter()
                     .map(|(key, given)| (key, given.value))
                     .collect(),
+                kind,
             }),
             _ => Err(whys),
         }

@@ -6,7 +6,8 @@ use std::{fs, str::FromStr, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
-    Exporter, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal, TIMEOUT, Values, Wrong, endpoint,
+    Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal, TIMEOUT, Values,
+    Wrong, endpoint,
 };
 
 /// What the variables say. The more special of two goes over the more general one.
@@ -18,6 +19,8 @@ pub(super) struct Otel {
     pub(super) resource: Vec<(String, String)>,
     /// `OTEL_METRIC_EXPORT_INTERVAL`.
     pub(super) interval: Duration,
+    /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
+    pub(super) histograms: Histograms,
     /// Whether a variable about OTLP is wrong: what depends on them is left out.
     pub(super) wrong: bool,
     /// Whether an endpoint is named: reason enough to send there.
@@ -59,6 +62,8 @@ impl Otel {
             resource.push(("service.name".to_owned(), name));
         }
         let interval = reader.parsed("OTEL_METRIC_EXPORT_INTERVAL", milliseconds);
+        let aggregation = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
+        let aggregation = reader.parsed(aggregation, histograms);
         let before = reader.wrong.len();
         let signals: Vec<_> = Signal::ALL
             .into_iter()
@@ -68,6 +73,7 @@ impl Otel {
             disabled: disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             resource,
             interval: interval.unwrap_or(Duration::from_secs(60)),
+            histograms: aggregation.unwrap_or_default(),
             wrong: reader.wrong.len() > before,
             named: signals
                 .iter()
@@ -125,6 +131,7 @@ impl Otel {
             interval: self.interval,
             timeout: TIMEOUT,
             tags: Vec::new(),
+            histograms: self.histograms,
         })
     }
 }
@@ -219,6 +226,14 @@ fn compression(text: &str) -> Result<bool, String> {
         "gzip" => Ok(true),
         "none" => Ok(false),
         _ => Err(format!("is {text}; gzip and none are known")),
+    }
+}
+
+fn histograms(text: &str) -> Result<Histograms, String> {
+    match text {
+        "explicit_bucket_histogram" => Ok(Histograms::Explicit),
+        "base2_exponential_bucket_histogram" => Ok(Histograms::Exponential),
+        _ => Err(format!("is {text}, which is no aggregation of histograms")),
     }
 }
 

@@ -1,0 +1,13 @@
+//! The exporters against the programs that people run, and against some that mean no
+//! good.
+//!
+//! `hack/test.sh telemetry` installs the programs: Debian's `prometheus`, `influxdb`,
+//! `graphite-carbon` and `victoria-metrics`, npm's `statsd`, and Python's protocol of
+//! OpenTelemetry. A test without them fails, and says so.
+
+mod backends;
+mod everything;
+mod hostile;
+mod load;
+mod process;
+mod query;

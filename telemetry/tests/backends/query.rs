@@ -1,0 +1,44 @@
+//! Questions to backends that answer in JSON.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
+use serde_json::Value;
+
+/// The answer to a GET, or nothing if it is no JSON.
+pub(crate) fn json(port: u16, path: &str, parameters: &[(&str, &str)]) -> Option<Value> {
+    let parameters: Vec<_> = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={}", encoded(value)))
+        .collect();
+    let (head, body) = get(port, &format!("{path}?{}", parameters.join("&")))?;
+    // A HTTP/1.0 answer ends with its connection.
+    assert!(!head.to_lowercase().contains("chunked"), "{head}");
+    serde_json::from_str(&body).ok()
+}
+
+fn get(port: u16, path: &str) -> Option<(String, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.to_owned(), body.to_owned()))
+}
+
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+/// The value of Prometheus' query language, of the first series that it finds.
+pub(crate) fn promql(port: u16, query: &str) -> Option<f64> {
+    let answer = json(port, "/api/v1/query", &[("query", query)])?;
+    let value = answer.pointer("/data/result/0/value/1")?;
+    value.as_str()?.parse().ok()
+}
