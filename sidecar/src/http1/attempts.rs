@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     addr::EndpointAddr,
+    connect::ConnectError,
     destination::Endpoint,
     ejection,
-    policy::{Failure, Tries},
+    policy::{Failure, Tried, Tries},
     reason::Reason,
 };
 
@@ -41,7 +42,7 @@ impl Session<'_> {
     /// Takes an upstream and exchanges messages with it: once more with a fresh one,
     /// if the first had been closed meanwhile, and at others as far as the service's
     /// policy says.
-    pub(super) async fn exchange(&mut self, request: Request, upload: &mut Message) -> Ended {
+    pub(super) async fn exchange(&mut self, request: &Request, upload: &mut Message) -> Ended {
         let known = match &self.target {
             Target::Balanced(used) => used.current(),
             Target::Fixed => None,
@@ -50,74 +51,88 @@ impl Session<'_> {
             Ok(tries) => tries,
             Err(reason) => return Ended::without_upstream(Outcome::Failed(reason)),
         };
-        let http = &self.proxy.http1;
         let mut fresh = false;
         loop {
-            let until = tries.until(Instant::now());
-            let mut taken = match self.take(&tries, fresh, until).await {
-                Ok(taken) => taken,
-                Err(error) => {
-                    let (client, dst, cause) = (self.client, self.dst, &error.source);
-                    tracing::debug!(%client, %dst, %error, %cause, "no upstream for a request");
-                    // Of this try, nothing was sent.
-                    let at = EndpointAddr(error.addr);
-                    if tries.again(Failure::Connect, at, true, Instant::now()) {
-                        self.traffic.requests.retried(error.reason.as_str());
-                        continue;
-                    }
-                    return Ended::without_upstream(Outcome::Failed(error.reason));
-                }
-            };
-            upload.begin_behind(taken.has);
-            let together = matches!(self.target, Target::Fixed);
-            let sides = (&mut self.downstream, &mut taken.side);
-            let mut exchange = Exchange::new(http, request, upload, sides, together);
-            exchange.in_flight = taken.in_flight.as_mut();
-            exchange.tries = Some(&mut tries);
-            let outcome = exchange.run(until).await;
-            let status = exchange.response.map(|response| response.status);
-            let (received, received_body) = (exchange.received(), exchange.received_body());
-            drop(exchange);
-            let is_stale = outcome == Outcome::Unanswered && taken.is_old;
-            if let (Outcome::Unanswered, false, Some(in_flight)) =
-                (outcome, is_stale, &mut taken.in_flight)
-            {
-                in_flight.record(ejection::Outcome::Reset, Instant::now());
+            match self.once(request, upload, &mut tries, &mut fresh).await {
+                Tried::Last(ended) => return ended,
+                Tried::Again(reason) => self.traffic.requests.retried(reason.as_str()),
             }
-            let again = if is_stale {
-                let granted = tries.stale(Instant::now());
-                granted.then_some(Reason::UpstreamClosed)
-            } else {
-                taken.again(outcome, &mut tries, upload.can_be_repeated())
-            };
-            if let Some(reason) = again {
-                self.traffic.requests.retried(reason.as_str());
-                // What was pooled at the same time may be as stale.
-                fresh |= is_stale;
-                if reason != Reason::ResponseTimeout {
-                    taken.side.stream.finish();
-                }
-                continue;
+        }
+    }
+
+    async fn once(
+        &mut self,
+        request: &Request,
+        upload: &mut Message,
+        tries: &mut Tries,
+        fresh: &mut bool,
+    ) -> Tried<Ended> {
+        let until = tries.until(Instant::now());
+        let mut taken = match self.take(tries, *fresh, until).await {
+            Ok(taken) => taken,
+            Err(error) => return self.not_sent(&error, tries),
+        };
+        upload.begin_behind(taken.has);
+        let together = matches!(self.target, Target::Fixed);
+        let sides = (&mut self.downstream, &mut taken.side);
+        let http = &self.proxy.http1;
+        let mut exchange = Exchange::new(http, request, upload, sides, together);
+        exchange.in_flight = taken.in_flight.as_mut();
+        exchange.tries = Some(tries);
+        let outcome = exchange.run(until).await;
+        let status = exchange.response.map(|response| response.status);
+        let (received, received_body) = (exchange.received(), exchange.received_body());
+        drop(exchange);
+        let is_stale = outcome == Outcome::Unanswered && taken.is_old;
+        let again = if is_stale {
+            // What was pooled at the same time may be as stale.
+            *fresh = true;
+            let granted = tries.stale(Instant::now());
+            granted.then_some(Reason::UpstreamClosed)
+        } else {
+            taken.again(outcome, tries, upload.can_be_repeated())
+        };
+        if let Some(reason) = again {
+            if reason != Reason::ResponseTimeout {
+                taken.side.stream.finish();
             }
-            return Ended {
-                outcome,
-                status,
-                received,
-                received_body,
-                upstream: Some(taken.addr),
-                taken: Some(taken),
-            };
+            return Tried::Again(reason);
+        }
+        Tried::Last(Ended {
+            outcome,
+            status,
+            received,
+            received_body,
+            upstream: Some(taken.addr),
+            taken: Some(taken),
+        })
+    }
+
+    /// Of this try, nothing was sent.
+    fn not_sent(&self, error: &ConnectError, tries: &mut Tries) -> Tried<Ended> {
+        let (client, dst, cause) = (self.client, self.dst, &error.source);
+        tracing::debug!(%client, %dst, %error, %cause, "no upstream for a request");
+        let at = EndpointAddr(error.addr);
+        if tries.again(Failure::Connect, at, true, Instant::now()) {
+            Tried::Again(error.reason)
+        } else {
+            Tried::Last(Ended::without_upstream(Outcome::Failed(error.reason)))
         }
     }
 }
 
 impl Taken {
     /// Why the request is tried again, if it is.
-    fn again(&self, outcome: Outcome, tries: &mut Tries, replayable: bool) -> Option<Reason> {
+    fn again(&mut self, outcome: Outcome, tries: &mut Tries, replayable: bool) -> Option<Reason> {
         let (failure, reason) = match outcome {
             // It was granted when the response's head came.
             Outcome::Unwanted => return Some(Reason::ResponseUnwanted),
-            Outcome::Unanswered => (Failure::Reset, Reason::UpstreamClosed),
+            Outcome::Unanswered => {
+                if let Some(in_flight) = &mut self.in_flight {
+                    in_flight.record(ejection::Outcome::Reset, Instant::now());
+                }
+                (Failure::Reset, Reason::UpstreamClosed)
+            }
             Outcome::Failed(reason @ Reason::ResponseTimeout) => (Failure::TimedOut, reason),
             _ => return None,
         };

@@ -52,7 +52,7 @@ pub(crate) enum Outcome {
 /// An exchange under way.
 #[derive(Debug)]
 pub(crate) struct Exchange<'e> {
-    pub(crate) request: Request,
+    pub(crate) request: &'e Request,
     pub(crate) upload: &'e mut Message,
     pub(crate) downstream: &'e mut Side,
     pub(crate) upstream: &'e mut Side,
@@ -79,7 +79,7 @@ pub(crate) struct Exchange<'e> {
 impl<'e> Exchange<'e> {
     pub(crate) fn new(
         http: &'e Http1,
-        request: Request,
+        request: &'e Request,
         upload: &'e mut Message,
         (downstream, upstream): (&'e mut Side, &'e mut Side),
         together: bool,

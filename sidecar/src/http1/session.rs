@@ -137,7 +137,7 @@ impl<'p> Session<'p> {
                 }
                 Next::Broken => return Reason::DownstreamReset,
             };
-            match self.request(request, head).await {
+            match self.request(&request, head).await {
                 After::Next => {}
                 After::Close(reason) => return Box::pin(self.close(reason)).await,
                 After::Reset(reason) => return reason,

@@ -27,7 +27,7 @@ pub(super) enum After {
 
 impl Session<'_> {
     /// One request, to the end of its response.
-    pub(super) async fn request(&mut self, request: Request, head: Vec<u8>) -> After {
+    pub(super) async fn request(&mut self, request: &Request, head: Vec<u8>) -> After {
         let begun = Instant::now();
         let method = Method::of_head(&head);
         let _active = self.traffic.requests.begin(method);
@@ -58,11 +58,11 @@ impl Session<'_> {
             // Unwanted is what is tried again, and never the end.
             Outcome::Unanswered | Outcome::Unwanted => {
                 let reason = Reason::UpstreamClosed;
-                (self.fail(reason, &request, stays).await, Some(reason))
+                (self.fail(reason, request, stays).await, Some(reason))
             }
             Outcome::Failed(reason) => {
                 let stays = stays && reason != Reason::RequestMalformed;
-                (self.fail(reason, &request, stays).await, Some(reason))
+                (self.fail(reason, request, stays).await, Some(reason))
             }
             Outcome::BrokenOff(reason) => (After::Reset(reason), Some(reason)),
             // Not with a reset, which would take what is still on its way.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     addr::EndpointAddr,
     ejection,
-    policy::{Failure, Tries},
+    policy::{Failure, Tried, Tries},
     reason::Reason,
 };
 
@@ -26,14 +26,6 @@ pub(super) struct Message<'m> {
     pub(super) body: &'m mut RecvStream,
     pub(super) has_body: bool,
     pub(super) sent: &'m Passed,
-}
-
-/// What came of one try.
-enum Tried {
-    /// It was the last.
-    Last(Ended),
-    /// Another one is granted.
-    Again(Reason),
 }
 
 impl Stream {
@@ -65,7 +57,7 @@ impl Stream {
         request: &mut Message<'_>,
         received: &Passed,
         tries: &mut Tries,
-    ) -> Tried {
+    ) -> Tried<Ended> {
         let until = tries.until(Instant::now());
         let chosen = tries.choose(Instant::now());
         let mut taken = match self.session.take(chosen, until).await {
@@ -160,7 +152,7 @@ impl Stream {
     }
 }
 
-fn not_sent(error: Unconnected, tries: &mut Tries) -> Tried {
+fn not_sent(error: Unconnected, tries: &mut Tries) -> Tried<Ended> {
     let at = EndpointAddr(error.addr);
     if tries.again(Failure::Connect, at, true, Instant::now()) {
         Tried::Again(error.reason)
@@ -174,7 +166,7 @@ fn unanswered(
     taken: &mut Taken,
     tries: &mut Tries,
     sent: &Passed,
-) -> Tried {
+) -> Tried<Ended> {
     let Some((failure, reason)) = no_response.failure() else {
         return Tried::Last(Ended::Abandoned);
     };

@@ -24,6 +24,15 @@ pub struct Tries {
     waiting: Option<Waiting>,
 }
 
+/// What came of one try.
+#[derive(Debug)]
+pub enum Tried<E> {
+    /// It was the last.
+    Last(E),
+    /// Another one is granted, after this.
+    Again(Reason),
+}
+
 impl Tries {
     /// A request comes. It waits for its answer until it is told of it.
     ///

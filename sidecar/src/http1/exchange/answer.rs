@@ -26,7 +26,7 @@ impl Exchange<'_> {
             };
             let bytes = self.upstream.buffer.bytes();
             let out = &mut self.download.head;
-            match response::parse(bytes, &self.request, stay, out) {
+            match response::parse(bytes, self.request, stay, out) {
                 Ok(Some(response)) if response.length <= self.head_bytes_max => {
                     return Poll::Ready(self.begin(response));
                 }
