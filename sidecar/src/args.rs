@@ -8,8 +8,10 @@ use netting_runtime::logging::LogFormat;
 use crate::ports::PortSet;
 
 mod host_port;
+mod metrics;
 
 pub use host_port::HostPort;
+pub use metrics::{Bounds, MetricsArgs};
 
 /// RFC 9113 section 6.9.1.
 const HTTP2_WINDOW_MAX: i64 = (1 << 31) - 1;
@@ -55,6 +57,15 @@ pub struct Args {
     /// `internalTrafficPolicy: Local` are passed through to their address.
     #[arg(long, env = "NETTING_NODE_NAME", default_value = "")]
     pub node_name: String,
+
+    /// Kind of what the pod belongs to, such as Deployment, for telemetry.
+    #[arg(long, env = "NETTING_WORKLOAD_KIND", default_value = "")]
+    pub workload_kind: String,
+
+    /// Name of what the pod belongs to, for telemetry. It is what its service is called
+    /// there, unless OTEL_SERVICE_NAME says otherwise.
+    #[arg(long, env = "NETTING_WORKLOAD_NAME", default_value = "")]
+    pub workload_name: String,
 
     /// How long to be not ready at most while the catalog cannot be reached. After
     /// that connections pass through to where they are going.
@@ -200,6 +211,10 @@ pub struct Args {
         default_value = "prometheus"
     )]
     pub telemetry: Vec<Exporter>,
+
+    /// How metrics are kept.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
 
     /// Resolver configuration that the catalog's name is looked up with.
     #[arg(long, env = "NETTING_RESOLV_CONF", default_value = "/etc/resolv.conf")]

@@ -12,7 +12,12 @@ use netting_runtime::{
     readiness::Condition,
 };
 use netting_telemetry::{
-    Metrics, connections::ConnectionMetrics, discovery::DiscoveryMetrics, probes::ProbeMetrics,
+    Metrics,
+    config::{Environment, Telemetry},
+    connections::ConnectionMetrics,
+    discovery::DiscoveryMetrics,
+    probes::ProbeMetrics,
+    resource::{self, Pod},
     traffic::TrafficMetrics,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -73,7 +78,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
     let drain = Drain::new();
-    let metrics = Metrics::new("sidecar", env!("CARGO_PKG_VERSION"));
+    let metrics = metrics(&args);
     let view = Arc::new(View::new(
         ViewLimits {
             destinations_max: args.destinations_max,
@@ -104,6 +109,22 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     };
     shutdown.run_until(&drain, args.drain_timeout, done).await;
     Ok(())
+}
+
+/// Metrics that say whose sidecar they are of.
+fn metrics(args: &Args) -> Metrics {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let pod = Pod {
+        name: &args.pod_name,
+        namespace: &args.pod_namespace,
+        node: &args.node_name,
+        workload_kind: &args.workload_kind,
+        workload: &args.workload_name,
+    };
+    let resource = resource::of_container(pod, "netting-sidecar", VERSION);
+    let asked_for = Telemetry::parse("", &Environment);
+    let resource = resource::with(&resource, &asked_for.resource);
+    Metrics::of(resource, args.metrics.settings(), "sidecar", VERSION)
 }
 
 /// Binds both ports and serves them.

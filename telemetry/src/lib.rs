@@ -10,7 +10,7 @@
 //! - [`by_label`]: series that are found again without a lock;
 //! - [`prometheus`]: the exposition for whoever scrapes;
 //! - [`trace`]: where requests are in traces, and the spans that tell of them;
-//! - [`process`]: what the process itself is and uses;
+//! - [`resource`], [`process`]: what the process itself is and uses;
 //! - [`peer`]: whom outbound traffic goes to;
 //! - [`config`]: which exporters run, and how;
 //! - [`export`]: those that send;
@@ -42,6 +42,7 @@ pub mod prometheus;
 pub mod proto;
 pub mod registry;
 pub mod requests;
+pub mod resource;
 pub mod snapshot;
 pub mod trace;
 pub mod traffic;

@@ -35,6 +35,7 @@ pub mod review;
 pub mod server;
 mod status;
 pub mod warnings;
+mod workload;
 
 pub use args::Args;
 pub use decision::{Decision, SkipReason, Verdict, asked_for, decide};

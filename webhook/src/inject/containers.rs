@@ -8,6 +8,7 @@ use crate::{
     names::{self, SidecarMode},
     options::{AccessLog, Exporter, Options, PodOptions},
     pod::Pod,
+    workload::Workload,
 };
 
 /// Where the image has them.
@@ -165,6 +166,10 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
         value("NETTING_LOG", chosen.log.to_string()),
         value("NETTING_DRAIN_TIMEOUT", written(drain)),
     ];
+    if let Some(workload) = Workload::of(pod) {
+        env.push(value("NETTING_WORKLOAD_KIND", workload.kind.to_owned()));
+        env.push(value("NETTING_WORKLOAD_NAME", workload.name.to_owned()));
+    }
     // What is as the sidecar has it anyway is left out: the pod is read by people.
     if !chosen.opaque_ports.is_empty() {
         env.push(value("NETTING_OPAQUE_PORTS", list(&chosen.opaque_ports)));

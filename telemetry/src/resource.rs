@@ -1,0 +1,146 @@
+//! What a process is, in the words of OpenTelemetry
+//! (<https://opentelemetry.io/docs/specs/semconv/resource/k8s/>,
+//! <https://opentelemetry.io/docs/specs/semconv/non-normative/k8s-attributes/>).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::snapshot::{Label, Labels};
+
+/// A pod, as a container in it knows it. What is not known is empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pod<'p> {
+    /// Its name.
+    pub name: &'p str,
+    /// Its namespace.
+    pub namespace: &'p str,
+    /// The node that it runs on.
+    pub node: &'p str,
+    /// Kind of what made it, such as `Deployment`.
+    pub workload_kind: &'p str,
+    /// Name of what made it.
+    pub workload: &'p str,
+}
+
+/// What a container of a pod is. Its service is named after its workload, as if the
+/// application said it, whose traffic this is.
+#[must_use]
+pub fn of_container(pod: Pod<'_>, container: &str, version: &str) -> Labels {
+    let name = [pod.workload, pod.name, container];
+    let name = name.into_iter().find(|name| !name.is_empty());
+    let instance = match (pod.namespace, pod.name) {
+        ("", _) | (_, "") => String::new(),
+        (namespace, name) => format!("{namespace}.{name}.{container}"),
+    };
+    let mut all = vec![
+        ("k8s.container.name", container),
+        ("k8s.namespace.name", pod.namespace),
+        ("k8s.node.name", pod.node),
+        ("k8s.pod.name", pod.name),
+        ("netting.version", version),
+        ("service.instance.id", &instance),
+        ("service.name", name.unwrap_or_default()),
+        ("service.namespace", pod.namespace),
+    ];
+    all.extend(workload_key(pod.workload_kind).map(|key| (key, pod.workload)));
+    all.retain(|(_, value)| !value.is_empty());
+    crate::labels::labels(&all)
+}
+
+/// The same with what else is said of it, which goes over what is known.
+#[must_use]
+pub fn with(resource: &Labels, more: &[(String, String)]) -> Labels {
+    let mut all: BTreeMap<&'static str, Arc<str>> = resource
+        .iter()
+        .map(|label| (label.key, Arc::clone(&label.value)))
+        .collect();
+    for (key, value) in more {
+        let known = all.keys().copied().find(|known| *known == key.as_str());
+        // A process has one resource, as long as it runs.
+        let key = known.unwrap_or_else(|| String::leak(key.clone()));
+        all.insert(key, Arc::from(value.as_str()));
+    }
+    let labels = all.into_iter().map(|(key, value)| Label { key, value });
+    labels.collect()
+}
+
+fn workload_key(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "Deployment" => "k8s.deployment.name",
+        "ReplicaSet" => "k8s.replicaset.name",
+        "StatefulSet" => "k8s.statefulset.name",
+        "DaemonSet" => "k8s.daemonset.name",
+        "Job" => "k8s.job.name",
+        "CronJob" => "k8s.cronjob.name",
+        "ReplicationController" => "k8s.replicationcontroller.name",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(resource: &Labels) -> Vec<String> {
+        let written = |label: &Label| format!("{}={}", label.key, label.value);
+        resource.iter().map(written).collect()
+    }
+
+    const POD: Pod<'_> = Pod {
+        name: "reviews-v1-5d8-x7k",
+        namespace: "shop",
+        node: "n1",
+        workload_kind: "Deployment",
+        workload: "reviews-v1",
+    };
+
+    #[test]
+    fn a_sidecar_speaks_for_its_workload() {
+        let expected = [
+            "k8s.container.name=netting-sidecar",
+            "k8s.deployment.name=reviews-v1",
+            "k8s.namespace.name=shop",
+            "k8s.node.name=n1",
+            "k8s.pod.name=reviews-v1-5d8-x7k",
+            "netting.version=1.2.3",
+            "service.instance.id=shop.reviews-v1-5d8-x7k.netting-sidecar",
+            "service.name=reviews-v1",
+            "service.namespace=shop",
+        ];
+        assert_eq!(
+            written(&of_container(POD, "netting-sidecar", "1.2.3")),
+            expected
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let nothing = of_container(Pod::default(), "netting-sidecar", "1.2.3");
+        let expected = [
+            "k8s.container.name=netting-sidecar",
+            "netting.version=1.2.3",
+            "service.name=netting-sidecar",
+        ];
+        assert_eq!(written(&nothing), expected);
+        let of_a_kind_of_its_own = Pod {
+            workload_kind: "Rollout",
+            ..POD
+        };
+        let resource = of_container(of_a_kind_of_its_own, "netting-sidecar", "1.2.3");
+        assert!(
+            !written(&resource)
+                .iter()
+                .any(|label| label.contains("rollout"))
+        );
+    }
+
+    #[test]
+    fn what_the_environment_says_goes_over_what_is_known() {
+        let pairs = [("service.name", "shop-front"), ("team", "blue")];
+        let more = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let resource = with(&of_container(POD, "c", "1"), &more);
+        let resource = written(&resource);
+        assert!(resource.contains(&"service.name=shop-front".to_owned()));
+        assert!(resource.contains(&"team=blue".to_owned()));
+        assert!(resource.is_sorted());
+    }
+}

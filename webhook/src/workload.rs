@@ -1,0 +1,85 @@
+//! What made a pod, so that its telemetry is named after that.
+
+use serde_json::Value;
+
+use crate::pod::Pod;
+
+/// The label whose value a ReplicaSet has behind the name of its Deployment.
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>
+const TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// What people would say that a pod belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Workload<'p> {
+    /// Such as `Deployment`.
+    pub(crate) kind: &'p str,
+    /// Its name.
+    pub(crate) name: &'p str,
+}
+
+impl<'p> Workload<'p> {
+    /// The pod's controller; the Deployment behind it, if it is a ReplicaSet of one.
+    pub(crate) fn of(pod: &Pod<'p>) -> Option<Self> {
+        let owners = pod.raw()["metadata"]["ownerReferences"].as_array()?;
+        let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+        let text = |field: &str| owner.get(field).and_then(Value::as_str);
+        let (kind, name) = (text("kind")?, text("name")?);
+        let hash = pod.label(TEMPLATE_HASH).filter(|_| kind == "ReplicaSet");
+        let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
+        Some(match deployment {
+            Some(name) => Self {
+                kind: "Deployment",
+                name,
+            },
+            None => Self { kind, name },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn assert_made_by(metadata: Value, expected: Option<(&str, &str)>) {
+        let pod = json!({"metadata": metadata, "spec": {"containers": [{"name": "app"}]}});
+        let pod = Pod::read(&pod).expect("it is a pod");
+        let workload = Workload::of(&pod).map(|workload| (workload.kind, workload.name));
+        assert_eq!(workload, expected);
+    }
+
+    fn owned_by(kind: &str, name: &str) -> Value {
+        json!([{"kind": "Lease", "name": "x"}, {"controller": true, "kind": kind, "name": name}])
+    }
+
+    #[test]
+    fn a_pod_without_a_controller_belongs_to_nothing() {
+        assert_made_by(json!({}), None);
+        assert_made_by(json!({"ownerReferences": {}}), None);
+        assert_made_by(
+            json!({"ownerReferences": [{"kind": "Node", "name": "n1"}]}),
+            None,
+        );
+        assert_made_by(
+            json!({"ownerReferences": [{"controller": true, "kind": 1}]}),
+            None,
+        );
+    }
+
+    #[test]
+    fn a_replica_set_is_its_deployments() {
+        let owners = owned_by("ReplicaSet", "web-5d8f");
+        let labelled = json!({"ownerReferences": owners, "labels": {"pod-template-hash": "5d8f"}});
+        assert_made_by(labelled, Some(("Deployment", "web")));
+        let other = json!({"ownerReferences": owners, "labels": {"pod-template-hash": "77"}});
+        assert_made_by(other, Some(("ReplicaSet", "web-5d8f")));
+        assert_made_by(
+            json!({"ownerReferences": owners}),
+            Some(("ReplicaSet", "web-5d8f")),
+        );
+        let set = json!({"ownerReferences": owned_by("StatefulSet", "db-5d8f"),
+            "labels": {"pod-template-hash": "5d8f"}});
+        assert_made_by(set, Some(("StatefulSet", "db-5d8f")));
+    }
+}
