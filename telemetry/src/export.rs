@@ -6,7 +6,8 @@
 //!
 //! - [`otlp`], [`remote_write`], [`statsd`], [`graphite`], [`influxdb`]: the encoders,
 //!   with what they share in [`encoded`], [`delta`] and [`tags`];
-//! - [`collector`], [`queue`], [`sender`]: the way of a batch;
+//! - [`zipkin`] and, in [`otlp`] too, the encoders for spans and for the access log;
+//! - [`collector`], [`items`], [`queue`], [`sender`]: the way of a batch;
 //! - [`transport`]: how it gets to a backend, by [`http`], [`grpc`], [`datagrams`] or
 //!   [`lines`] over [`net`];
 //! - [`reason`], [`backoff`], [`counts`]: what becomes of failures.
@@ -21,7 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Metrics,
+    access_log::Record,
+    buffer::Buffer,
     config::{Exporter, Histograms, Signal, Telemetry, Wrong},
+    trace::Span,
 };
 
 mod backoff;
@@ -34,6 +38,7 @@ mod graphite;
 mod grpc;
 mod http;
 mod influxdb;
+mod items;
 mod lines;
 mod net;
 mod otlp;
@@ -47,6 +52,7 @@ mod sender;
 mod statsd;
 mod tags;
 mod transport;
+mod zipkin;
 
 pub use counts::Counts;
 pub use queue::{Batch, Queue};
@@ -54,6 +60,8 @@ pub use reason::{Failure, Reason, Retry};
 
 use backoff::Backoff;
 use collector::Collector;
+use items::Identity;
+use net::BadCertificates;
 use plan::Plan;
 use sender::Sender;
 
@@ -66,6 +74,8 @@ pub struct Exporters {
     stop: CancellationToken,
     running: Vec<Running>,
     wrong: Vec<Wrong>,
+    spans: Option<Arc<Buffer<Span>>>,
+    records: Option<Arc<Buffer<Record>>>,
 }
 
 /// One that runs.
@@ -73,6 +83,8 @@ pub struct Exporters {
 pub struct Running {
     /// As counters and logs call it.
     pub name: String,
+    /// What it sends.
+    pub signal: Signal,
     /// Its backend, without what is secret.
     pub target: String,
     /// What becomes of what it sends.
@@ -89,6 +101,8 @@ impl Exporters {
             stop: CancellationToken::new(),
             running: Vec::new(),
             wrong: telemetry.wrong.clone(),
+            spans: None,
+            records: None,
         };
         let resolv_conf = Arc::new(resolv_conf);
         for exporter in &telemetry.exporters {
@@ -96,12 +110,26 @@ impl Exporters {
             match plan {
                 Ok(Some(plan)) => exporters.add(exporter, plan, metrics),
                 Ok(None) => {}
-                Err(why) => exporters.wrong.push(Wrong {
-                    item: exporter.name.clone(),
-                    why: why.to_string(),
-                }),
+                Err(why) => exporters.leave_out(exporter, &why),
             }
         }
+        let identity = Identity {
+            own: &metrics.resource(),
+            configured: &telemetry.resource,
+        };
+        let (mut spans, mut records) = (Vec::new(), Vec::new());
+        for exporter in &telemetry.exporters {
+            match items::of_spans(exporter, identity, Arc::clone(&resolv_conf)) {
+                Ok(plan) => spans.extend(plan),
+                Err(why) => exporters.leave_out(exporter, &why),
+            }
+            match items::of_records(exporter, identity, Arc::clone(&resolv_conf)) {
+                Ok(plan) => records.extend(plan),
+                Err(why) => exporters.leave_out(exporter, &why),
+            }
+        }
+        exporters.spans = exporters.add_items(spans, Signal::Traces, metrics);
+        exporters.records = exporters.add_items(records, Signal::Logs, metrics);
         for Wrong { item, why } in &exporters.wrong {
             tracing::warn!(exporter = item, why, "an exporter of telemetry is left out");
         }
@@ -120,12 +148,35 @@ impl Exporters {
         &self.wrong
     }
 
+    /// Where to put spans at their end. Nothing, if nobody is sent any.
+    #[must_use]
+    pub fn spans(&self) -> Option<Arc<Buffer<Span>>> {
+        self.spans.clone()
+    }
+
+    /// Where to put lines of the access log. Nothing, if nobody is sent any.
+    #[must_use]
+    pub fn records(&self) -> Option<Arc<Buffer<Record>>> {
+        self.records.clone()
+    }
+
     /// Sends what there is, until the deadline.
     pub async fn flush(mut self, deadline: Instant) {
         self.stop.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout_at(deadline, all).await.is_err() {
             tracing::warn!("not all telemetry could be exported before the end");
+        }
+    }
+
+    fn leave_out(&mut self, exporter: &Exporter, why: &BadCertificates) {
+        let wrong = Wrong {
+            item: exporter.name.clone(),
+            why: why.to_string(),
+        };
+        // Once, though it sends more than one thing.
+        if !self.wrong.contains(&wrong) {
+            self.wrong.push(wrong);
         }
     }
 
@@ -162,6 +213,7 @@ impl Exporters {
         self.tasks.spawn(sender.run());
         self.running.push(Running {
             name,
+            signal: Signal::Metrics,
             target,
             counts,
         });

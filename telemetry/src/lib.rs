@@ -9,6 +9,7 @@
 //! - [`buffer`]: what waits for its export;
 //! - [`by_label`]: series that are found again without a lock;
 //! - [`prometheus`]: the exposition for whoever scrapes;
+//! - [`access_log`]: a line for each request or connection;
 //! - [`trace`]: where requests are in traces, and the spans that tell of them;
 //! - [`resource`], [`process`]: what the process itself is and uses;
 //! - [`peer`]: whom outbound traffic goes to;
@@ -23,6 +24,7 @@
 //! - the control plane's own: [`admission`], what the webhook answers;
 //!   [`catalog`], what the catalog watches, holds and streams.
 
+pub mod access_log;
 pub mod admission;
 pub mod buffer;
 pub mod by_label;

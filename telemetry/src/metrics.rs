@@ -45,6 +45,12 @@ impl Metrics {
         self.registry.snapshot(SystemTime::now())
     }
 
+    /// What the process is.
+    #[must_use]
+    pub fn resource(&self) -> Labels {
+        self.registry.resource()
+    }
+
     /// From now on histograms keep exponential buckets beside their own. For exporters
     /// whose protocol has them.
     pub fn keep_exponential(&self) {

@@ -78,6 +78,11 @@ impl Registry {
         registry
     }
 
+    /// What the process is.
+    pub(crate) fn resource(&self) -> Labels {
+        Arc::clone(&self.resource)
+    }
+
     /// The metric of this name, which is made if it is not there. A name stands for
     /// one instrument in all of the program.
     pub(crate) fn family<I: Instrument>(

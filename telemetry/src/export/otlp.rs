@@ -22,9 +22,12 @@ use crate::{
         resource::v1::Resource,
     },
     snapshot::Label,
+    trace::span::{Attribute, Value},
 };
 
+pub(crate) mod logs;
 pub(crate) mod metrics;
+pub(crate) mod traces;
 
 /// Attributes that are numbers by the conventions.
 const NUMBERS: [&str; 6] = [
@@ -151,12 +154,31 @@ pub(crate) fn attribute(label: &Label) -> KeyValue {
     }
 }
 
+/// Those of a span or a line.
+pub(crate) fn attributes(attributes: &[Attribute]) -> Vec<KeyValue> {
+    let one = |Attribute { key, value }: &Attribute| match value {
+        Value::Text(text) => key_value(key, text),
+        Value::Number(number) => KeyValue {
+            key: (*key).to_owned(),
+            value: Some(AnyValue {
+                value: Some(any_value::Value::IntValue(*number)),
+            }),
+            ..KeyValue::default()
+        },
+    };
+    attributes.iter().map(one).collect()
+}
+
 fn key_value(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
-        value: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(value.to_owned())),
-        }),
+        value: Some(text(value)),
         ..KeyValue::default()
+    }
+}
+
+fn text(value: &str) -> AnyValue {
+    AnyValue {
+        value: Some(any_value::Value::StringValue(value.to_owned())),
     }
 }

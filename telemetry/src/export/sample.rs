@@ -1,12 +1,22 @@
 //! A snapshot with one of each, for the encoders' tests.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use crate::snapshot::{
-    Data, Descriptor, Distribution, Exemplar, Exponential, Label, Labels, Metric, Point, Snapshot,
+use crate::{
+    access_log::{self, Record},
+    instrument::TraceContext,
+    snapshot::{
+        Data, Descriptor, Distribution, Exemplar, Exponential, Label, Labels, Metric, Point,
+        Snapshot,
+    },
+    trace::{
+        Span, SpanId, TraceId,
+        span::{Attribute, Kind, Value},
+    },
 };
 
 pub(crate) fn labels(pairs: &[(&'static str, &str)]) -> Labels {
@@ -116,4 +126,69 @@ pub(crate) fn text(encoded: &super::encoded::Encoded) -> String {
         format!("{}\n", body.trim_end())
     });
     bodies.collect()
+}
+
+/// Of a server, which continues a trace; and of a client, which failed at its root.
+pub(crate) fn spans() -> Vec<Span> {
+    let trace = TraceId::parse(b"4bf92f3577b34da6a3ce929d0e0e4736").expect("it is an id");
+    let [parent, id] = [b"00f067aa0ba902b7", b"e457b5a2e4d86bd1"]
+        .map(|id| SpanId::parse(id).expect("it is an id"));
+    let attribute = |key, value| Attribute { key, value };
+    let server = Span {
+        trace,
+        id,
+        parent: Some(parent),
+        state: Some("congo=t61".to_owned()),
+        kind: Kind::Server,
+        name: "GET".into(),
+        begun: at(1_700_000_000),
+        took: Duration::from_micros(1500),
+        remote: Some(SocketAddr::from(([10, 0, 0, 1], 40000))),
+        attributes: vec![
+            attribute("http.request.method", "GET".into()),
+            attribute("http.response.status_code", Value::Number(200)),
+        ],
+        failed: None,
+    };
+    let client = Span {
+        id: parent,
+        parent: None,
+        state: None,
+        kind: Kind::Client,
+        took: Duration::ZERO,
+        remote: "[fd00::2]:8080".parse().ok(),
+        attributes: vec![attribute("error.type", "503".into())],
+        failed: Some(""),
+        ..server.clone()
+    };
+    vec![server, client]
+}
+
+/// One of a request that failed in a trace, and one of a connection.
+pub(crate) fn records() -> Vec<Record> {
+    let request = Record {
+        at: at(1_700_000_000),
+        kind: access_log::Kind::Request,
+        failed: true,
+        body: "GET /orders 503".to_owned(),
+        attributes: vec![Attribute {
+            key: "http.response.status_code",
+            value: Value::Number(503),
+        }],
+        trace: Some(TraceContext {
+            trace: [0x4b; 16],
+            span: [0xe4; 8],
+        }),
+        sampled: true,
+    };
+    let connection = Record {
+        kind: access_log::Kind::Connection,
+        failed: false,
+        body: "finished".to_owned(),
+        attributes: Vec::new(),
+        trace: None,
+        sampled: false,
+        ..request.clone()
+    };
+    vec![request, connection]
 }

@@ -5,9 +5,6 @@ use std::sync::Arc;
 use super::{Begun, Received, Sampler, Span};
 use crate::buffer::Buffer;
 
-/// Of spans that wait for their export. A thousand bytes each, at most.
-const SPANS_MAX: usize = 8192;
-
 /// Begins the spans of a process that exports some. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tracer {
@@ -16,13 +13,10 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// One that keeps what this sampler says.
+    /// One that keeps what this sampler says, for those who take it out of the buffer.
     #[must_use]
-    pub fn new(sampler: Sampler) -> Self {
-        Self {
-            sampler,
-            ended: Arc::new(Buffer::new(SPANS_MAX)),
-        }
+    pub fn new(sampler: Sampler, ended: Arc<Buffer<Span>>) -> Self {
+        Self { sampler, ended }
     }
 
     /// Continues the trace of a request, or begins one. Nothing, if it is not looked at.
@@ -34,11 +28,5 @@ impl Tracer {
     /// A span has ended. It is lost, and counted, if exporters are far behind.
     pub fn ended(&self, span: Span) {
         self.ended.push(span);
-    }
-
-    /// Where they wait for their export.
-    #[must_use]
-    pub fn buffer(&self) -> Arc<Buffer<Span>> {
-        Arc::clone(&self.ended)
     }
 }

@@ -1,0 +1,78 @@
+//! Spans as OTLP has them.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::{attributes, metrics::nanos, scope};
+use crate::{
+    proto::opentelemetry::proto::{
+        collector::trace::v1::ExportTraceServiceRequest,
+        resource::v1::Resource,
+        trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
+    },
+    trace::span::{self, Kind},
+};
+
+/// W3C's flag: the span is kept.
+const SAMPLED: u32 = 1;
+/// It is known whether the parent is another process's, and it is.
+const PARENT_IS_REMOTE: u32 = 0x100 | 0x200;
+
+/// One request.
+pub(crate) fn encode(spans: &[span::Span], resource: &Resource) -> Bytes {
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(resource.clone()),
+            scope_spans: vec![ScopeSpans {
+                scope: Some(scope()),
+                spans: spans.iter().map(one).collect(),
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    };
+    request.encode_to_vec().into()
+}
+
+fn one(span: &span::Span) -> Span {
+    let begun = nanos(span.begun);
+    let took = u64::try_from(span.took.as_nanos()).unwrap_or(u64::MAX);
+    let parent = span.parent.map(|parent| parent.bytes().to_vec());
+    let kind = match span.kind {
+        Kind::Client => SpanKind::Client,
+        Kind::Server => SpanKind::Server,
+    };
+    let status = span.failed.map(|why| Status {
+        message: why.to_owned(),
+        code: StatusCode::Error as i32,
+    });
+    Span {
+        trace_id: span.trace.bytes().to_vec(),
+        span_id: span.id.bytes().to_vec(),
+        trace_state: span.state.clone().unwrap_or_default(),
+        flags: SAMPLED | parent.as_ref().map_or(0, |_| PARENT_IS_REMOTE),
+        parent_span_id: parent.unwrap_or_default(),
+        name: span.name.clone().into_owned(),
+        kind: kind as i32,
+        start_time_unix_nano: begun,
+        end_time_unix_nano: begun.saturating_add(took),
+        attributes: attributes(&span.attributes),
+        status,
+        ..Span::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::{otlp, sample};
+
+    #[test]
+    fn requests_are_as_the_protocol_has_them() {
+        let snapshot = sample::snapshot();
+        let resource = otlp::resource(&snapshot.resource, &[]);
+        let encoded = encode(&sample::spans(), &resource);
+        let request = ExportTraceServiceRequest::decode(encoded).expect("a request");
+        sample::assert_golden("otlp.traces.txt", &format!("{request:#?}\n"));
+    }
+}
