@@ -74,6 +74,9 @@ pub enum Reason {
     PoolFull,
     /// The client has as many streams open as it may.
     TooManyStreams,
+    /// The endpoint takes no more streams, over as many connections as it is given:
+    /// another one waits.
+    UpstreamFull,
 
     // An endpoint was ejected.
     /// It failed a number of times in a row.
@@ -132,6 +135,7 @@ impl Reason {
             Reason::ResponseUnwanted => "response_unwanted",
             Reason::PoolFull => "pool_full",
             Reason::TooManyStreams => "too_many_streams",
+            Reason::UpstreamFull => "upstream_full",
             Reason::FailuresInARow => "failures_in_a_row",
             Reason::LowSuccessRate => "low_success_rate",
             Reason::ProtocolError => "protocol_error",

@@ -126,13 +126,20 @@ impl Pool {
 
 impl Place {
     /// A connection that has room for another stream. If there is none, one is to be
-    /// made, unless there are as many as may be.
-    pub(super) fn take(&self) -> Option<Hold> {
+    /// made, unless there are as many as may be: the stream waits then, and that is
+    /// `reached`.
+    pub(super) fn take(&self, reached: impl FnOnce()) -> Option<Hold> {
         let mut connections = self.connections.borrow_mut();
         connections.retain(|connection| !connection.state.is_over.get());
         let least = connections.iter().min_by_key(|each| each.streams.get())?;
         let has_room = least.streams.get() < least.requests.current_max_send_streams();
-        (has_room || connections.len() >= CONNECTIONS_MAX).then(|| Hold::of(least))
+        if !has_room {
+            if connections.len() < CONNECTIONS_MAX {
+                return None;
+            }
+            reached();
+        }
+        Some(Hold::of(least))
     }
 
     /// A connect failed.

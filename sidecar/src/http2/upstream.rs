@@ -46,14 +46,15 @@ impl Session {
             // Its last endpoint has gone: the destination says so in its own way.
             (None, Target::Balanced(_)) => (Rc::default(), self.dst.0),
         };
-        if let Some(hold) = place.take() {
+        let full = || self.proxy.metrics.reached(Reason::UpstreamFull.as_str());
+        if let Some(hold) = place.take(full) {
             return Ok(Taken::new(hold, addr, chosen));
         }
         let unconnected = |reason| Unconnected { addr, reason };
         let begun = Instant::now();
         let alone = within(until, place.connecting.lock()).await;
         let _alone = alone.ok_or_else(|| unconnected(Reason::ConnectTimeout))?;
-        if let Some(hold) = place.take() {
+        if let Some(hold) = place.take(full) {
             return Ok(Taken::new(hold, addr, chosen));
         }
         // What another stream has just tried in vain needs no second try: many may

@@ -85,3 +85,45 @@ async fn a_client_that_has_all_the_streams_it_may_have_is_noticed() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "local")]
+async fn a_stream_that_waits_for_a_full_endpoint_is_noticed_and_answered_in_its_turn() {
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let (listener, addr) = listen().await;
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut wait = wait.clone();
+            spawn_local(async move {
+                let mut server = h2::server::Builder::new();
+                let handshake = server.max_concurrent_streams(1).handshake(stream);
+                let mut connection = handshake.await.expect("it speaks");
+                while let Some(Ok((_, respond))) = connection.accept().await {
+                    let told = wait.wait_for(|go| *go).await;
+                    told.expect("the test tells");
+                    respond_ok(respond);
+                }
+            });
+        }
+    });
+    let chain = before(&[addr], Default::default()).await;
+    let mut client = client(&chain).await;
+    let reached =
+        r#"netting_tcp_limits_reached_total{direction="outbound",reason="upstream_full"}"#;
+    let mut asked = Vec::new();
+    while !chain.metrics.expose().contains(reached) {
+        assert!(asked.len() < 100, "the endpoint takes one at a time");
+        poll_fn(|cx| client.poll_ready(cx))
+            .await
+            .expect("it is connected");
+        let (response, _) = client.send_request(get(), true).expect("it is connected");
+        asked.push(response);
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+    }
+    go.send_replace(true);
+    for response in asked {
+        let response = response.await.expect("it is answered");
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+}
