@@ -82,7 +82,8 @@ fn hint(text: &str, outcome: &Outcome) -> Option<&'static str> {
         Outcome::Malformed {
             line: Some(line), ..
         } => {
-            let lines: Vec<&str> = text.lines().skip(line.saturating_sub(2)).take(2).collect();
+            // A parser may mean the line before, or the one after, by the place where it stopped.
+            let lines: Vec<&str> = text.lines().skip(line.saturating_sub(2)).take(3).collect();
             let space = |line: &&str| {
                 let content = line.trim_start();
                 line[..line.len() - content.len()].contains('\t')

@@ -134,6 +134,14 @@ impl Installation {
         found["metadata"]["resourceVersion"].as_str()
     }
 
+    /// Whether Helm keeps it: what it has noted would no longer be so, if others
+    /// changed the objects.
+    #[must_use]
+    pub fn is_helms(&self) -> bool {
+        let mut objects = self.objects.iter();
+        objects.any(|object| object["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm")
+    }
+
     /// The settings that it was installed with.
     ///
     /// # Errors

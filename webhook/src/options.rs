@@ -14,6 +14,7 @@ mod log_filter;
 mod pod_options;
 mod ports;
 mod quantity;
+pub mod reference;
 mod resources;
 mod telemetry;
 #[cfg(test)]

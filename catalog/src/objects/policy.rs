@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use super::{Reason, Refusal};
 
+mod reference;
+
 /// What the names of all of Netting's annotations begin with.
 const PREFIX: &str = "netting.dev/";
 
@@ -95,6 +97,9 @@ impl Policy {
     /// Takes one option in. What is wrong with it, as what was expected; a list
     /// keeps those of its items that are good.
     fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
+        if !reference::knows(option) {
+            return Err(reference::no_such());
+        }
         match option {
             "timeout" => {
                 self.timeout = Some(duration(value, Duration::from_millis(1), DURATION_MAX)?);
@@ -113,13 +118,7 @@ impl Policy {
             "eject-after" => self.eject_after = Some(number(value, 0, EJECT_AFTER_MAX)?),
             "eject-gap" => self.eject_gap = Some(percent(value, EJECT_GAP_MAX)?),
             "eject-for" => self.eject_for = Some(duration(value, EJECT_FOR_MIN, EJECT_FOR_MAX)?),
-            _ => {
-                return Err(
-                    "no such annotation; a Service has timeout, per-try-timeout, retries, \
-                     retry-on, max-pending, eject-after, eject-gap and eject-for"
-                        .to_owned(),
-                );
-            }
+            _ => return Err(reference::no_such()),
         }
         Ok(())
     }

@@ -155,6 +155,12 @@ impl Installation {
                  --system-namespace {other}, or remove it first by netting uninstall --system-namespace {other}"
             ));
         }
+        if self.is_helms() {
+            return Some(
+                "Helm has installed Netting here: use helm upgrade, or helm uninstall first"
+                    .to_owned(),
+            );
+        }
         self.terminating().map(|held| {
             format!(
                 "the namespace {namespace} is being deleted ({held}); wait until it is gone, or finish \

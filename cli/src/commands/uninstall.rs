@@ -64,6 +64,11 @@ impl Args {
                  netting uninstall --system-namespace {other}"
             );
         }
+        if found.is_helms() {
+            bail!(
+                "Helm has installed Netting here: helm uninstall removes it; run this again for what is left then"
+            );
+        }
         let progress = Progress::new();
         let mut objects = found.to_remove();
         if objects.is_empty() {

@@ -51,7 +51,13 @@ pub async fn netting(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Said> {
 /// # Errors
 /// If it can't be started.
 pub async fn netting_by(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<Said> {
-    let mut command = Command::new(bin_dir()?.join("netting"));
+    let netting = bin_dir()?.join("netting");
+    ensure!(
+        netting.exists(),
+        "{} is missing; run cargo build --workspace --bins first",
+        netting.display()
+    );
+    let mut command = Command::new(netting);
     command
         .arg("--kubeconfig")
         .arg(kubeconfig)

@@ -209,7 +209,6 @@ pub(crate) fn bin_dir() -> anyhow::Result<PathBuf> {
         "netting-catalog",
         "netting-webhook",
         "netting-test-app",
-        "netting",
     ] {
         ensure!(
             dir.join(name).exists(),

@@ -6,7 +6,7 @@ use crate::{names::SidecarMode, pod::Pod, warnings::Warnings};
 
 use super::{
     AccessLog, Budget, Cidr, Exporter, Given, LogFilter, Namespace, Options, PortRange, Source,
-    annotations::pod_says, lists,
+    annotations::pod_says, lists, reference,
 };
 
 /// Options of later versions: known, so that the warning doesn't call them typos.
@@ -88,7 +88,17 @@ impl Layers<'_> {
     fn lay_over<'g>(&mut self, layer: impl Iterator<Item = Given<'g>>) {
         let layer: Vec<_> = layer.collect();
         for given in &layer {
-            self.set(*given);
+            match given.option() {
+                reserved if RESERVED.contains(&reserved) => {
+                    let why = "is not supported by this version";
+                    self.warnings.ignored_key(*given, why);
+                }
+                known if reference::knows(known) => self.set(*given),
+                _ => {
+                    let why = "is not an option of Netting";
+                    self.warnings.ignored_key(*given, why);
+                }
+            }
         }
         let given = |option| layer.iter().find(|given| given.option() == option).copied();
         self.chosen.cpu.overlay(
@@ -145,11 +155,7 @@ impl Layers<'_> {
             "inject" if given.source != Source::Pod => {
                 warnings.ignored_key(given, "is a label on namespaces, not an annotation");
             }
-            "inject" | "status" => {}
-            reserved if RESERVED.contains(&reserved) => {
-                warnings.ignored_key(given, "is not supported by this version");
-            }
-            _ => warnings.ignored_key(given, "is not an option of Netting"),
+            _ => {}
         }
     }
 }

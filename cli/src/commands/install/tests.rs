@@ -80,6 +80,15 @@ fn a_second_installation_is_refused_by_the_name_of_the_first() {
 }
 
 #[test]
+fn what_helm_keeps_is_left_to_helm() {
+    let (settings, objects) = cluster_settings(Settings::default());
+    let mut found = objects.clone();
+    found[1]["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm".into();
+    let refused = why(found, &settings, &objects).expect("it is refused");
+    assert!(refused.contains("helm upgrade"), "{refused}");
+}
+
+#[test]
 fn a_namespace_on_its_way_out_says_what_holds_it() {
     let (settings, objects) = cluster_settings(Settings::default());
     let mut namespace = objects[0].clone();

@@ -1,0 +1,140 @@
+//! The reference in `docs/`, which is what the programs say of themselves.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use clap::{Command, CommandFactory as _};
+use netting_cli::Args;
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is in the repository")
+}
+
+/// Commands that people see, each with its path: `netting catalog services`.
+fn commands() -> Vec<(String, Command)> {
+    fn add(command: &Command, path: &str, found: &mut Vec<(String, Command)>) {
+        let path = format!("{path} {}", command.get_name());
+        let shown = command
+            .clone()
+            .mut_args(|arg| arg.hide_env_values(true))
+            .bin_name(path.trim())
+            .term_width(90);
+        found.push((path.trim().to_owned(), shown));
+        for sub in command.get_subcommands() {
+            if sub.get_name() != "help" && !sub.is_hide_set() {
+                add(sub, &path, found);
+            }
+        }
+    }
+    let mut whole = Args::command();
+    whole.build();
+    let mut found = Vec::new();
+    add(&whole, "", &mut found);
+    found
+}
+
+/// Compares a page with what it should be, or renews it.
+fn hold(page: &str, expected: &str) {
+    let path = repository().join("docs/reference").join(page);
+    if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
+        fs::write(&path, expected).expect("the page can be written");
+    }
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        text == expected,
+        "docs/reference/{page} is not what the programs say; renew it with NETTING_UPDATE_GOLDEN=1"
+    );
+}
+
+#[test]
+fn the_page_of_the_command_is_its_help() {
+    let mut page = "# The `netting` command\n\nWhat `--help` says of each command.\n".to_owned();
+    for (path, mut command) in commands() {
+        let help = command.render_long_help().to_string();
+        let help = help.trim_end();
+        let _ = write!(page, "\n## `{path}`\n\n```text\n{help}\n```\n");
+    }
+    hold("netting.md", &page);
+}
+
+/// Each program's own tests hold these files to its flags.
+#[test]
+fn the_page_of_the_programs_is_their_help() {
+    let mut page = "# The programs of the mesh\n\nWhat `--help` says of each. Flags of \
+                    `netting-webhook` and `netting-catalog` are given by `netting install \
+                    --webhook-set FLAG=VALUE` and `--catalog-set FLAG=VALUE`; those of the \
+                    others are set by the webhook, from annotations.\n"
+        .to_owned();
+    for (program, golden) in [
+        ("netting-webhook", "webhook/tests/golden/help.txt"),
+        ("netting-catalog", "catalog/tests/golden/help.txt"),
+        ("netting-sidecar", "sidecar/tests/golden/help.txt"),
+        (
+            "netting-iptables-init",
+            "iptables-init/tests/golden/help-long.txt",
+        ),
+    ] {
+        let help = fs::read_to_string(repository().join(golden)).expect("the help is recorded");
+        let help = help.trim_end();
+        let _ = write!(page, "\n## `{program}`\n\n```text\n{help}\n```\n");
+    }
+    hold("programs.md", &page);
+}
+
+#[test]
+fn every_command_shows_how_by_example() {
+    for (path, mut command) in commands() {
+        // Those below a command are in its examples.
+        if path.split(' ').count() == 2 {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{path} has no examples");
+        }
+    }
+}
+
+/// As GitHub makes anchors of headings.
+fn anchor(heading: &str) -> String {
+    let heading = heading.to_lowercase();
+    let kept = heading.chars().filter_map(|c| match c {
+        ' ' => Some('-'),
+        c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+        _ => None,
+    });
+    kept.collect()
+}
+
+/// What stands between `](` and `)`.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let rests = text.split("](").skip(1);
+    rests.filter_map(|rest| rest.split(')').next())
+}
+
+#[test]
+fn every_link_leads_to_a_page_and_a_heading_that_are_there() {
+    let docs = repository().join("docs");
+    let mut pages = vec![docs.join("reference/annotations.md")];
+    let listed = fs::read_dir(&docs).expect("the documentation is there");
+    let files = listed.map(|entry| entry.expect("it can be listed").path());
+    pages.extend(files.filter(|path| path.extension().is_some_and(|kind| kind == "md")));
+    assert!(pages.len() > 5);
+    for page in pages {
+        let text = fs::read_to_string(&page).expect("a page is text");
+        for link in links(&text).filter(|link| !link.starts_with("http")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().expect("a page is somewhere").join(file),
+            };
+            let there = fs::read_to_string(&target);
+            let there = there.unwrap_or_else(|_| panic!("{}: no {link}", page.display()));
+            let headings = there.lines().filter(|line| line.starts_with('#'));
+            let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#').trim()));
+            assert!(
+                heading.is_empty() || anchors.any(|anchor| anchor == heading),
+                "{}: no heading for {link}",
+                page.display()
+            );
+        }
+    }
+}
