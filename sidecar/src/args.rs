@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use netting_runtime::logging::LogFormat;
+use netting_telemetry::prometheus::Application;
 
 use crate::ports::PortSet;
 
@@ -211,6 +212,12 @@ pub struct Args {
         default_value = "prometheus"
     )]
     pub telemetry: Vec<Exporter>,
+
+    /// Where the application serves its own metrics, as port and path: 9080/metrics.
+    /// They are served with the sidecar's. The webhook writes it, by what the pod's
+    /// annotations tell Prometheus.
+    #[arg(long, env = "NETTING_APPLICATION_METRICS")]
+    pub application_metrics: Option<Application>,
 
     /// How metrics are kept.
     #[command(flatten)]

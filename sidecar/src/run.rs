@@ -97,7 +97,10 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let probes = probe::router(probes, own_ports(&args), probe_metrics, drain.clone());
     let mut own = dump::router(args.clone(), view).merge(probes);
     if args.telemetry.contains(&Exporter::Prometheus) {
-        own = own.merge(metrics.router());
+        own = own.merge(match args.application_metrics.clone() {
+            Some(application) => metrics.router_with(application),
+            None => metrics.router(),
+        });
     }
     tokio::spawn(admin::serve(admin, Admin::new(readiness, log).router(own)));
     tokio::spawn(stop_waiting(welcomed, args.catalog_wait));

@@ -6,7 +6,8 @@ use axum::Router;
 
 use crate::{
     instrument::{Buckets, Counter, Gauge, Histogram, Unit},
-    process, prometheus,
+    process,
+    prometheus::{self, Application},
     registry::{Family, Registry, Settings, Value},
     snapshot::{Descriptor, Labels, Snapshot},
 };
@@ -103,6 +104,11 @@ impl Metrics {
     #[must_use]
     pub fn expose(&self) -> String {
         prometheus::text(&self.snapshot(), prometheus::Format::Text)
+    }
+
+    /// The same with the application's own metrics before these.
+    pub fn router_with(&self, application: Application) -> Router {
+        prometheus::merged_router(self.clone(), application)
     }
 
     /// `GET /metrics`, to be merged into the admin server's routes.

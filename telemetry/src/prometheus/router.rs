@@ -4,13 +4,13 @@ use std::io::Write as _;
 
 use axum::{
     Router,
-    http::{HeaderMap, HeaderName, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use flate2::{Compression, write::GzEncoder};
 
-use super::{accepts_gzip, negotiate, text};
+use super::{Format, accepts_gzip, negotiate, text};
 use crate::Metrics;
 
 /// Below this, compressing saves less than a packet.
@@ -22,19 +22,45 @@ pub fn router(metrics: Metrics) -> Router {
     Router::new().route("/metrics", get(answer))
 }
 
-fn answer(metrics: &Metrics, headers: &HeaderMap) -> Response {
-    let format = negotiate(&joined(headers, header::ACCEPT));
-    let exposition = text(&metrics.snapshot(), format).into_bytes();
-    let about = [
-        (header::CONTENT_TYPE, format.content_type()),
-        (header::VARY, "accept, accept-encoding"),
-    ];
-    let wants_gzip = accepts_gzip(&joined(headers, header::ACCEPT_ENCODING));
-    if wants_gzip && exposition.len() >= COMPRESSED_BYTES_MIN {
-        let encoding = [(header::CONTENT_ENCODING, "gzip")];
-        return (about, encoding, compressed(&exposition)).into_response();
+/// How a scraper wants to be answered.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) format: Format,
+    pub(super) gzip: bool,
+}
+
+impl Wanted {
+    pub(super) fn by(headers: &HeaderMap) -> Self {
+        Self {
+            format: negotiate(&joined(headers, header::ACCEPT)),
+            gzip: accepts_gzip(&joined(headers, header::ACCEPT_ENCODING)),
+        }
     }
-    (about, exposition).into_response()
+
+    /// What an answer says of itself.
+    pub(super) fn head(self) -> HeaderMap {
+        let gzip = self.gzip.then_some((header::CONTENT_ENCODING, "gzip"));
+        let always = [
+            (header::CONTENT_TYPE, self.format.content_type()),
+            (header::VARY, "accept, accept-encoding"),
+        ];
+        let fields = always.into_iter().chain(gzip);
+        fields
+            .map(|(name, value)| (name, HeaderValue::from_static(value)))
+            .collect()
+    }
+}
+
+pub(super) fn answer(metrics: &Metrics, headers: &HeaderMap) -> Response {
+    let mut wanted = Wanted::by(headers);
+    let exposition = text(&metrics.snapshot(), wanted.format).into_bytes();
+    wanted.gzip &= exposition.len() >= COMPRESSED_BYTES_MIN;
+    let body = if wanted.gzip {
+        compressed(&exposition)
+    } else {
+        exposition
+    };
+    (wanted.head(), body).into_response()
 }
 
 /// All fields of a name, as the one list that they are (RFC 9110 section 5.3).
