@@ -1,6 +1,8 @@
 //! The header fields that concern a connection rather than its message
 //! (RFC 9110 section 7.6.1), and those that say where a body ends.
 
+use std::num::NonZeroU32;
+
 use httparse::Header;
 
 use super::host;
@@ -12,6 +14,9 @@ pub(super) struct Fields<'h> {
     pub(super) close: bool,
     /// `Connection: keep-alive`.
     pub(super) keep_alive: bool,
+    /// For how many seconds the connection is kept while nothing is sent over it, as
+    /// `Keep-Alive` says (RFC 2068 section 19.7.1.1).
+    pub(super) kept_seconds: Option<NonZeroU32>,
     /// `Connection: upgrade`.
     pub(super) upgrade: bool,
     /// `Upgrade`'s value.
@@ -38,6 +43,7 @@ pub(super) struct Contradiction;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Connection,
+    KeepAlive,
     Upgrade,
     /// For the next hop alone, and of no interest there.
     Hop,
@@ -59,7 +65,7 @@ impl Role {
             4 if is("host") => Role::Host,
             7 if is("upgrade") => Role::Upgrade,
             10 if is("connection") => Role::Connection,
-            10 if is("keep-alive") => Role::Hop,
+            10 if is("keep-alive") => Role::KeepAlive,
             14 if is("content-length") => Role::Length,
             14 if is("http2-settings") => Role::Http2Settings,
             16 if is("proxy-connection") => Role::Hop,
@@ -79,6 +85,7 @@ impl<'h> Fields<'h> {
         for header in headers {
             match Role::of(header.name) {
                 Role::Connection => fields.connection(header.value),
+                Role::KeepAlive => fields.kept_seconds = kept_seconds(header.value),
                 Role::Upgrade => fields.upgrade_to = Some(header.value),
                 Role::Length => fields.length(header.value)?,
                 Role::Coding => fields.coding(header.value)?,
@@ -149,7 +156,7 @@ impl<'h> Fields<'h> {
     pub(super) fn write(&self, headers: &[Header<'h>], upgrade: bool, out: &mut Vec<u8>) {
         for header in headers {
             let keep = match Role::of(header.name) {
-                Role::Connection | Role::Hop => false,
+                Role::Connection | Role::KeepAlive | Role::Hop => false,
                 Role::Upgrade => upgrade,
                 // A length beside a coding is void (RFC 9112 section 6.3).
                 Role::Length => !self.coded,
@@ -176,6 +183,11 @@ pub(super) fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+fn kept_seconds(value: &[u8]) -> Option<NonZeroU32> {
+    let timeout = list(value).find_map(|parameter| parameter.strip_prefix(b"timeout="));
+    str::from_utf8(timeout?).ok()?.parse().ok()
 }
 
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {

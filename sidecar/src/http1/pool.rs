@@ -13,6 +13,10 @@ use tokio::time::Instant;
 use super::side::Side;
 use crate::{addr::EndpointAddr, destination::Endpoint};
 
+/// A request that is on its way when the upstream's patience ends is lost, and may not be
+/// sent twice. So a connection is not used in its last second.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Bounds of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PoolLimits {
@@ -49,6 +53,13 @@ impl Idle {
         self.side.stream.poll_read_ready(&mut nobody).is_pending()
     }
 
+    /// Whether the upstream has said that it ends the connection about now.
+    fn is_nearly_over(&self) -> bool {
+        let kept = self.side.kept_seconds.map(|kept| kept.get().into());
+        let kept = kept.map(Duration::from_secs);
+        kept.is_some_and(|kept| self.since.elapsed() + LAST >= kept)
+    }
+
     fn close(mut self) {
         self.side.stream.finish();
     }
@@ -69,7 +80,7 @@ impl Pool {
         loop {
             let idle = waiting.by_endpoint.get_mut(&endpoint)?.pop()?;
             waiting.count -= 1;
-            if idle.is_silent() {
+            if idle.is_silent() && !idle.is_nearly_over() {
                 return Some(idle.side);
             }
             idle.close();
@@ -106,6 +117,7 @@ impl Pool {
                 now.duration_since(idle.since) < self.limits.idle
                     && idle.endpoint.is_current()
                     && idle.is_silent()
+                    && !idle.is_nearly_over()
             };
             for over in idle.extract_if(.., |idle| !stays(idle)) {
                 over.close();

@@ -1,5 +1,7 @@
 //! A response's head: what it means for both connections, and how it is passed on.
 
+use std::num::NonZeroU32;
+
 use httparse::{Header, Status};
 
 use super::{
@@ -26,6 +28,8 @@ pub(crate) struct Response {
     pub(crate) body: Body,
     /// The upstream takes another request on the same connection.
     pub(crate) upstream_stays: bool,
+    /// For how many seconds it waits for that, if it says so.
+    pub(crate) kept_seconds: Option<NonZeroU32>,
     /// The downstream may send another one.
     pub(crate) downstream_stays: bool,
 }
@@ -87,6 +91,7 @@ pub(crate) fn parse(
         says_unreached: status >= 500 && says_unreached(parsed.headers),
         body,
         upstream_stays,
+        kept_seconds: fields.kept_seconds,
         downstream_stays: stay.downstream
             && request.keeps_alive
             && kind != Kind::Tunnel
@@ -107,7 +112,7 @@ pub(crate) fn parse(
     let offers = fields.upgrade && fields.upgrade_to.is_some() && !fields.asks_for_h2c();
     let upgrades = status == 101 || offers;
     fields.write(parsed.headers, upgrades, out);
-    connection(&response, request, upgrades, out);
+    connection(&response, request, (upgrades, stay.together), out);
     out.extend_from_slice(b"\r\n");
     Ok(Some(response))
 }
@@ -119,7 +124,12 @@ fn says_unreached(headers: &[Header<'_>]) -> bool {
     statuses.any(|header| Fault::says_unreached(header.value))
 }
 
-fn connection(response: &Response, request: &Request, upgrades: bool, out: &mut Vec<u8>) {
+fn connection(
+    response: &Response,
+    request: &Request,
+    (upgrades, together): (bool, bool),
+    out: &mut Vec<u8>,
+) {
     match response.kind {
         Kind::Interim => {}
         Kind::Tunnel if upgrades => line("Connection", b"Upgrade", out),
@@ -128,7 +138,14 @@ fn connection(response: &Response, request: &Request, upgrades: bool, out: &mut 
         Kind::Final if !request.is_11 => line("Connection", b"keep-alive", out),
         // 426 and others name what could be had.
         Kind::Final if upgrades => line("Connection", b"Upgrade", out),
-        Kind::Final => {}
+        Kind::Final => {
+            // The client's connection ends with the upstream's, and so when that does.
+            if let Some(seconds) = response.kept_seconds.filter(|_| together) {
+                let timeout = format!("timeout={seconds}");
+                line("Connection", b"keep-alive", out);
+                line("Keep-Alive", timeout.as_bytes(), out);
+            }
+        }
     }
 }
 

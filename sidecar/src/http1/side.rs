@@ -3,6 +3,7 @@
 use std::{
     io,
     net::Shutdown,
+    num::NonZeroU32,
     task::{Context, Poll, ready},
 };
 
@@ -19,6 +20,9 @@ pub(crate) struct Side {
     pub(crate) buffer: Buffer,
     /// The peer will send nothing more.
     pub(crate) ended: bool,
+    /// For how many seconds the peer keeps the connection while nothing is sent over it,
+    /// if it says so.
+    pub(crate) kept_seconds: Option<NonZeroU32>,
 }
 
 impl Side {
@@ -27,6 +31,7 @@ impl Side {
             stream: Unfinished::new(stream),
             buffer: Buffer::default(),
             ended: false,
+            kept_seconds: None,
         }
     }
 

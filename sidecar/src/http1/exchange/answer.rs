@@ -52,6 +52,7 @@ impl Exchange<'_> {
         if let Some(tries) = &mut self.tries {
             tries.answered();
         }
+        self.upstream.kept_seconds = response.kept_seconds;
         self.response = Some(response);
         self.download.body = response.body;
         let along = self.download.take_along(self.upstream);

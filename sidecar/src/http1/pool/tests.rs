@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU32};
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -101,4 +101,27 @@ async fn lets_go_of_connections_to_an_endpoint_that_is_gone() {
     know(&service.view, dst(), &[([127, 0, 0, 1], 9).into()]);
     pool.sweep();
     assert!(pool.take(service.endpoint.addr).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn does_not_give_back_what_the_upstream_is_about_to_close() {
+    let (pool, service) = (Pool::new(LIMITS), service().await);
+    let take = || pool.take(service.endpoint.addr);
+    for (kept_seconds, waited_millis, is_given) in [
+        (None, 50_000, true),
+        (Some(5), 3_900, true),
+        (Some(5), 4_000, false),
+        (Some(1), 0, false),
+        (Some(u32::MAX), 50_000, true),
+    ] {
+        let mut side = side(&service).await;
+        side.kept_seconds = kept_seconds.and_then(NonZeroU32::new);
+        pool.put(&service.endpoint, side);
+        tokio::time::advance(Duration::from_millis(waited_millis)).await;
+        assert_eq!(
+            take().is_some(),
+            is_given,
+            "{kept_seconds:?} {waited_millis}"
+        );
+    }
 }

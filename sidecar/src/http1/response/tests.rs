@@ -103,6 +103,25 @@ fn each_connection_ends_for_itself_unless_they_belong_together() {
 }
 
 #[test]
+fn how_long_it_is_kept_is_said_of_a_connection_that_ends_with_it() {
+    let head = "HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: max=9, timeout=5\r\n\
+                Content-Length: 0\r\n\r\n";
+    let (response, out) = parse(head, &get(), STAY).expect("a good head");
+    assert_eq!(response.kept_seconds.map(u32::from), Some(5));
+    assert_eq!(out, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let together = Stay {
+        together: true,
+        ..STAY
+    };
+    let (_, out) = parse(head, &get(), together).expect("a good head");
+    let kept = "Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n";
+    assert!(out.ends_with(kept), "{out}");
+    let unsaid = head.replace("timeout=5", "timeout=soon");
+    let (response, _) = parse(&unsaid, &get(), together).expect("a good head");
+    assert_eq!(response.kept_seconds, None);
+}
+
+#[test]
 fn an_older_client_is_told_that_it_may_go_on() {
     let old = request("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
