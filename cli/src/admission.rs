@@ -13,6 +13,8 @@ use netting_webhook::{
 use serde_json::Value;
 
 mod options;
+#[cfg(test)]
+mod tests;
 
 pub use options::options_of;
 

@@ -16,6 +16,8 @@ mod namespaces;
 mod pods;
 pub mod report;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use facts::{Fact, Facts, Unknown};
 pub use finding::{Code, Finding, Severity};

@@ -15,6 +15,8 @@ pub mod connection;
 pub mod pod;
 mod redirect;
 pub mod service;
+#[cfg(test)]
+mod tests;
 
 /// An answer to why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

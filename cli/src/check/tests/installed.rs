@@ -1,0 +1,209 @@
+//! Netting's own objects.
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use netting_webhook::certificate::self_made;
+
+use super::*;
+
+/// A webhook's Secret, made at that time.
+fn secret(made: SystemTime) -> Secret {
+    let made = self_made::make("netting-webhook.netting.svc", made).expect("keys can be made");
+    let entries = [("tls.crt", made.pair.chain), ("ca.crt", made.ca.0)];
+    let data = entries.map(|(name, pem)| (name.to_owned(), ByteString(pem.into_bytes())));
+    Secret {
+        data: Some(data.into()),
+        ..Secret::default()
+    }
+}
+
+fn deployment(name: &str, ready: u32) -> Value {
+    json!({"metadata": {"name": name, "namespace": "netting"},
+        "spec": {"replicas": 1, "selector": {}, "template": {"spec": {"containers": [
+            {"name": "webhook", "command": ["/netting/netting-webhook"], "env": [{"name": "NETTING_IMAGE", "value": IMAGE}]}]}}},
+        "status": {"readyReplicas": ready}})
+}
+
+fn configuration(name: &str, bundle: &[u8]) -> Value {
+    let webhooks = ["namespace.inject.netting.dev", "pod.inject.netting.dev"].map(|name| {
+        json!({"name": name, "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
+               "clientConfig": {"caBundle": ByteString(bundle.to_vec())}})
+    });
+    json!({"metadata": {"name": name, "creationTimestamp": "2026-02-01T00:00:00Z"}, "webhooks": webhooks})
+}
+
+/// A mesh that is well.
+pub(super) fn mesh() -> Mesh {
+    let secret = secret(now() - Duration::from_secs(24 * 60 * 60));
+    let ca = secret.data.as_ref().expect("it has entries")["ca.crt"]
+        .0
+        .clone();
+    let metrics = |part: &str| {
+        let heard = now()
+            .duration_since(UNIX_EPOCH)
+            .expect("it is after 1970")
+            .as_secs()
+            - 5;
+        Ok(format!(
+            "netting_build_info{{part=\"{part}\",version=\"0.1.0\"}} 1\n\
+             netting_catalog_watch_last_event_timestamp_seconds{{resource=\"pods\"}} {heard}\n# EOF\n"
+        ))
+    };
+    Mesh {
+        configurations: Ok(vec![parse(configuration("netting", &ca))]),
+        deployments: Ok(vec![
+            parse(deployment("netting-catalog", 1)),
+            parse(deployment("netting-webhook", 1)),
+        ]),
+        pods: Ok(Vec::new()),
+        secret: Ok(Some(secret)),
+        metrics: [
+            ("netting-catalog-1".to_owned(), metrics("catalog")),
+            ("netting-webhook-1".to_owned(), metrics("webhook")),
+        ]
+        .into(),
+    }
+}
+
+fn with(change: impl FnOnce(&mut Mesh)) -> Facts {
+    let mut mesh = mesh();
+    change(&mut mesh);
+    Facts {
+        mesh: Some(mesh),
+        ..cluster()
+    }
+}
+
+#[test]
+fn a_mesh_that_is_well_has_nothing_to_be_done() {
+    let report = Report::of(&with(|_| {}));
+    assert!(report.well, "{report:#?}");
+    assert!(
+        report.findings.iter().all(|one| one.advice.is_empty()),
+        "{report:#?}"
+    );
+    for code in [
+        Code::ReplicasGood,
+        Code::CertificateGood,
+        Code::CaBundleGood,
+        Code::CatalogGood,
+    ] {
+        assert!(
+            report.findings.iter().any(|one| one.code == code),
+            "{code}: {report:#?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_at_all_is_one_finding_and_a_half_is_what_is_missing() {
+    let facts = with(|mesh| {
+        mesh.configurations = Ok(Vec::new());
+        mesh.deployments = Ok(Vec::new());
+    });
+    assert!(
+        only(&facts, Code::NotInstalled)
+            .advice
+            .contains("netting install")
+    );
+    assert!(found(&facts, Code::PartMissing).is_empty());
+
+    let facts = with(|mesh| mesh.configurations = Ok(Vec::new()));
+    let missing = only(&facts, Code::PartMissing);
+    assert_eq!(missing.subject, "mutatingwebhookconfiguration/netting");
+    let facts = with(|mesh| mesh.deployments.as_mut().expect("it has two").truncate(1));
+    assert_eq!(
+        only(&facts, Code::PartMissing).subject,
+        "deployment/netting-webhook"
+    );
+}
+
+#[test]
+fn another_installation_is_named() {
+    let facts = with(|mesh| {
+        let all = mesh.configurations.as_mut().expect("it has one");
+        all.push(parse(configuration("netting-old", b"")));
+        all.push(parse(
+            json!({"metadata": {"name": "others"}, "webhooks": []}),
+        ));
+    });
+    let found = only(&facts, Code::TwoInstallations);
+    assert_eq!(found.subject, "mutatingwebhookconfiguration/netting-old");
+}
+
+#[test]
+fn replicas_that_are_not_ready_are_told_with_what_the_kubelet_says() {
+    let facts = with(|mesh| {
+        mesh.deployments = Ok(vec![
+            parse(deployment("netting-catalog", 1)),
+            parse(deployment("netting-webhook", 0)),
+        ]);
+        mesh.pods = Ok(vec![parse(
+            json!({"metadata": {"name": "netting-webhook-1"}, "status": {
+            "containerStatuses": [{"name": "webhook", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+                "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}}),
+        )]);
+    });
+    let found = only(&facts, Code::ReplicasMissing);
+    assert_eq!(found.message, "0 of 1 replicas ready: ImagePullBackOff");
+}
+
+#[test]
+fn a_certificate_is_told_of_before_and_after_it_ends() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    for (days, code) in [
+        (50, Code::CertificateGood),
+        (70, Code::CertificateEnds),
+        (100, Code::CertificateBad),
+    ] {
+        let facts = with(|mesh| mesh.secret = Ok(Some(secret(now() - days * day))));
+        only(&facts, code);
+    }
+    for broken in [Ok(None), Ok(Some(Secret::default()))] {
+        let facts = with(|mesh| mesh.secret = broken);
+        only(&facts, Code::CertificateBad);
+    }
+    let refused = Err(Unknown::new("get Secret", "no way"));
+    let facts = with(|mesh| mesh.secret = refused);
+    only(&facts, Code::ControlPlaneUnknown);
+    assert_eq!(Report::of(&facts).exit(), Exit::CannotAsk);
+}
+
+#[test]
+fn a_ca_bundle_without_the_secrets_ca_is_a_failure() {
+    for bundle in [
+        &b""[..],
+        &secret(now()).data.expect("it has entries")["ca.crt"].0,
+    ] {
+        let facts = with(|mesh| {
+            mesh.configurations = Ok(vec![parse(configuration("netting", bundle))]);
+        });
+        let found = only(&facts, Code::CaBundleBad);
+        assert!(
+            found.message.contains("pod.inject.netting.dev"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn other_versions_and_silence_are_told() {
+    let facts = with(|mesh| {
+        let build = "netting_build_info{version=\"0.0.9\"} 1\n".to_owned();
+        mesh.metrics
+            .insert("netting-webhook-1".to_owned(), Ok(build));
+        mesh.metrics.insert(
+            "netting-catalog-1".to_owned(),
+            Err("no answer within 10s".to_owned()),
+        );
+    });
+    let found = only(&facts, Code::ControlPlaneVersionDiffers);
+    assert!(
+        found.message.contains("0.0.9") && found.message.contains("0.1.0"),
+        "{found:?}"
+    );
+    assert!(
+        only(&facts, Code::ControlPlaneUnknown)
+            .message
+            .contains("no answer")
+    );
+}

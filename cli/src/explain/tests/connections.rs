@@ -1,0 +1,261 @@
+//! Where connections go.
+
+use std::net::SocketAddr;
+
+use netting_sidecar::reason::Reason;
+
+use super::*;
+use crate::{
+    explain::connection::{Known, Owner, explain, reasons},
+    sidecar::Config,
+};
+
+/// A pod with a sidecar whose rules leave some alone.
+fn client() -> Pod {
+    parse(json!({"metadata": {"namespace": "shop", "name": "web-1"},
+        "spec": {
+            "initContainers": [
+                {"name": "netting-init", "args": ["--outbound-port=15001", "--skip-outbound-ports=3306,8000-8010", "--skip-outbound-cidrs=192.168.0.0/16"]},
+                {"name": "netting-sidecar", "env": [{"name": "NETTING_OPAQUE_PORTS", "value": "5432"}]}],
+            "containers": [{"name": "app"}]},
+        "status": {"podIPs": [{"ip": "10.0.0.5"}]}}))
+}
+
+fn config(connected: bool) -> Config {
+    let endpoint = |address: &str, standing: &str, ready: bool, ejected: Option<u64>| {
+        json!({"address": address, "pod": "shop/echo-1", "zone": "z1", "standing": standing, "ready": ready,
+               "ejected_for_ms": ejected, "response_ms": 2.5})
+    };
+    let service = |address: &str, hint: Value, endpoints: Value| {
+        json!({"address": address, "kind": "service", "namespace": "shop", "name": "echo", "port_name": "http",
+               "protocol_hint": "http", "hint": hint, "prefer": "same_zone", "endpoints": endpoints})
+    };
+    parse(
+        json!({"zone": "z1", "node": "node-1", "catalog": {"address": "netting-catalog:15010", "connected": connected},
+        "destinations": [
+            service("10.96.0.7:80", json!("client_first"), json!([
+                endpoint("10.0.0.7:80", "preferred", true, None), endpoint("10.0.0.8:80", "used", true, Some(1500)),
+                endpoint("10.0.0.9:80", "unused", false, None)])),
+            service("10.96.0.8:80", Value::Null, json!([endpoint("10.0.0.9:80", "unused", false, None)])),
+            service("10.96.0.9:5432", json!("opaque"), json!([endpoint("10.0.0.9:80", "used", true, None)])),
+            {"address": "1.2.3.4:443", "kind": "unknown"},
+            {"address": "1.2.3.5:443", "kind": "waiting"}]}),
+    )
+}
+
+fn ask(target: &str, owner: &Owner, config: Result<&Config, &str>) -> Explanation {
+    let target: SocketAddr = target.parse().expect("an address");
+    explain(&Known {
+        pod: &client(),
+        not_injected: None,
+        target,
+        asked_as: "what was asked",
+        owner,
+        config,
+        catalog: None,
+    })
+}
+
+fn service() -> Owner {
+    Owner::Service {
+        namespace: "shop".to_owned(),
+        name: "echo".to_owned(),
+        has_port: true,
+    }
+}
+
+#[test]
+fn each_way_out_of_the_sidecar_has_a_reason_of_its_own() {
+    let (held, alone) = (config(true), config(false));
+    for (target, owner, config, reason, says) in [
+        (
+            "127.0.0.1:80",
+            Owner::Nobody,
+            &held,
+            "loopback",
+            "never gets to the sidecar",
+        ),
+        (
+            "10.0.0.9:3306",
+            Owner::Nobody,
+            &held,
+            "skipped_port",
+            "directly",
+        ),
+        (
+            "10.0.0.9:8005",
+            Owner::Nobody,
+            &held,
+            "skipped_port",
+            "directly",
+        ),
+        (
+            "192.168.7.7:80",
+            Owner::Nobody,
+            &held,
+            "skipped_cidr",
+            "directly",
+        ),
+        (
+            "10.0.0.5:8080",
+            Owner::Nobody,
+            &held,
+            "own_address",
+            "passes it through",
+        ),
+        (
+            "10.0.0.5:15020",
+            Owner::Nobody,
+            &held,
+            "own_port",
+            "refuses",
+        ),
+        (
+            "1.2.3.4:443",
+            Owner::Nobody,
+            &held,
+            "unknown_address",
+            "passes it through",
+        ),
+        (
+            "1.2.3.5:443",
+            Owner::Nobody,
+            &held,
+            "catalog_silent",
+            "passes it through",
+        ),
+        (
+            "9.9.9.9:443",
+            Owner::Nobody,
+            &alone,
+            "catalog_unavailable",
+            "passes it through",
+        ),
+        (
+            "9.9.9.9:443",
+            Owner::Nobody,
+            &held,
+            "unknown_address",
+            "passes it through",
+        ),
+        (
+            "10.96.0.7:80",
+            service(),
+            &held,
+            "balanced",
+            "the one endpoint",
+        ),
+        (
+            "10.96.0.7:80",
+            service(),
+            &alone,
+            "balanced",
+            "the one endpoint",
+        ),
+        (
+            "10.96.0.8:80",
+            service(),
+            &held,
+            "no_endpoints",
+            "passes it through",
+        ),
+        (
+            "10.96.0.9:5432",
+            service(),
+            &held,
+            "balanced",
+            "the one endpoint",
+        ),
+    ] {
+        let explained = ask(target, &owner, Ok(config));
+        assert_eq!(explained.reason, reason, "{target}");
+        assert!(
+            explained.verdict.contains(says),
+            "{target}: {}",
+            explained.verdict
+        );
+    }
+}
+
+#[test]
+fn what_the_sidecar_holds_is_told_endpoint_by_endpoint() {
+    let text = ask("10.96.0.7:80", &service(), Ok(&config(true))).render(false);
+    for says in [
+        "in zone z1: ready, preferred, answers in 2.5 ms",
+        "10.0.0.8:80 shop/echo-1 in zone z1: ejected for 1.5 s more",
+        "10.0.0.9:80 shop/echo-1 in zone z1: not ready",
+        "endpoints in its zone are preferred",
+        "the client speaks first",
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+    let opaque = ask("10.96.0.9:5432", &service(), Ok(&config(true))).render(false);
+    assert!(opaque.contains("opaque-ports"), "{opaque}");
+}
+
+#[test]
+fn a_pod_without_a_sidecar_is_none_of_nettings_concern() {
+    let known = Known {
+        pod: &client(),
+        not_injected: Some("host_network"),
+        target: "10.96.0.7:80".parse().expect("an address"),
+        asked_as: "echo:80",
+        owner: &service(),
+        config: Err("there is none"),
+        catalog: None,
+    };
+    let explained = explain(&known);
+    assert_eq!(explained.reason, "no_sidecar");
+    assert!(explained.render(false).contains("host_network"));
+}
+
+#[test]
+fn what_was_not_used_lately_is_the_catalogs_to_say() {
+    let ready: Vec<Instance> =
+        parse(json!([{"Checks": [{"Output": "ready"}]}, {"Checks": [{"Output": "not ready"}]}]));
+    let held = config(true);
+    for (catalog, reason) in [
+        (Some(ready.as_slice()), "not_used_lately"),
+        (Some(&ready[1..]), "no_endpoints"),
+        (None, "not_used_lately"),
+    ] {
+        let explained = explain(&Known {
+            pod: &client(),
+            not_injected: None,
+            target: "10.96.0.77:80".parse().expect("an address"),
+            asked_as: "other:80",
+            owner: &service(),
+            config: Ok(&held),
+            catalog,
+        });
+        assert_eq!(explained.reason, reason, "{explained:?}");
+    }
+    let silent = ask("10.96.0.7:80", &service(), Err("it hung up"));
+    assert_eq!(silent.reason, "sidecar_silent");
+}
+
+#[test]
+fn a_service_without_that_port_is_a_mistake_that_is_marked() {
+    let owner = Owner::Service {
+        namespace: "shop".to_owned(),
+        name: "echo".to_owned(),
+        has_port: false,
+    };
+    let explained = ask("10.96.0.70:81", &owner, Ok(&config(true)));
+    assert_eq!(explained.steps[0].mark, Mark::Bad);
+    assert_eq!(explained.reason, "unknown_address");
+}
+
+#[test]
+fn reasons_are_named_as_the_sidecar_names_them() {
+    for (ours, theirs) in [
+        (reasons::UNKNOWN_ADDRESS, Reason::UnknownAddress),
+        (reasons::CATALOG_UNAVAILABLE, Reason::CatalogUnavailable),
+        (reasons::CATALOG_SILENT, Reason::CatalogSilent),
+        (reasons::NO_ENDPOINTS, Reason::NoEndpoints),
+        (reasons::OWN_ADDRESS, Reason::OwnAddress),
+        (reasons::OWN_PORT, Reason::OwnPort),
+    ] {
+        assert_eq!(ours, theirs.as_str());
+    }
+}

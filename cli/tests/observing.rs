@@ -1,0 +1,152 @@
+//! The command against API servers that are not as one would wish.
+
+#[path = "observing/stub.rs"]
+mod stub;
+
+use serde_json::{Value, json};
+use stub::{Said, Stub, netting};
+
+fn version(minor: &str) -> Value {
+    json!({"major": "1", "minor": minor, "gitVersion": format!("v1.{minor}.16"), "gitCommit": "",
+        "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""})
+}
+
+fn ended_with(said: &Said, code: i32, says: &str) {
+    assert_eq!(said.code, Some(code), "{said:#?}");
+    let all = format!("{}{}", said.stdout, said.stderr);
+    assert!(all.contains(says), "{says}: {said:#?}");
+    assert!(!all.contains("panicked"), "{said:#?}");
+}
+
+#[tokio::test]
+async fn without_a_cluster_every_command_says_so_and_ends_with_2() {
+    let (_dir, kubeconfig) = stub::kubeconfig("http://127.0.0.1:1");
+    for command in [
+        "check",
+        "check --wait=1s",
+        "stat",
+        "edges",
+        "config a",
+        "log-level a",
+        "explain pod a",
+        "explain connection a b:80",
+        "catalog services",
+        "support-bundle --to nowhere.tgz",
+    ] {
+        let said = netting(&format!("--kubeconfig {kubeconfig} {command}")).await;
+        ended_with(&said, 2, "does not answer");
+        let said = netting(&format!(
+            "--kubeconfig {kubeconfig} --context other {command}"
+        ))
+        .await;
+        ended_with(&said, 2, "has no context \"other\"");
+        let said = netting(&format!("--kubeconfig /nowhere/config {command}")).await;
+        ended_with(&said, 2, "/nowhere/config");
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_from_2020_is_told_to_be_upgraded() {
+    let stub = Stub::serve(version("19"), |_| None).await;
+    let said = netting(&format!(
+        "--kubeconfig {} check --before-install",
+        stub.kubeconfig
+    ))
+    .await;
+    ended_with(
+        &said,
+        1,
+        "Kubernetes v1.19.16 has no discovery.k8s.io/v1 EndpointSlices",
+    );
+    ended_with(&said, 1, "upgrade to 1.21 or later");
+}
+
+#[tokio::test]
+async fn who_may_do_nothing_is_told_what_is_missing() {
+    let forbidden = |path: &str| {
+        let message = format!("User \"me\" cannot do that at {path}");
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "reason": "Forbidden", "code": 403, "message": message});
+        Some((403, status))
+    };
+    let stub = Stub::serve(version("33"), forbidden).await;
+    let run = |command: &'static str| netting_of(&stub, command);
+    let check = run("check").await;
+    ended_with(&check, 2, "could not list Pods: User \"me\" cannot");
+    for (command, doing) in [
+        ("stat -n shop", "not allowed to list Pods"),
+        ("edges -A", "not allowed to list Pods"),
+        ("config shop/web-1", "not allowed to get Pod shop/web-1"),
+        (
+            "explain pod shop/web-1",
+            "not allowed to get Pod shop/web-1",
+        ),
+        (
+            "explain service shop/echo",
+            "not allowed to get Service shop/echo",
+        ),
+        (
+            "explain connection shop/web-1 10.0.0.1:80",
+            "not allowed to get Pod",
+        ),
+        ("catalog services", "not allowed to list Pods"),
+        (
+            "log-level shop/web-1 debug",
+            "not allowed to get Pod shop/web-1",
+        ),
+    ] {
+        ended_with(&run(command).await, 2, doing);
+    }
+}
+
+async fn netting_of(stub: &Stub, command: &str) -> Said {
+    netting(&format!("--kubeconfig {} {command}", stub.kubeconfig)).await
+}
+
+#[tokio::test]
+async fn what_is_not_forwarded_is_told_and_ends_with_2() {
+    let answer = |path: &str| {
+        if path.ends_with("/portforward") {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "reason": "Forbidden", "code": 403, "message": "cannot create resource \"pods/portforward\""});
+            return Some((403, status));
+        }
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": "shop", "name": "web-1",
+            "labels": {"netting.dev/injected": "true"}},
+            "spec": {"containers": []}, "status": {"phase": "Running"}});
+        Some((
+            200,
+            match path {
+                "/api/v1/namespaces/shop/pods/web-1" => pod,
+                "/api/v1/namespaces/shop/pods" => {
+                    json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]})
+                }
+                _ => return None,
+            },
+        ))
+    };
+    let stub = Stub::serve(version("33"), answer).await;
+    let config = netting_of(&stub, "config shop/web-1").await;
+    ended_with(
+        &config,
+        2,
+        "not allowed to forward port 15020 of pod shop/web-1",
+    );
+    let stat = netting_of(&stub, "stat -n shop --window 10ms").await;
+    ended_with(&stat, 2, "pods/portforward");
+}
+
+#[tokio::test]
+async fn wrong_usage_is_told_before_a_pod_is_asked() {
+    let stub = Stub::serve(version("33"), |_| None).await;
+    for (command, says) in [
+        ("config a/b/c", "write NAME or NAMESPACE/NAME"),
+        ("config -n shop bank/a", "says namespace bank"),
+        ("explain connection a nowhere", "is no ADDRESS:PORT"),
+        ("stat --window 0s", "is no time"),
+        ("top", "netting stat"),
+        ("log-level", "<POD>"),
+    ] {
+        ended_with(&netting_of(&stub, command).await, 2, says);
+    }
+}
