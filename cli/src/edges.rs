@@ -6,13 +6,25 @@ use serde::Serialize;
 
 use crate::{
     output::{Cell, Table, Tone},
-    sidecar::{Config, Destination},
-    stat::millis,
+    sidecar::{Config, Destination, Endpoint},
+    stat::{millis, share},
+    traffic::{Counts, Peer, Requests},
     workload::Workload,
 };
 
-/// What all sidecars hold at one moment, by `namespace/pod`.
-pub type Held = BTreeMap<String, (Workload, Config)>;
+/// All sidecars at one moment, by `namespace/pod`.
+pub type Held = BTreeMap<String, Sidecar>;
+
+/// What one sidecar holds, and has counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sidecar {
+    /// What its pod belongs to.
+    pub workload: Workload,
+    /// What it holds.
+    pub config: Config,
+    /// What it has counted; nothing, if it keeps that to itself.
+    pub counts: Counts,
+}
 
 /// One workload, and what it talks to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,9 +46,12 @@ pub struct Edge {
     pub connections_open: u64,
     /// Failed so far.
     pub connect_failures_total: u64,
-    /// How long a response takes, on the average of the endpoints; nothing if none was
-    /// measured lately.
-    pub response_ms: Option<f64>,
+    /// The share of requests that did not fail, from 0 to 1; nothing without requests.
+    pub success: Option<f64>,
+    /// Half of the requests took at most so long.
+    pub p50_ms: Option<f64>,
+    /// 99 of 100 took at most so long.
+    pub p99_ms: Option<f64>,
     /// Endpoints of it, and those of them with a sidecar.
     pub endpoints: usize,
     /// See `endpoints`.
@@ -45,40 +60,45 @@ pub struct Edge {
     pub ejected_endpoints: usize,
 }
 
-/// What one sidecar counted for one destination.
-#[derive(Default)]
-struct Counted {
-    requests: u64,
-    connections: u64,
+/// An edge, and what all of the client's pods counted for it.
+struct Sum {
+    edge: Edge,
+    requests: Requests,
 }
 
 /// All edges between two looks.
 #[must_use]
 pub fn edges(before: &Held, after: &Held, window: Duration) -> Vec<Edge> {
-    let mut edges: BTreeMap<(Workload, String), Edge> = BTreeMap::new();
-    for (pod, (workload, config)) in after {
-        let earlier = before.get(pod).map(|(_, config)| config);
-        for held in config
+    let mut edges: BTreeMap<(Workload, String), Sum> = BTreeMap::new();
+    for (pod, now) in after {
+        let earlier = before.get(pod);
+        let counts = now.counts.since(&earlier.unwrap_or(now).counts);
+        let known = now
+            .config
             .destinations
             .iter()
-            .filter(|held| held.kind != "waiting")
-        {
-            let key = (workload.clone(), held.title());
-            let edge = edges.entry(key).or_insert_with(|| none_yet(workload, held));
-            let was = earlier.and_then(|config| config.destination(&held.address));
-            add(
-                edge,
-                held,
-                was.or(earlier.is_none().then_some(held)),
-                window,
-            );
+            .filter(|held| held.kind != "waiting");
+        for held in known {
+            let key = (now.workload.clone(), held.title());
+            let sum = edges
+                .entry(key)
+                .or_insert_with(|| none_yet(&now.workload, held));
+            let was = match earlier {
+                Some(earlier) => earlier.config.destination(&held.address),
+                // Nothing is known of what it did meanwhile.
+                None => Some(held),
+            };
+            add(&mut sum.edge, held, was, window);
+            if let Some(requests) = peer(held).and_then(|peer| counts.peers.get(&peer)) {
+                sum.requests.add(requests);
+            }
         }
     }
-    edges.into_values().collect()
+    edges.into_values().map(finished).collect()
 }
 
-fn none_yet(client: &Workload, held: &Destination) -> Edge {
-    Edge {
+fn none_yet(client: &Workload, held: &Destination) -> Sum {
+    let edge = Edge {
         client: client.clone(),
         server: held.title(),
         kind: held.kind.clone(),
@@ -87,51 +107,64 @@ fn none_yet(client: &Workload, held: &Destination) -> Edge {
         connections_per_second: 0.0,
         connections_open: 0,
         connect_failures_total: 0,
-        response_ms: None,
+        success: None,
+        p50_ms: None,
+        p99_ms: None,
         endpoints: 0,
         meshed_endpoints: 0,
         ejected_endpoints: 0,
+    };
+    Sum {
+        edge,
+        requests: Requests::default(),
+    }
+}
+
+/// As the sidecar's metrics call it.
+fn peer(held: &Destination) -> Option<Peer> {
+    let (_, port) = held.address.rsplit_once(':')?;
+    Some(Peer {
+        namespace: held.namespace.clone(),
+        name: held.name.clone(),
+        port: port.parse().ok()?,
+    })
+}
+
+fn finished(sum: Sum) -> Edge {
+    let millis = |share| {
+        sum.requests
+            .durations
+            .quantile(share)
+            .map(|seconds| seconds * 1000.0)
+    };
+    Edge {
+        success: sum.requests.success(),
+        p50_ms: millis(0.5),
+        p99_ms: millis(0.99),
+        ..sum.edge
     }
 }
 
 fn add(edge: &mut Edge, held: &Destination, was: Option<&Destination>, window: Duration) {
     let seconds = window.as_secs_f64().max(f64::MIN_POSITIVE);
-    let now = counted(held);
-    let was = was.map(counted).unwrap_or_default();
     // Endpoints that went took their counts along.
-    let grown = |now: u64, was: u64| now.saturating_sub(was) as f64 / seconds;
+    let grown = |of: fn(&Endpoint) -> u64| {
+        let sum = |one: &Destination| one.endpoints.iter().map(of).sum::<u64>();
+        sum(held).saturating_sub(was.map_or(0, sum)) as f64 / seconds
+    };
+    let count = |is: fn(&Endpoint) -> bool| held.endpoints.iter().filter(|one| is(one)).count();
     edge.pods += 1;
-    edge.requests_per_second += grown(now.requests, was.requests);
-    edge.connections_per_second += grown(now.connections, was.connections);
-    let measured: Vec<f64> = held
-        .endpoints
-        .iter()
-        .filter_map(|one| one.response_ms)
-        .collect();
-    if !measured.is_empty() {
-        let mean = measured.iter().sum::<f64>() / measured.len() as f64;
-        edge.response_ms = Some(edge.response_ms.map_or(mean, |other| other.max(mean)));
-    }
+    edge.requests_per_second += grown(|one| one.requests_total);
+    edge.connections_per_second += grown(|one| one.connections_total);
     for endpoint in &held.endpoints {
         edge.connections_open += endpoint.connections_open;
         edge.connect_failures_total += endpoint.connect_failures_total;
     }
-    let count = |is: fn(&crate::sidecar::Endpoint) -> bool| {
-        held.endpoints.iter().filter(|one| is(one)).count()
-    };
     edge.endpoints = edge.endpoints.max(held.endpoints.len());
     edge.meshed_endpoints = edge.meshed_endpoints.max(count(|one| one.meshed));
     edge.ejected_endpoints = edge
         .ejected_endpoints
         .max(count(|one| one.ejected_for_ms.is_some()));
-}
-
-fn counted(held: &Destination) -> Counted {
-    let sum = held.endpoints.iter();
-    sum.fold(Counted::default(), |sum, endpoint| Counted {
-        requests: sum.requests + endpoint.requests_total,
-        connections: sum.connections + endpoint.connections_total,
-    })
 }
 
 /// For people.
@@ -142,12 +175,20 @@ pub fn table(edges: &[Edge]) -> Table {
         "CLIENT",
         "SERVER",
         "REQUESTS/S",
-        "RESPONSE",
-        "CONNECTIONS/S",
+        "SUCCESS",
+        "P50",
+        "P99",
         "TCP OPEN",
         "ENDPOINTS",
     ])
-    .wide(["KIND", "PODS", "MESHED", "EJECTED", "FAILED CONNECTS"]);
+    .wide([
+        "KIND",
+        "PODS",
+        "TCP/S",
+        "MESHED",
+        "EJECTED",
+        "FAILED CONNECTS",
+    ]);
     for edge in edges {
         let failures = match edge.connect_failures_total {
             0 => Cell::from("0"),
@@ -158,12 +199,14 @@ pub fn table(edges: &[Edge]) -> Table {
             edge.client.to_string().into(),
             edge.server.as_str().into(),
             format!("{:.1}", edge.requests_per_second).into(),
-            millis(edge.response_ms),
-            format!("{:.1}", edge.connections_per_second).into(),
+            share(edge.success),
+            millis(edge.p50_ms),
+            millis(edge.p99_ms),
             edge.connections_open.to_string().into(),
             endpoints(edge),
             edge.kind.as_str().into(),
             edge.pods.to_string().into(),
+            format!("{:.1}", edge.connections_per_second).into(),
             edge.meshed_endpoints.to_string().into(),
             edge.ejected_endpoints.to_string().into(),
             failures,
@@ -186,6 +229,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::traffic::Histogram;
 
     fn held(requests: u64) -> Held {
         let client = Workload {
@@ -201,11 +245,30 @@ mod tests {
             {"address": "1.2.3.4:443", "kind": "unknown"},
             {"address": "1.2.3.5:443", "kind": "waiting"}]});
         let config: Config = serde_json::from_value(config).expect("a config");
-        [
-            ("shop/web-1".to_owned(), (client.clone(), config.clone())),
-            ("shop/web-2".to_owned(), (client, config)),
-        ]
-        .into()
+        let ended = requests as f64;
+        let mut durations = Histogram::default();
+        durations.add(0.1, ended);
+        let echo = Peer {
+            namespace: "shop".to_owned(),
+            name: "echo".to_owned(),
+            port: 80,
+        };
+        let counted = Requests {
+            ended,
+            failed: ended / 10.0,
+            durations,
+        };
+        let sidecar = Sidecar {
+            workload: client,
+            config,
+            counts: Counts {
+                peers: [(echo, counted)].into(),
+                ..Counts::default()
+            },
+        };
+        ["shop/web-1", "shop/web-2"]
+            .map(|name| (name.to_owned(), sidecar.clone()))
+            .into()
     }
 
     #[test]
@@ -220,9 +283,10 @@ mod tests {
             (2, 4, 2)
         );
         assert_eq!((echo.meshed_endpoints, echo.ejected_endpoints), (1, 1));
+        assert!(echo.success.is_some_and(|share| (share - 0.9).abs() < 1e-9));
         assert!(
-            echo.response_ms
-                .is_some_and(|millis| (millis - 3.0).abs() < 1e-9)
+            echo.p50_ms
+                .is_some_and(|millis| (millis - 50.0).abs() < 1e-9)
         );
         let table = table(&edges).render(false, false);
         assert!(table.contains("passed through"), "{table}");

@@ -1,21 +1,24 @@
 //! What Netting's parts measure, by the names in their `/metrics`. All of these names
-//! are here and nowhere else in this command.
+//! are here and nowhere else in this command. Those of requests are OpenTelemetry's:
+//! <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{
     exposition::Sample,
-    traffic::{Counts, Requests},
+    traffic::{Counts, Peer, Requests},
 };
 
 /// Which build it is.
 const BUILD: &str = "netting_build_info";
 /// When the catalog last heard of a change.
 const LAST_EVENT: &str = "netting_catalog_watch_last_event_timestamp_seconds";
-/// Requests, by how they ended.
-const REQUESTS: &str = "netting_http_requests_total";
-/// How long requests took.
-const REQUEST_DURATION: &str = "netting_http_request_duration_seconds_bucket";
+/// Requests to the application, and from it: `_count` and `_bucket`.
+const SERVER: &str = "http_server_request_duration_seconds";
+const CLIENT: &str = "http_client_request_duration_seconds";
+/// Calls of gRPC among them, whose failures HTTP knows nothing of.
+const SERVER_CALLS: &str = "rpc_server_call_duration_seconds";
+const CLIENT_CALLS: &str = "rpc_client_call_duration_seconds";
 /// Connections open now.
 const CONNECTIONS_OPEN: &str = "netting_tcp_connections_active";
 /// Connections so far.
@@ -44,30 +47,75 @@ pub fn last_events<'a>(samples: &'a [Sample<'_>]) -> Vec<(&'a str, SystemTime)> 
 pub fn counts(samples: &[Sample<'_>]) -> Counts {
     let mut counts = Counts::default();
     for sample in samples {
-        let inbound = sample.label("direction") == Some("inbound");
-        let requests = if inbound {
-            &mut counts.inbound
-        } else {
-            &mut counts.outbound
-        };
-        match sample.name {
-            REQUESTS => ended(requests, sample),
-            REQUEST_DURATION => {
-                if let Some(bound) = sample.label("le").and_then(|le| le.parse().ok()) {
-                    requests.durations.add(bound, sample.value);
-                }
+        if let Some(part) = part_of(sample.name, [SERVER, SERVER_CALLS]) {
+            count(&mut counts.inbound, part, sample);
+        } else if let Some(part) = part_of(sample.name, [CLIENT, CLIENT_CALLS]) {
+            count(&mut counts.outbound, part, sample);
+            if let Some(peer) = peer(sample) {
+                count(counts.peers.entry(peer).or_default(), part, sample);
             }
-            CONNECTIONS_OPEN if inbound => counts.connections_open += sample.value,
-            CONNECTIONS if inbound => counts.connections += sample.value,
-            _ => {}
+        } else if sample.label("direction") == Some("inbound") {
+            match sample.name {
+                CONNECTIONS_OPEN => counts.connections_open += sample.value,
+                CONNECTIONS => counts.connections += sample.value,
+                _ => {}
+            }
         }
     }
     counts
 }
 
-fn ended(requests: &mut Requests, sample: &Sample<'_>) {
-    requests.ended += sample.value;
-    if matches!(sample.label("status"), Some("5xx" | "none")) {
-        requests.failed += sample.value;
+/// What of requests or calls a series counts.
+#[derive(Clone, Copy)]
+enum Part {
+    Requests,
+    Durations,
+    Calls,
+}
+
+fn part_of(name: &str, [requests, calls]: [&str; 2]) -> Option<Part> {
+    if let Some(suffix) = name.strip_prefix(requests) {
+        return match suffix {
+            "_count" => Some(Part::Requests),
+            "_bucket" => Some(Part::Durations),
+            _ => None,
+        };
+    }
+    (name.strip_prefix(calls)? == "_count").then_some(Part::Calls)
+}
+
+fn count(requests: &mut Requests, part: Part, sample: &Sample<'_>) {
+    match part {
+        Part::Requests => {
+            requests.ended += sample.value;
+            // A request without a status had no response.
+            let status = sample.label("http_response_status_code");
+            if status.is_none_or(|status| status.starts_with('5')) {
+                requests.failed += sample.value;
+            }
+        }
+        Part::Durations => {
+            if let Some(bound) = sample.label("le").and_then(|le| le.parse().ok()) {
+                requests.durations.add(bound, sample.value);
+            }
+        }
+        // Calls without a status of their own are failures of HTTP, and counted there.
+        Part::Calls => {
+            let status = sample.label("rpc_response_status_code");
+            if status.is_some() && sample.label("error_type").is_some() {
+                requests.failed += sample.value;
+            }
+        }
     }
 }
+
+fn peer(sample: &Sample<'_>) -> Option<Peer> {
+    Some(Peer {
+        namespace: sample.label("service_peer_namespace")?.to_owned(),
+        name: sample.label("service_peer_name")?.to_owned(),
+        port: sample.label("server_port")?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,12 @@ pub fn api(cluster: &Cluster, namespace: Option<&str>) -> Api<Pod> {
     }
 }
 
+/// A pod, as `namespace/name`.
+#[must_use]
+pub fn name_of(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
+}
+
 /// Whether its containers run.
 #[must_use]
 pub fn is_running(pod: &Pod) -> bool {

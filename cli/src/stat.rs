@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, ResourceExt as _};
+use kube::Client;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -72,7 +72,7 @@ pub async fn look_at_all(cluster: &Cluster, namespace: Option<&str>) -> anyhow::
 
 fn counted(answered: Answered<String>) -> (String, (Workload, Result<Counts, String>)) {
     let Answered { pod, answer } = answered;
-    let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+    let name = mesh::name_of(&pod);
     let counts = answer.map_err(|error| error.line()).and_then(|text| {
         let samples = exposition::samples(&text).map_err(|error| error.to_string())?;
         Ok(instruments::counts(&samples))

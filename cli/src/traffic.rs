@@ -1,6 +1,6 @@
 //! Counters of sidecars, and what two looks at them come to.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// What one sidecar, or several together, have counted so far.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -9,10 +9,23 @@ pub struct Counts {
     pub inbound: Requests,
     /// From the application.
     pub outbound: Requests,
+    /// Those of them whose service or pod is known, by that.
+    pub peers: BTreeMap<Peer, Requests>,
     /// To the application, open now.
     pub connections_open: f64,
     /// To the application, so far.
     pub connections: f64,
+}
+
+/// A service or pod that an application talks to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Peer {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The port that the application uses.
+    pub port: u16,
 }
 
 /// Requests in one direction.
@@ -42,15 +55,28 @@ impl Counts {
         Self {
             inbound: self.inbound.since(&before.inbound),
             outbound: self.outbound.since(&before.outbound),
+            peers: self.peers_since(before),
             connections_open: self.connections_open,
             connections: grown(self.connections, before.connections),
         }
+    }
+
+    fn peers_since(&self, before: &Self) -> BTreeMap<Peer, Requests> {
+        let none = Requests::default();
+        let since = self.peers.iter().map(|(peer, requests)| {
+            let before = before.peers.get(peer).unwrap_or(&none);
+            (peer.clone(), requests.since(before))
+        });
+        since.collect()
     }
 
     /// Adds those of another sidecar.
     pub fn add(&mut self, other: &Self) {
         self.inbound.add(&other.inbound);
         self.outbound.add(&other.outbound);
+        for (peer, requests) in &other.peers {
+            self.peers.entry(peer.clone()).or_default().add(requests);
+        }
         self.connections_open += other.connections_open;
         self.connections += other.connections;
     }
@@ -68,7 +94,8 @@ impl Requests {
         }
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds others.
+    pub fn add(&mut self, other: &Self) {
         self.ended += other.ended;
         self.failed += other.failed;
         for (bound, count) in &other.durations.buckets {

@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, ResourceExt as _};
+use kube::Client;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     cluster::{self, Cluster, Scope},
     commands::stat::{tell_of_none, window},
-    edges::{self, Held},
+    edges::{self, Held, Sidecar},
     exit::Exit,
-    mesh, output,
+    mesh, output, stat,
+    traffic::Counts,
     workload::Workload,
 };
 
@@ -84,20 +85,31 @@ pub(super) async fn held_by_all(
     Ok(held)
 }
 
-/// What each sidecar holds, and why some don't say.
+/// What each sidecar holds and has counted, and why some don't say.
 async fn held(client: &Client, pods: &[Pod]) -> (Held, Vec<String>) {
     let (mut held, mut silent) = (BTreeMap::new(), Vec::new());
     for one in mesh::ask_all(client, pods, "/config").await {
-        let name = format!(
-            "{}/{}",
-            one.pod.namespace().unwrap_or_default(),
-            one.pod.name_any()
-        );
+        let name = mesh::name_of(&one.pod);
         match one.answer.and_then(|text| mesh::read_config(&text)) {
             Ok(config) => {
-                held.insert(name, (Workload::of(&one.pod), config));
+                let workload = Workload::of(&one.pod);
+                let counts = Counts::default();
+                held.insert(
+                    name,
+                    Sidecar {
+                        workload,
+                        config,
+                        counts,
+                    },
+                );
             }
             Err(error) => silent.push(format!("pod {name} does not answer: {}", error.line())),
+        }
+    }
+    // What they hold is told also by those that count for somebody else.
+    for (name, (_, counts)) in stat::look(client, pods).await.pods {
+        if let (Some(sidecar), Ok(counts)) = (held.get_mut(&name), counts) {
+            sidecar.counts = counts;
         }
     }
     (held, silent)

@@ -37,7 +37,7 @@ pub(super) fn of_pod(
         ));
     }
     findings.extend(unready(pod));
-    let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
+    let name = crate::mesh::name_of(pod);
     match facts.sidecars.get(&name) {
         Some(Ok(config)) if !config.catalog.connected => {
             let catalog = &config.catalog.address;

@@ -105,11 +105,7 @@ async fn sidecars(cluster: &Cluster, pods: &[Pod]) -> BTreeMap<String, Result<Co
     let asked: Vec<Pod> = meshed.take(SIDECARS_ASKED_MAX).cloned().collect();
     let answers = mesh::ask_all(&cluster.client(), &asked, "/config").await;
     let configs = answers.into_iter().map(|one| {
-        let name = format!(
-            "{}/{}",
-            one.pod.namespace().unwrap_or_default(),
-            one.pod.name_any()
-        );
+        let name = mesh::name_of(&one.pod);
         let config = one.answer.and_then(|text| mesh::read_config(&text));
         (name, config.map_err(|error| error.line()))
     });

@@ -64,116 +64,48 @@ fn service() -> Owner {
     }
 }
 
+fn assert_goes(target: &str, owner: &Owner, config: &Config, reason: &str, says: &str) {
+    let explained = ask(target, owner, Ok(config));
+    assert_eq!(explained.reason, reason, "{target}");
+    let verdict = &explained.verdict;
+    assert!(verdict.contains(says), "{target}: {verdict}");
+}
+
 #[test]
-fn each_way_out_of_the_sidecar_has_a_reason_of_its_own() {
-    let (held, alone) = (config(true), config(false));
-    for (target, owner, config, reason, says) in [
-        (
-            "127.0.0.1:80",
-            Owner::Nobody,
-            &held,
-            "loopback",
-            "never gets to the sidecar",
-        ),
-        (
-            "10.0.0.9:3306",
-            Owner::Nobody,
-            &held,
-            "skipped_port",
-            "directly",
-        ),
-        (
-            "10.0.0.9:8005",
-            Owner::Nobody,
-            &held,
-            "skipped_port",
-            "directly",
-        ),
-        (
-            "192.168.7.7:80",
-            Owner::Nobody,
-            &held,
-            "skipped_cidr",
-            "directly",
-        ),
-        (
-            "10.0.0.5:8080",
-            Owner::Nobody,
-            &held,
-            "own_address",
-            "passes it through",
-        ),
-        (
-            "10.0.0.5:15020",
-            Owner::Nobody,
-            &held,
-            "own_port",
-            "refuses",
-        ),
-        (
-            "1.2.3.4:443",
-            Owner::Nobody,
-            &held,
-            "unknown_address",
-            "passes it through",
-        ),
-        (
-            "1.2.3.5:443",
-            Owner::Nobody,
-            &held,
-            "catalog_silent",
-            "passes it through",
-        ),
-        (
-            "9.9.9.9:443",
-            Owner::Nobody,
-            &alone,
-            "catalog_unavailable",
-            "passes it through",
-        ),
-        (
-            "9.9.9.9:443",
-            Owner::Nobody,
-            &held,
-            "unknown_address",
-            "passes it through",
-        ),
-        (
-            "10.96.0.7:80",
-            service(),
-            &held,
-            "balanced",
-            "the one endpoint",
-        ),
-        (
-            "10.96.0.7:80",
-            service(),
-            &alone,
-            "balanced",
-            "the one endpoint",
-        ),
-        (
-            "10.96.0.8:80",
-            service(),
-            &held,
-            "no_endpoints",
-            "passes it through",
-        ),
-        (
-            "10.96.0.9:5432",
-            service(),
-            &held,
-            "balanced",
-            "the one endpoint",
-        ),
+fn what_is_no_services_has_a_reason_of_its_own_for_where_it_goes() {
+    for (target, reason, says) in [
+        ("127.0.0.1:80", "loopback", "never gets to the sidecar"),
+        ("10.0.0.9:3306", "skipped_port", "directly"),
+        ("10.0.0.9:8005", "skipped_port", "directly"),
+        ("192.168.7.7:80", "skipped_cidr", "directly"),
+        ("10.0.0.5:8080", "own_address", "passes it through"),
+        ("10.0.0.5:15020", "own_port", "refuses"),
+        ("1.2.3.4:443", "unknown_address", "passes it through"),
+        ("1.2.3.5:443", "catalog_silent", "passes it through"),
+        ("9.9.9.9:443", "unknown_address", "passes it through"),
     ] {
-        let explained = ask(target, &owner, Ok(config));
-        assert_eq!(explained.reason, reason, "{target}");
-        assert!(
-            explained.verdict.contains(says),
-            "{target}: {}",
-            explained.verdict
-        );
+        assert_goes(target, &Owner::Nobody, &config(true), reason, says);
+    }
+    let (alone, through) = (config(false), "passes it through");
+    assert_goes(
+        "9.9.9.9:443",
+        &Owner::Nobody,
+        &alone,
+        "catalog_unavailable",
+        through,
+    );
+}
+
+#[test]
+fn a_service_is_balanced_as_far_as_it_has_endpoints_with_a_catalog_or_without() {
+    for connected in [true, false] {
+        for (target, reason, says) in [
+            ("10.96.0.7:80", "balanced", "the one endpoint"),
+            ("10.96.0.8:80", "no_endpoints", "passes it through"),
+            ("10.96.0.9:5432", "balanced", "the one endpoint"),
+        ] {
+            assert_goes(target, &service(), &config(connected), reason, says);
+        }
     }
 }
 

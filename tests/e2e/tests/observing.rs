@@ -1,0 +1,375 @@
+//! The commands that look at a mesh, against one that is there.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+};
+use netting_e2e::{
+    App, Meshed, Namespace,
+    apps::PORT,
+    cli::{Said, netting},
+    mesh::Part,
+    observe::eventually,
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+/// What a command says as JSON.
+fn parsed(said: &Said) -> anyhow::Result<Value> {
+    serde_json::from_str(&said.stdout).with_context(|| format!("{said:#?}"))
+}
+
+async fn asked(meshed: &Meshed, args: &[&str]) -> anyhow::Result<Value> {
+    let json: Vec<&str> = args.iter().chain(&["-o", "json"]).copied().collect();
+    parsed(&netting(&meshed.cluster, &json).await?.well()?)
+}
+
+#[tokio::test]
+async fn check_finds_a_pod_that_was_admitted_while_the_webhook_was_away() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = meshed.namespace.name();
+    meshed.echo(1).await?;
+    let before = ["check", "--before-install"];
+    netting(&meshed.cluster, &before).await?.well()?;
+    let all = ["check", "-n", namespace, "--wait"];
+    let well = netting(&meshed.cluster, &all).await?.well()?;
+    for says in [
+        "1 pods have a sidecar",
+        "webhook's certificate holds",
+        "0 failures",
+    ] {
+        ensure!(well.stdout.contains(says), "{says}: {well:#?}");
+    }
+
+    meshed.mesh.stop(Part::Webhook).await?;
+    meshed.namespace.pod(&App::new("missed", "sleep")).await?;
+    meshed.namespace.until_ready("missed").await?;
+    let away = netting(&meshed.cluster, &["check", "-n", namespace]).await?;
+    ensure!(
+        away.code == Some(1) && away.stdout.contains("0 of 0 replicas"),
+        "{away:#?}"
+    );
+
+    meshed.mesh.start(Part::Webhook).await?;
+    let found = netting(&meshed.cluster, &["check", "-n", namespace, "-o", "json"]).await?;
+    ensure!(found.code == Some(1), "{found:#?}");
+    let found = parsed(&found)?;
+    let missing = found["findings"].as_array().into_iter().flatten();
+    let missing: Vec<_> = missing.filter(|one| one["severity"] == "failure").collect();
+    ensure!(
+        missing.len() == 1 && missing[0]["code"] == "sidecar_missing",
+        "{found:#}"
+    );
+    let subject = format!("{namespace}/pod/missed");
+    ensure!(missing[0]["subject"] == subject.as_str(), "{found:#}");
+    let name = format!("{namespace}/missed");
+    let explained = asked(&meshed, &["explain", "pod", &name]).await?;
+    ensure!(explained["reason"] == "not_asked_about", "{explained:#}");
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn stat_and_edges_show_the_load() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = meshed.namespace.name();
+    meshed.echo(2).await?;
+    let load = meshed.load(50).await?;
+
+    let rows = asked(&meshed, &["stat", "-n", namespace, "--window", "2s"]).await?;
+    let row = |name: &str| {
+        let rows = rows.as_array().into_iter().flatten();
+        let row = rows.into_iter().find(|row| row["name"] == name);
+        row.with_context(|| format!("{name} is not in {rows:#}", rows = json!(row)))
+    };
+    let echo = row("echo")?;
+    let rate = echo["requests_per_second"].as_f64().unwrap_or_default();
+    ensure!(rate > 1.0 && echo["pods"] == 2, "{rows:#}");
+    ensure!(
+        echo["success"] == 1.0 && echo["p99_ms"].is_f64(),
+        "{rows:#}"
+    );
+    let sent = row("load")?["outbound_requests_per_second"].as_f64();
+    ensure!(sent.unwrap_or_default() > 1.0, "{rows:#}");
+
+    let edges = asked(&meshed, &["edges", "-n", namespace, "--window", "2s"]).await?;
+    let server = format!("{namespace}/echo:http");
+    let mut edge = edges.as_array().into_iter().flatten();
+    let edge = edge.find(|edge| edge["server"] == server.as_str());
+    let edge = edge.with_context(|| format!("{edges:#}"))?;
+    ensure!(
+        edge["client"]["name"] == "load" && edge["endpoints"] == 2,
+        "{edges:#}"
+    );
+    let rate = edge["requests_per_second"].as_f64().unwrap_or_default();
+    ensure!(rate > 1.0 && edge["meshed_endpoints"] == 2, "{edges:#}");
+
+    let name = format!("{namespace}/{}", load.name_any());
+    let config = asked(&meshed, &["config", &name]).await?;
+    ensure!(config["catalog"]["connected"] == true, "{config:#}");
+    let table = netting(&meshed.cluster, &["config", &name]).await?.well()?;
+    ensure!(table.stdout.contains(&server), "{table:#?}");
+
+    let top = netting(&meshed.cluster, &["top", "-n", namespace]).await?;
+    top.refused(2, "netting stat")?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_pod_that_ends_meanwhile_is_no_failure() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = meshed.namespace.name();
+    let pods = meshed.echo(2).await?;
+    let args = ["stat", "-n", namespace, "--window", "3s", "-o", "json"];
+    let (said, deleted) = tokio::join!(netting(&meshed.cluster, &args), async {
+        sleep(Duration::from_millis(500)).await;
+        meshed.namespace.delete_pod(&pods[0].name_any()).await
+    });
+    deleted?;
+    let rows = parsed(&said?.well()?)?;
+    ensure!(rows[0]["name"] == "echo", "{rows:#}");
+    meshed.end().await
+}
+
+/// What `explain` says of a pod: the reason.
+async fn why(meshed: &Meshed, namespace: &Namespace, pod: &str) -> anyhow::Result<String> {
+    let explained = asked(meshed, &["explain", "pod", "-n", namespace.name(), pod]).await?;
+    let reason = explained["reason"].as_str();
+    Ok(reason.with_context(|| format!("{explained:#}"))?.to_owned())
+}
+
+#[tokio::test]
+async fn explain_knows_why_each_pod_has_a_sidecar_or_none() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let plain = Namespace::create(&meshed.cluster, false).await?;
+    let sleep = |name: &str| App::new(name, "sleep");
+    let other_mesh = json!({"initContainers": [{
+        "name": "linkerd-init",
+        "image": meshed.cluster.test_image(),
+        "command": ["/netting/netting-test-app", "once"],
+    }]});
+    for (namespace, app, reason) in [
+        (&meshed.namespace, sleep("injected"), "requested"),
+        (
+            &meshed.namespace,
+            sleep("opted-out").annotation("netting.dev/inject", "disabled"),
+            "opted_out_by_annotation",
+        ),
+        (
+            &plain,
+            sleep("by-label").label("netting.dev/inject", "enabled"),
+            "requested",
+        ),
+        (&plain, sleep("not-asked"), "not_asked_for"),
+        (
+            &meshed.namespace,
+            sleep("host").pod_spec(json!({"hostNetwork": true})),
+            "host_network",
+        ),
+        (
+            &meshed.namespace,
+            sleep("other").pod_spec(other_mesh),
+            "other_mesh",
+        ),
+    ] {
+        let pod = namespace.pod(&app).await?.name_any();
+        let said = why(&meshed, namespace, &pod).await?;
+        ensure!(said == reason, "{pod}: {said}, not {reason}");
+    }
+    plain.delete().await?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn explain_knows_where_each_connection_goes() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = &meshed.namespace;
+    meshed.echo(2).await?;
+    namespace.service("nobody", json!({})).await?;
+    let url = format!("http://{}/", namespace.host("echo"));
+    let client = App::load("client", &url, 20)
+        .annotation("netting.dev/skip-outbound-ports", "3306")
+        .annotation("netting.dev/opaque-ports", "5432");
+    namespace.deploy(&client).await?;
+    let client = namespace.one_pod("client").await?;
+    let from = format!("{}/{}", namespace.name(), client.name_any());
+    eventually("the client's sidecar follows echo", async || {
+        Ok(meshed.echo_in(&client).await.is_ok())
+    })
+    .await?;
+    let own = client
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.clone());
+    let own = format!("{}:{PORT}", own.context("it has an address")?);
+    for (target, reason, says) in [
+        ("echo:http", "balanced", "one of"),
+        ("nobody:80", "no_endpoints", "passes it through"),
+        ("192.0.2.1:80", "unknown_address", "passes it through"),
+        ("192.0.2.1:3306", "skipped_port", "directly"),
+        ("127.0.0.1:80", "loopback", "directly"),
+        (own.as_str(), "own_address", "passes it through"),
+    ] {
+        let explained = asked(&meshed, &["explain", "connection", &from, target]).await?;
+        ensure!(explained["reason"] == reason, "{target}: {explained:#}");
+        let verdict = explained["verdict"].as_str().unwrap_or_default();
+        ensure!(
+            verdict.contains(says) || says == "one of",
+            "{target}: {explained:#}"
+        );
+    }
+    let opaque = netting(
+        &meshed.cluster,
+        &["explain", "connection", &from, "192.0.2.1:5432"],
+    )
+    .await?;
+    ensure!(
+        opaque.well()?.stdout.contains("opaque-ports"),
+        "the port is opaque"
+    );
+
+    for (service, reason) in [("echo", "balanced"), ("nobody", "no_endpoints")] {
+        let name = format!("{service}.{}", namespace.name());
+        let explained = asked(&meshed, &["explain", "service", &name]).await?;
+        ensure!(explained["reason"] == reason, "{explained:#}");
+    }
+    let unknown = netting(&meshed.cluster, &["explain", "pod", "nobody"]).await?;
+    unknown.refused(1, "\"nobody\" not found")?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn the_catalog_says_what_sidecars_are_told() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = meshed.namespace.name();
+    meshed.echo(1).await?;
+    let services = asked(&meshed, &["catalog", "services", "-n", namespace]).await?;
+    ensure!(services["echo"] == json!(["http"]), "{services:#}");
+    let service = format!("{namespace}/echo");
+    let endpoints = asked(&meshed, &["catalog", "endpoints", &service]).await?;
+    ensure!(
+        endpoints[0]["Service"]["Meta"]["meshed"] == "true",
+        "{endpoints:#}"
+    );
+
+    let watch = ["catalog", "watch", &service, "--changes", "1"];
+    let (watched, scaled) = tokio::join!(netting(&meshed.cluster, &watch), async {
+        sleep(Duration::from_millis(500)).await;
+        meshed.namespace.scale("echo", 2).await
+    });
+    scaled?;
+    let watched = watched?.well()?;
+    let lines: Vec<_> = watched.stdout.lines().collect();
+    ensure!(
+        lines.len() >= 2 && lines.iter().all(|line| line.contains("echo-")),
+        "{watched:#?}"
+    );
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_log_level_is_changed_for_as_long_as_the_pod_lives() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let echo = meshed.echo(1).await?;
+    let pod = format!("{}/{}", meshed.namespace.name(), echo[0].name_any());
+    let cluster = &meshed.cluster;
+    let before = netting(cluster, &["log-level", &pod]).await?.well()?;
+    ensure!(before.stdout == "info\n", "{before:#?}");
+    let changed = netting(cluster, &["log-level", &pod, "debug"])
+        .await?
+        .well()?;
+    ensure!(changed.stdout == "debug\n", "{changed:#?}");
+    let now = netting(cluster, &["log-level", &pod]).await?.well()?;
+    ensure!(now.stdout == "debug\n", "{now:#?}");
+    let loud = netting(cluster, &["log-level", &pod, "loud=louder"]).await?;
+    ensure!(
+        loud.code == Some(1) && loud.stderr.contains("400"),
+        "{loud:#?}"
+    );
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_support_bundle_has_no_secret_in_it() -> anyhow::Result<()> {
+    const CANARY: &str = "correct-horse-battery";
+    let meshed = Meshed::start().await?;
+    let namespace = &meshed.namespace;
+    let secrets: Api<Secret> = namespace.api();
+    let secret = json!({"metadata": {"name": "canary"}, "stringData": {"password": CANARY}});
+    secrets
+        .create(&PostParams::default(), &serde_json::from_value(secret)?)
+        .await?;
+    let app = App::new("app", "sleep")
+        .annotation("example.org/password", CANARY)
+        .pod_spec(json!({"containers": [{
+            "name": "app",
+            "image": meshed.cluster.test_image(),
+            "command": ["/netting/netting-test-app", "sleep"],
+            "env": [{"name": "PASSWORD", "value": CANARY},
+                    {"name": "OTHER", "valueFrom": {"secretKeyRef": {"name": "canary", "key": "password"}}}],
+        }]}));
+    let pod = namespace.pod(&app).await?.name_any();
+    namespace.until_ready(&pod).await?;
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(meshed.cluster.client());
+    let annotated = Patch::Merge(json!({"metadata": {"annotations": {"password": CANARY}}}));
+    namespaces
+        .patch(namespace.name(), &PatchParams::default(), &annotated)
+        .await?;
+
+    let dir = tempfile::tempdir()?;
+    let to = dir.path().join("bundle");
+    let path = to.to_str().context("the path is text")?;
+    let cluster = &meshed.cluster;
+    netting(cluster, &["support-bundle", "--to", path])
+        .await?
+        .well()?;
+    let mut files = Vec::new();
+    read_all(&to, &mut files)?;
+    let own = format!("pods/{}/{pod}.yaml", namespace.name());
+    for expected in [
+        own.as_str(),
+        "check.json",
+        "objects/nodes.yaml",
+        "netting-sidecar.log",
+        "config.json",
+    ] {
+        let there = files
+            .iter()
+            .any(|(path, content)| path.ends_with(expected) && !content.is_empty());
+        ensure!(
+            there,
+            "{expected} is not in {:?}",
+            files.iter().map(|(path, _)| path).collect::<Vec<_>>()
+        );
+    }
+    let key = "PRIVATE KEY";
+    for (path, content) in &files {
+        for secret in [CANARY, key, "eyJ"] {
+            ensure!(!content.contains(secret), "{secret} is in {path}");
+        }
+    }
+    let missing = files.iter().find(|(path, _)| path.ends_with("missing.txt"));
+    ensure!(
+        missing.is_some_and(|(_, content)| content == "nothing\n"),
+        "{missing:?}"
+    );
+    let again = netting(cluster, &["support-bundle", "--to", path]).await?;
+    again.refused(2, "is there already")?;
+    meshed.end().await
+}
+
+fn read_all(dir: &std::path::Path, files: &mut Vec<(String, String)>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            read_all(&path, files)?;
+        } else {
+            let content = std::fs::read_to_string(&path)?;
+            files.push((path.to_string_lossy().into_owned(), content));
+        }
+    }
+    Ok(())
+}
