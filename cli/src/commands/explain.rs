@@ -30,9 +30,13 @@ pub struct Args {
     /// About what.
     #[command(subcommand)]
     about: About,
+}
 
+/// What all of them have.
+#[derive(Debug, clap::Args)]
+struct Options {
     /// The namespace of names without one; by default the context's
-    #[arg(short = 'n', long, global = true, value_name = "NAME")]
+    #[arg(short = 'n', long, value_name = "NAME")]
     namespace: Option<String>,
 
     /// How to print it: a table is a list of steps.
@@ -46,11 +50,15 @@ enum About {
     Pod {
         /// NAME or NAMESPACE/NAME
         pod: String,
+        #[command(flatten)]
+        options: Options,
     },
     /// What is behind a service, and how it is treated
     Service {
         /// NAME, NAMESPACE/NAME or NAME.NAMESPACE
         service: String,
+        #[command(flatten)]
+        options: Options,
     },
     /// Where a connection of a pod goes
     Connection {
@@ -59,6 +67,8 @@ enum About {
         /// Where to: ADDRESS:PORT, or SERVICE:PORT as the pod would call it (echo:80,
         /// echo.shop.svc:http)
         target: String,
+        #[command(flatten)]
+        options: Options,
     },
 }
 
@@ -69,22 +79,31 @@ impl Args {
     /// If the cluster can't be asked, or has no such thing.
     pub async fn run(self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
         let cluster = cluster.connect().await?;
-        let namespace = self.namespace.as_deref();
-        let explanation = match &self.about {
-            About::Pod { pod } => {
-                about_pod(&cluster, &Named::read(pod, namespace, &cluster)?).await
+        let read = |name: &str, options: &Options| {
+            Named::read(name, options.namespace.as_deref(), &cluster)
+        };
+        let (explanation, options) = match self.about {
+            About::Pod { pod, options } => {
+                let named = read(&pod, &options)?;
+                (about_pod(&cluster, &named).await?, options)
             }
-            About::Service { service } => {
-                let named = Named::read(&slashed(service), namespace, &cluster)?;
-                Box::pin(about_service(&cluster, &named)).await
+            About::Service { service, options } => {
+                let named = read(&slashed(&service), &options)?;
+                let about = Box::pin(about_service(&cluster, &named)).await?;
+                (about, options)
             }
-            About::Connection { pod, target } => {
-                let named = Named::read(pod, namespace, &cluster)?;
-                Box::pin(about_connection(&cluster, &named, target)).await
+            About::Connection {
+                pod,
+                target,
+                options,
+            } => {
+                let named = read(&pod, &options)?;
+                let about = Box::pin(about_connection(&cluster, &named, &target)).await?;
+                (about, options)
             }
-        }?;
-        self.output
-            .print_text(&explanation, |colours| explanation.render(colours))?;
+        };
+        let output = options.output;
+        output.print_text(&explanation, |colours| explanation.render(colours))?;
         Ok(Exit::Fine)
     }
 }

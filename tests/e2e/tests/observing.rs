@@ -308,8 +308,7 @@ async fn a_support_bundle_has_no_secret_in_it() -> anyhow::Result<()> {
             "name": "app",
             "image": meshed.cluster.test_image(),
             "command": ["/netting/netting-test-app", "sleep"],
-            "env": [{"name": "PASSWORD", "value": CANARY},
-                    {"name": "OTHER", "valueFrom": {"secretKeyRef": {"name": "canary", "key": "password"}}}],
+            "env": [{"name": "PASSWORD", "value": CANARY}],
         }]}));
     let pod = namespace.pod(&app).await?.name_any();
     namespace.until_ready(&pod).await?;
