@@ -68,6 +68,8 @@ impl Services {
             stream_response::Kind::Snapshot(v1::Snapshot {
                 address: Some(speaks.service().into()),
                 destination: Some(v1::Destination {
+                    namespace: "soak".to_owned(),
+                    name: "app".to_owned(),
                     policy: Some(policy),
                     ..Default::default()
                 }),
