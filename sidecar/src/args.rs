@@ -203,15 +203,11 @@ pub struct Args {
     #[arg(long, env = "NETTING_ACCESS_LOG", value_enum, default_value_t = AccessLog::Off)]
     pub access_log: AccessLog,
 
-    /// Exporters of telemetry, a comma list.
-    #[arg(
-        long,
-        env = "NETTING_TELEMETRY",
-        value_enum,
-        value_delimiter = ',',
-        default_value = "prometheus"
-    )]
-    pub telemetry: Vec<Exporter>,
+    /// Where telemetry goes: a comma list of exporters with their options, such as
+    /// prometheus,otlp=http://$(HOST_IP):4317;interval=10s. One that is wrong is left
+    /// out. The OTEL_* variables of the OpenTelemetry specification are read as well.
+    #[arg(long, env = "NETTING_TELEMETRY", default_value = "prometheus")]
+    pub telemetry: String,
 
     /// Where the application serves its own metrics, as port and path: 9080/metrics.
     /// They are served with the sidecar's. The webhook writes it, by what the pod's
@@ -223,7 +219,7 @@ pub struct Args {
     #[command(flatten)]
     pub metrics: MetricsArgs,
 
-    /// Resolver configuration that the catalog's name is looked up with.
+    /// Resolver configuration that names are looked up with.
     #[arg(long, env = "NETTING_RESOLV_CONF", default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
 }
@@ -249,13 +245,6 @@ pub enum AccessLog {
     All,
     /// What failed.
     Errors,
-}
-
-/// Where telemetry goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Exporter {
-    /// `/metrics` of the admin port, for Prometheus and what reads its format.
-    Prometheus,
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use netting_telemetry::{
     config::{Environment, Telemetry},
     connections::ConnectionMetrics,
     discovery::DiscoveryMetrics,
+    export::Exporters,
     probes::ProbeMetrics,
     resource::{self, Pod},
     traffic::TrafficMetrics,
@@ -27,7 +28,7 @@ use tokio::{
 };
 
 use crate::{
-    args::{Args, Command, Exporter},
+    args::{Args, Command},
     connect::Connector,
     dump,
     http::limits::{Http2Limits, HttpLimits},
@@ -78,7 +79,9 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
     let drain = Drain::new();
-    let metrics = metrics(&args);
+    let telemetry = Telemetry::parse(&args.telemetry, &Environment);
+    let metrics = metrics(&args, &telemetry);
+    let exporters = Exporters::start(&telemetry, &metrics, args.resolv_conf.clone(), &drain);
     let view = Arc::new(View::new(
         ViewLimits {
             destinations_max: args.destinations_max,
@@ -95,8 +98,9 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let admin = listen(args.admin_port).await?;
     let probe_metrics = ProbeMetrics::register(&metrics);
     let probes = probe::router(probes, own_ports(&args), probe_metrics, drain.clone());
-    let mut own = dump::router(args.clone(), view).merge(probes);
-    if args.telemetry.contains(&Exporter::Prometheus) {
+    let mut own = dump::router(args.clone(), view, exporters.report()).merge(probes);
+    // The application's are scraped through here, whatever becomes of ours.
+    if telemetry.prometheus() || args.application_metrics.is_some() {
         own = own.merge(match args.application_metrics.clone() {
             Some(application) => metrics.router_with(application),
             None => metrics.router(),
@@ -111,11 +115,13 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
         "the application has ended"
     };
     shutdown.run_until(&drain, args.drain_timeout, done).await;
+    // Last, so that it has what the drain was for.
+    exporters.flush(args.drain_timeout).await;
     Ok(())
 }
 
 /// Metrics that say whose sidecar they are of.
-fn metrics(args: &Args) -> Metrics {
+fn metrics(args: &Args, telemetry: &Telemetry) -> Metrics {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     let pod = Pod {
         name: &args.pod_name,
@@ -125,8 +131,7 @@ fn metrics(args: &Args) -> Metrics {
         workload: &args.workload_name,
     };
     let resource = resource::of_container(pod, "netting-sidecar", VERSION);
-    let asked_for = Telemetry::parse("", &Environment);
-    let resource = resource::with(&resource, &asked_for.resource);
+    let resource = resource::with(&resource, &telemetry.resource);
     Metrics::of(resource, args.metrics.settings(), "sidecar", VERSION)
 }
 

@@ -12,8 +12,13 @@
 //!   [`lines`] over [`net`];
 //! - [`reason`], [`backoff`], [`counts`]: what becomes of failures.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use netting_runtime::Drain;
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
@@ -68,14 +73,27 @@ use sender::Sender;
 /// What may wait for one backend. It is taken only while the backend is away.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What they have at the end, if nothing is left of the drain's time, and at most.
+const FLUSH_TIME_MIN: Duration = Duration::from_millis(500);
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// The exporters of a process.
 pub struct Exporters {
     tasks: JoinSet<()>,
     stop: CancellationToken,
-    running: Vec<Running>,
-    wrong: Vec<Wrong>,
+    drain_started: Arc<OnceLock<Instant>>,
+    report: Report,
     spans: Option<Arc<Buffer<Span>>>,
     records: Option<Arc<Buffer<Record>>>,
+}
+
+/// What exporters say about themselves. Cheap to clone, and current as long as it is kept.
+#[derive(Clone, Default)]
+pub struct Report {
+    /// Those that send.
+    pub running: Vec<Running>,
+    /// What is left out, and why.
+    pub wrong: Vec<Wrong>,
 }
 
 /// One that runs.
@@ -95,15 +113,24 @@ impl Exporters {
     /// Starts what the configuration asks for, on this runtime. What is wrong with it is
     /// logged, and left out.
     #[must_use]
-    pub fn start(telemetry: &Telemetry, metrics: &Metrics, resolv_conf: PathBuf) -> Self {
+    pub fn start(
+        telemetry: &Telemetry,
+        metrics: &Metrics,
+        resolv_conf: PathBuf,
+        drain: &Drain,
+    ) -> Self {
         let mut exporters = Self {
             tasks: JoinSet::new(),
             stop: CancellationToken::new(),
-            running: Vec::new(),
-            wrong: telemetry.wrong.clone(),
+            drain_started: Arc::default(),
+            report: Report {
+                running: Vec::new(),
+                wrong: telemetry.wrong.clone(),
+            },
             spans: None,
             records: None,
         };
+        exporters.notice(drain.clone());
         let resolv_conf = Arc::new(resolv_conf);
         for exporter in &telemetry.exporters {
             let plan = Plan::of(exporter, &telemetry.resource, Arc::clone(&resolv_conf));
@@ -130,22 +157,16 @@ impl Exporters {
         }
         exporters.spans = exporters.add_items(spans, Signal::Traces, metrics);
         exporters.records = exporters.add_items(records, Signal::Logs, metrics);
-        for Wrong { item, why } in &exporters.wrong {
+        for Wrong { item, why } in &exporters.report.wrong {
             tracing::warn!(exporter = item, why, "an exporter of telemetry is left out");
         }
         exporters
     }
 
-    /// Those that run.
+    /// What they say about themselves.
     #[must_use]
-    pub fn running(&self) -> &[Running] {
-        &self.running
-    }
-
-    /// What is left out, and why.
-    #[must_use]
-    pub fn wrong(&self) -> &[Wrong] {
-        &self.wrong
+    pub fn report(&self) -> Report {
+        self.report.clone()
     }
 
     /// Where to put spans at their end. Nothing, if nobody is sent any.
@@ -160,8 +181,16 @@ impl Exporters {
         self.records.clone()
     }
 
-    /// Sends what there is, until the deadline.
-    pub async fn flush(mut self, deadline: Instant) {
+    /// Sends what there is, with what is left of the time that the drain had.
+    pub async fn flush(mut self, drain_timeout: Duration) {
+        let now = Instant::now();
+        let drained_by = self
+            .drain_started
+            .get()
+            .map(|started| *started + drain_timeout);
+        let deadline = drained_by
+            .unwrap_or(now)
+            .clamp(now + FLUSH_TIME_MIN, now + FLUSH_TIME_MAX);
         self.stop.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout_at(deadline, all).await.is_err() {
@@ -175,9 +204,20 @@ impl Exporters {
             why: why.to_string(),
         };
         // Once, though it sends more than one thing.
-        if !self.wrong.contains(&wrong) {
-            self.wrong.push(wrong);
+        if !self.report.wrong.contains(&wrong) {
+            self.report.wrong.push(wrong);
         }
+    }
+
+    /// Remembers when the drain began: what comes after it has no more time than it.
+    fn notice(&mut self, drain: Drain) {
+        let (started, stop) = (Arc::clone(&self.drain_started), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = drain.started() => drop(started.set(Instant::now())),
+                () = stop.cancelled() => {}
+            }
+        });
     }
 
     fn add(&mut self, exporter: &Exporter, plan: Plan, metrics: &Metrics) {
@@ -211,7 +251,7 @@ impl Exporters {
         };
         self.tasks.spawn(collector.run());
         self.tasks.spawn(sender.run());
-        self.running.push(Running {
+        self.report.running.push(Running {
             name,
             signal: Signal::Metrics,
             target,
@@ -219,6 +259,3 @@ impl Exporters {
         });
     }
 }
-
-/// How long to flush when nothing else is known: enough for a backend that is well.
-pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);

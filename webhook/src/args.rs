@@ -191,6 +191,7 @@ mod tests {
     fn refuses_flags_that_are_wrong_and_says_which() {
         for (flags, says) in [
             (["--proxy-cpu-request=lots"].as_slice(), "is not a quantity"),
+            (&["--proxy-telemetry=otlp=x"], "is no URL"),
             (&["--sidecar-mode=modern"], "auto, native, classic"),
             (&["--image-pull-policy=always"], "IfNotPresent"),
             (&["--proxy-log=loud"], "is not a log level"),

@@ -28,7 +28,7 @@ pub use pod_options::PodOptions;
 pub use ports::{NotAPort, PortRange};
 pub use quantity::{NotAQuantity, Quantity};
 pub use resources::Budget;
-pub use telemetry::{AccessLog, Exporter, NotAnAccessLog, NotAnExporter};
+pub use telemetry::{AccessLog, BadExporters, Exporters, NotAnAccessLog};
 
 /// What is the same for every pod, and the defaults of what is not.
 #[derive(Clone, Debug)]

@@ -48,6 +48,9 @@ fn environment_as_flags(container: &Value) -> Vec<String> {
     let variables = container["env"].as_array().expect("there are variables");
     let flag = |variable: &Value| {
         let name = variable["name"].as_str().expect("a variable has a name");
+        if is_referred_to(name) {
+            return None;
+        }
         let flag = name
             .strip_prefix("NETTING_")?
             .to_lowercase()
@@ -56,6 +59,35 @@ fn environment_as_flags(container: &Value) -> Vec<String> {
         Some(format!("--{flag}={value}"))
     };
     variables.iter().filter_map(flag).collect()
+}
+
+/// Whether it is no flag, but what the list of exporters refers to.
+fn is_referred_to(variable: &str) -> bool {
+    ["NETTING_HOST_IP", "NETTING_POD_IP"].contains(&variable)
+        || variable.starts_with("NETTING_SECRET_")
+}
+
+#[test]
+fn the_sidecar_has_all_that_its_exporters_refer_to_once() {
+    let list = "otlp=http://$(HOST_IP):4317;token=$(secret:otel-creds/api.key), \
+                statsd=udp://$(HOST_IP);prefix=$(POD_NAME)";
+    let sidecar = injected(
+        json!({"netting.dev/telemetry": list}),
+        names::SIDECAR_CONTAINER,
+    );
+    let variables = sidecar["env"].as_array().expect("there are variables");
+    let named = |name: &str| {
+        let found: Vec<_> = variables.iter().filter(|v| v["name"] == name).collect();
+        assert_eq!(found.len(), 1, "{name}");
+        found[0]["valueFrom"].clone()
+    };
+    let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
+    assert_eq!(named("NETTING_HOST_IP"), field("status.hostIP"));
+    assert_eq!(named("NETTING_POD_NAME"), field("metadata.name"));
+    assert_eq!(
+        named("NETTING_SECRET_otel-creds_api.key"),
+        json!({"secretKeyRef": {"name": "otel-creds", "key": "api.key", "optional": true}})
+    );
 }
 
 fn iptables_options(annotations: Value) -> netting_iptables_init::Options {
@@ -189,17 +221,16 @@ fn no_service_of_the_namespace_changes_a_flag() {
 fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
     let args = sidecar_args(json!({}));
     assert_eq!(args.access_log, netting_sidecar::args::AccessLog::Off);
-    let exporters = [netting_sidecar::args::Exporter::Prometheus];
-    assert_eq!(args.telemetry, exporters);
+    assert_eq!(args.telemetry, "prometheus");
     assert_eq!(args.opaque_ports.to_string(), "");
 
     let args = sidecar_args(json!({
         "netting.dev/opaque-ports": "3306, 8000-8010",
         "netting.dev/access-log": "errors",
-        "netting.dev/telemetry": "prometheus",
+        "netting.dev/telemetry": "prometheus, otlp=http://$(HOST_IP):4317",
     }));
     assert_eq!(args.access_log, netting_sidecar::args::AccessLog::Errors);
-    assert_eq!(args.telemetry, exporters);
+    assert_eq!(args.telemetry, "prometheus, otlp=http://$(HOST_IP):4317");
     assert_eq!(args.opaque_ports.to_string(), "3306,8000-8010");
     let args = sidecar_args(json!({"netting.dev/access-log": "all"}));
     assert_eq!(args.access_log, netting_sidecar::args::AccessLog::All);

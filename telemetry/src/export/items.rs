@@ -95,7 +95,7 @@ impl Exporters {
                 backoff: Backoff::default(),
             };
             self.tasks.spawn(sender.run());
-            self.running.push(Running {
+            self.report.running.push(Running {
                 name,
                 signal,
                 target,

@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
+use netting_runtime::Drain;
 use netting_telemetry::{
     Metrics,
-    config::{Rehearsal, Telemetry},
-    export::Exporters,
+    config::{Rehearsal, Signal, Telemetry},
+    export::{Exporters, Running},
 };
-use tokio::{net::TcpListener, runtime::Runtime, time::Instant};
+use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::{
     backends::{Carbon, Dogstatsd, Influxdb, Otlp, Prometheus, Statsd, Victoria},
@@ -268,6 +269,12 @@ impl Backends {
     }
 }
 
+fn of_metrics(exporters: &Exporters) -> Vec<Running> {
+    let mut running = exporters.report().running;
+    running.retain(|exporter| exporter.signal == Signal::Metrics);
+    running
+}
+
 async fn serve(metrics: &Metrics) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
@@ -284,14 +291,15 @@ fn every_backend_has_every_count_once() {
     let backends = Backends::start(&target);
     let telemetry = Telemetry::parse(&backends.list(), &Rehearsal);
     assert_eq!(telemetry.wrong, []);
-    let exporters =
-        runtime.block_on(async { Exporters::start(&telemetry, &metrics, "/nowhere".into()) });
-    assert_eq!(exporters.running().len(), 12);
+    let exporters = runtime.block_on(async {
+        Exporters::start(&telemetry, &metrics, "/nowhere".into(), &Drain::new())
+    });
+    assert_eq!(of_metrics(&exporters).len(), 12);
 
     load::make(&metrics);
     backends.have_everything();
 
-    for exporter in exporters.running() {
+    for exporter in of_metrics(&exporters) {
         let counted = |name| load::exporter_counted(&metrics, name, &exporter.name);
         assert_eq!(
             counted("netting.telemetry.dropped"),
@@ -301,8 +309,7 @@ fn every_backend_has_every_count_once() {
         );
         assert!(exporter.counts.items_sent() > 0, "{}", exporter.name);
     }
-    let begun = Instant::now();
-    runtime.block_on(exporters.flush(begun + Duration::from_secs(10)));
+    runtime.block_on(exporters.flush(Duration::ZERO));
     // A last time, in which nothing came that was not there before.
     backends.statsd_has_everything();
     backends.dogstatsd_has_everything();
@@ -322,11 +329,13 @@ fn what_is_sent_at_the_end_arrives() {
          statsd=udp://127.0.0.1:{};interval=1h",
         otlp.grpc, carbon.port, statsd.port
     );
+    let drain = Drain::new();
     let telemetry = Telemetry::parse(&list, &Rehearsal);
-    let exporters =
-        runtime.block_on(async { Exporters::start(&telemetry, &metrics, "/nowhere".into()) });
+    let exporters = runtime
+        .block_on(async { Exporters::start(&telemetry, &metrics, "/nowhere".into(), &drain) });
     load::make(&metrics);
-    runtime.block_on(exporters.flush(Instant::now() + Duration::from_secs(30)));
+    drain.start();
+    runtime.block_on(exporters.flush(Duration::from_secs(30)));
     let received = otlp.received("grpc");
     let point =
         &received["metrics"]["netting.proof.requests"]["points"]["netting.direction=inbound"];

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use netting_runtime::Drain;
 use netting_telemetry::{
     Metrics,
     config::{Rehearsal, Telemetry},
@@ -64,8 +65,8 @@ fn server(serve: fn(TcpStream)) -> SocketAddr {
 
 fn exporters(at: SocketAddr, scheme: &str) -> String {
     [
-        format!("otlp={scheme}://{at}"),
-        format!("otlp-http={scheme}://{at}"),
+        format!("otlp={scheme}://{at};signals=metrics"),
+        format!("otlp-http={scheme}://{at};signals=metrics"),
         format!("remote-write={scheme}://{at}/api/v1/write"),
         format!("influxdb={scheme}://{at}/write?db=x"),
     ]
@@ -85,9 +86,10 @@ fn outlive(at: SocketAddr, scheme: &str, reasons: &[&str]) {
     assert_eq!(telemetry.wrong, []);
     let before = resident_memory_bytes().expect("Linux has /proc");
     let runtime = Runtime::new().expect("a runtime");
-    let exporters =
-        runtime.block_on(async { Exporters::start(&telemetry, &metrics, "/nowhere".into()) });
-    for exporter in exporters.running() {
+    let exporters = runtime.block_on(async {
+        Exporters::start(&telemetry, &metrics, "/nowhere".into(), &Drain::new())
+    });
+    for exporter in &exporters.report().running {
         let name = &exporter.name;
         let lost = || {
             let dropped = exporter_counted(&metrics, "netting.telemetry.dropped", name);
@@ -111,7 +113,7 @@ fn outlive(at: SocketAddr, scheme: &str, reasons: &[&str]) {
     let grown = after.saturating_sub(before);
     assert!(grown < MEMORY_BYTES_MAX, "{grown} bytes more than before");
     let begun = Instant::now();
-    runtime.block_on(exporters.flush(begun + Duration::from_secs(1)));
+    runtime.block_on(exporters.flush(Duration::ZERO));
     assert!(
         begun.elapsed() < Duration::from_secs(10),
         "{:?}",
@@ -200,11 +202,12 @@ fn a_backend_that_comes_back_has_everything() {
     let (grpc, http) = (free_port(), free_port());
     let first = Otlp::at(grpc, http);
     let list = format!(
-        "otlp=http://127.0.0.1:{grpc};interval=200ms, otlp-http=http://127.0.0.1:{http};interval=200ms"
+        "otlp=http://127.0.0.1:{grpc};interval=200ms;signals=metrics, otlp-http=http://127.0.0.1:{http};interval=200ms;signals=metrics"
     );
     let telemetry = Telemetry::parse(&list, &Rehearsal);
-    let exporters =
-        runtime.block_on(async { Exporters::start(&telemetry, &metrics, "/nowhere".into()) });
+    let exporters = runtime.block_on(async {
+        Exporters::start(&telemetry, &metrics, "/nowhere".into(), &Drain::new())
+    });
     until_eq("a first request", true, || {
         ["grpc", "http"]
             .iter()
@@ -212,7 +215,7 @@ fn a_backend_that_comes_back_has_everything() {
     });
     drop(first);
     load::make(&metrics);
-    for exporter in exporters.running() {
+    for exporter in &exporters.report().running {
         until_eq("a failure", true, || {
             exporter.counts.last_failure().is_some()
         });
@@ -225,5 +228,5 @@ fn a_backend_that_comes_back_has_everything() {
             points["netting.direction=inbound"].as_f64()
         });
     }
-    runtime.block_on(exporters.flush(Instant::now() + Duration::from_secs(5)));
+    runtime.block_on(exporters.flush(Duration::ZERO));
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use netting_telemetry::config::Reference;
 use serde_json::{Value, json};
 
 use crate::{
     names::{self, SidecarMode},
-    options::{AccessLog, Exporter, Options, PodOptions},
+    options::{AccessLog, Options, PodOptions},
     pod::Pod,
     workload::Workload,
 };
@@ -177,10 +178,28 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
     if chosen.access_log != AccessLog::Off {
         env.push(value("NETTING_ACCESS_LOG", chosen.access_log.to_string()));
     }
-    if chosen.telemetry != [Exporter::Prometheus] {
-        env.push(value("NETTING_TELEMETRY", list(&chosen.telemetry)));
+    if !chosen.telemetry.is_default() {
+        env.push(value("NETTING_TELEMETRY", chosen.telemetry.to_string()));
+    }
+    for reference in chosen.telemetry.references() {
+        let name = reference.variable();
+        if env.iter().all(|variable| variable["name"] != name.as_str()) {
+            env.push(referred_to(&name, reference));
+        }
     }
     Value::Array(env)
+}
+
+/// A variable with what the telemetry's configuration refers to. A Secret that isn't
+/// there costs an exporter, not the pod.
+fn referred_to(variable: &str, reference: &Reference) -> Value {
+    let source = match reference {
+        Reference::Field(field) => json!({"fieldRef": {"fieldPath": field.path()}}),
+        Reference::Secret { name, key } => {
+            json!({"secretKeyRef": {"name": name, "key": key, "optional": true}})
+        }
+    };
+    json!({"name": variable, "valueFrom": source})
 }
 
 /// As long as the kubelet allows, less a margin: whoever still holds a connection

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::names::SidecarMode;
 
-use super::{AccessLog, Budget, Cidr, Exporter, LogFilter, PodOptions, PortRange, Quantity};
+use super::{AccessLog, Budget, Cidr, Exporters, LogFilter, PodOptions, PortRange, Quantity};
 
 /// What a pod gets where neither it nor its namespace chooses.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,15 +73,15 @@ pub struct Defaults {
     )]
     pub proxy_access_log: AccessLog,
 
-    /// Where the sidecar's measurements go; this version has prometheus alone
+    /// Where the sidecar's measurements go, such as
+    /// prometheus,otlp=http://$(HOST_IP):4317;interval=10s
     #[arg(
         long,
         env = "NETTING_PROXY_TELEMETRY",
         value_name = "EXPORTERS",
-        value_delimiter = ',',
         default_value = "prometheus"
     )]
-    pub proxy_telemetry: Vec<Exporter>,
+    pub proxy_telemetry: Exporters,
 
     /// How long the sidecar waits for open connections once it is told to stop; 2
     /// seconds less than the pod's grace period if not given

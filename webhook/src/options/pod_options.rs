@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{names::SidecarMode, pod::Pod, warnings::Warnings};
 
 use super::{
-    AccessLog, Budget, Cidr, Exporter, Given, LogFilter, Namespace, Options, PortRange, Source,
+    AccessLog, Budget, Cidr, Exporters, Given, LogFilter, Namespace, Options, PortRange, Source,
     annotations::pod_says, lists, reference,
 };
 
@@ -35,7 +35,7 @@ pub struct PodOptions {
     /// What the sidecar logs about connections.
     pub access_log: AccessLog,
     /// Where the sidecar's measurements go.
-    pub telemetry: Vec<Exporter>,
+    pub telemetry: Exporters,
     /// How the sidecar runs.
     pub mode: SidecarMode,
     /// How long the sidecar waits for open connections once it is told to stop;
@@ -135,7 +135,13 @@ impl Layers<'_> {
             "telemetry" if lists::is_empty(given) => {
                 warnings.ignored(given, "names no exporter");
             }
-            "telemetry" => lists::set(&mut chosen.telemetry, given, warnings),
+            "telemetry" => {
+                let (exporters, wrong) = Exporters::read(given.value);
+                for wrong in wrong {
+                    warnings.ignored(given.item(&wrong.item), &wrong.why);
+                }
+                chosen.telemetry = exporters.unwrap_or(chosen.telemetry.clone());
+            }
             "sidecar-mode" => {
                 let mode = sidecar_mode(given.value, options.native_sidecars);
                 set(&mut chosen.mode, mode, given, warnings);

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use netting_telemetry::config::{Reference, Rehearsal, Telemetry, Wrong};
+
 /// Which connections and requests the sidecar writes a line about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessLog {
@@ -48,33 +50,65 @@ impl fmt::Display for AccessLog {
     }
 }
 
-/// Where the sidecar's measurements go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exporter {
-    /// `/metrics` of the admin port, for whoever scrapes it.
-    Prometheus,
+/// Where the sidecar's measurements go: a list as the sidecar takes it. What is wrong
+/// with an exporter is the sidecar's to leave out, and to say again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exporters {
+    list: String,
+    references: Vec<Reference>,
 }
 
-/// Why an item of a list of exporters does not parse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not an exporter that this version has (prometheus)")]
-pub struct NotAnExporter;
+/// Why a list of exporters does not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadExporters(String);
 
-impl FromStr for Exporter {
-    type Err = NotAnExporter;
+impl Exporters {
+    /// A list, and what is wrong with some of its items. Without a list if nothing is
+    /// left of it.
+    #[must_use]
+    pub fn read(list: &str) -> (Option<Self>, Vec<Wrong>) {
+        let Telemetry {
+            exporters,
+            references,
+            wrong,
+            ..
+        } = Telemetry::parse(list, &Rehearsal);
+        let some = wrong.is_empty() || !exporters.is_empty();
+        let list = list.trim().to_owned();
+        (some.then_some(Self { list, references }), wrong)
+    }
 
-    fn from_str(text: &str) -> Result<Self, NotAnExporter> {
-        match text {
-            "prometheus" => Ok(Self::Prometheus),
-            _ => Err(NotAnExporter),
+    /// Whether it is what the sidecar does anyway.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.list == "prometheus"
+    }
+
+    /// What has to be found in the sidecar's variables, besides the list.
+    #[must_use]
+    pub fn references(&self) -> &[Reference] {
+        &self.references
+    }
+}
+
+/// Of flags: all of it has to be right.
+impl FromStr for Exporters {
+    type Err = BadExporters;
+
+    fn from_str(list: &str) -> Result<Self, BadExporters> {
+        match Self::read(list) {
+            (Some(exporters), wrong) if wrong.is_empty() => Ok(exporters),
+            (_, wrong) => {
+                let wrong: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+                Err(BadExporters(wrong.join("; ")))
+            }
         }
     }
 }
 
-impl fmt::Display for Exporter {
+impl fmt::Display for Exporters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Prometheus => f.write_str("prometheus"),
-        }
+        f.write_str(&self.list)
     }
 }

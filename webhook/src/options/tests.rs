@@ -248,20 +248,30 @@ fn a_namespace_may_name_ports_that_not_all_of_its_pods_have() {
 }
 
 #[test]
-fn exporters_that_this_version_lacks_are_left_out() {
-    let (options, warnings) = overlay(json!({"netting.dev/telemetry": "otlp, prometheus"}));
-    assert_eq!(options.telemetry, [Exporter::Prometheus]);
-    assert_eq!(
-        warnings,
-        [
-            r#"netting.dev/telemetry: "otlp" is not an exporter that this version has (prometheus); ignored"#
-        ]
+fn exporters_that_are_wrong_are_told_of_and_left_to_the_sidecar_to_leave_out() {
+    let list = "otlp=collector:4317;interval=x, prometheus";
+    let (options, warnings) = overlay(json!({"netting.dev/telemetry": list}));
+    assert_eq!(options.telemetry.to_string(), list);
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings[0].starts_with(
+            r#"netting.dev/telemetry: "otlp=collector:4317;interval=x" has interval=x, which is no"#
+        ),
+        "{warnings:?}"
     );
-    let (options, warnings) = overlay(json!({"netting.dev/telemetry": ""}));
-    assert_eq!(options.telemetry, [Exporter::Prometheus]);
+}
+
+#[test]
+fn a_list_of_which_no_exporter_is_left_changes_nothing() {
+    for (list, warned) in [("otlp=collector", 1), ("jaeger, otlp=x", 2), ("", 1)] {
+        let (options, warnings) = overlay(json!({"netting.dev/telemetry": list}));
+        assert!(options.telemetry.is_default(), "{list}");
+        assert_eq!(warnings.len(), warned, "{list}: {warnings:?}");
+    }
+    let (options, warnings) = overlay(json!({"netting.dev/telemetry": "none"}));
     assert_eq!(
-        warnings,
-        [r#"netting.dev/telemetry: "" names no exporter; ignored"#]
+        (options.telemetry.to_string().as_str(), warnings.len()),
+        ("none", 0)
     );
 }
 
