@@ -74,6 +74,8 @@ pub enum Reason {
     PoolFull,
     /// The client has as many streams open as it may.
     TooManyStreams,
+    /// The service has been sent as many retries as it may be: there is no other try.
+    RetryBudgetSpent,
     /// The endpoint takes no more streams, over as many connections as it is given:
     /// another one waits.
     UpstreamFull,
@@ -135,6 +137,7 @@ impl Reason {
             Reason::ResponseUnwanted => "response_unwanted",
             Reason::PoolFull => "pool_full",
             Reason::TooManyStreams => "too_many_streams",
+            Reason::RetryBudgetSpent => "retry_budget_spent",
             Reason::UpstreamFull => "upstream_full",
             Reason::FailuresInARow => "failures_in_a_row",
             Reason::LowSuccessRate => "low_success_rate",

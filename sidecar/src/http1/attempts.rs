@@ -54,7 +54,14 @@ impl Session<'_> {
         let mut fresh = false;
         loop {
             match self.once(request, upload, &mut tries, &mut fresh).await {
-                Tried::Last(ended) => return ended,
+                Tried::Last(ended) => {
+                    if tries.is_budget_spent() {
+                        self.proxy
+                            .metrics
+                            .reached(Reason::RetryBudgetSpent.as_str());
+                    }
+                    return ended;
+                }
                 Tried::Again(reason) => self.traffic.requests.retried(reason.as_str()),
             }
         }

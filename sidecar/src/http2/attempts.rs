@@ -43,7 +43,13 @@ impl Stream {
         };
         loop {
             match self.once(&mut request, received, &mut tries).await {
-                Tried::Last(ended) => return ended,
+                Tried::Last(ended) => {
+                    if tries.is_budget_spent() {
+                        let metrics = &self.session.proxy.metrics;
+                        metrics.reached(Reason::RetryBudgetSpent.as_str());
+                    }
+                    return ended;
+                }
                 Tried::Again(reason) => {
                     let requests = &self.session.traffic.requests;
                     requests.retried(reason.as_str());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Attempt, Failure, Next};
+use super::{Attempt, Failure, GaveUp, Next};
 use crate::{
     addr::EndpointAddr,
     balance::Unit,
@@ -22,6 +22,7 @@ pub struct Tries {
     retries: u32,
     deadline: Option<Instant>,
     waiting: Option<Waiting>,
+    is_budget_spent: bool,
 }
 
 /// What came of one try.
@@ -50,6 +51,7 @@ impl Tries {
             retries: 0,
             deadline: None,
             waiting: None,
+            is_budget_spent: false,
         };
         if let Some(known) = &tries.known {
             tries.waiting = Some(known.admit().ok_or(Reason::TooManyPending)?);
@@ -113,6 +115,7 @@ impl Tries {
                 true
             }
             Next::GiveUp(reason) => {
+                self.is_budget_spent = reason == GaveUp::BudgetSpent;
                 tracing::debug!(%at, ?failure, reason = reason.as_str(), "not tried again");
                 false
             }
@@ -123,9 +126,18 @@ impl Tries {
     /// request. Whether it is sent once more over a new one, which is taken out of the
     /// budget: an endpoint that hangs up on whatever it is sent looks the same.
     #[must_use]
-    pub fn stale(&self, now: Instant) -> bool {
+    pub fn stale(&mut self, now: Instant) -> bool {
         let known = self.known.as_ref();
-        known.is_none_or(|known| known.budget().retry(now))
+        let granted = known.is_none_or(|known| known.budget().retry(now));
+        self.is_budget_spent = !granted;
+        granted
+    }
+
+    /// Whether there would have been another try, had the destination not been sent so
+    /// many of them.
+    #[must_use]
+    pub fn is_budget_spent(&self) -> bool {
+        self.is_budget_spent
     }
 
     /// The response's head is there, and wanted.

@@ -502,4 +502,7 @@ async fn a_spent_budget_ends_retries() {
     // five requests are spent.
     let count = chain.retries("response_unwanted");
     assert!((100..=115).contains(&count), "{count} retries");
+    let reached =
+        r#"netting_tcp_limits_reached_total{direction="outbound",reason="retry_budget_spent"}"#;
+    assert!(chain.metrics.expose().contains(reached));
 }
