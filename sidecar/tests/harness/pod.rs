@@ -28,10 +28,18 @@ impl Pod {
 
     /// With a catalog at the peer that is served so, on a thread of its own.
     pub(crate) fn start_with_catalog(serve: impl FnOnce(TcpListener) + Send + 'static) -> Self {
+        Self::start_with(&[], serve)
+    }
+
+    /// The same, with more in the sidecar's environment.
+    pub(crate) fn start_with(
+        environment: &[(&str, &str)],
+        serve: impl FnOnce(TcpListener) + Send + 'static,
+    ) -> Self {
         let (namespace, peer) = joined();
         let listener = peer.listen(dst("10.0.0.1", 15010));
         thread::spawn(move || serve(listener));
-        let pod = Self::with_sidecar(namespace, peer, "{}");
+        let pod = Self::with_sidecar(namespace, peer, environment);
         pod.wait_for("/metrics", "\nnetting_discovery_connected 1\n");
         pod
     }
@@ -39,19 +47,19 @@ impl Pod {
     /// With the probes that the webhook would have told the sidecar, and no catalog.
     pub(crate) fn start_with_probes(probes: &str) -> Self {
         let (namespace, peer) = joined();
-        Self::with_sidecar(namespace, peer, probes)
+        Self::with_sidecar(namespace, peer, &[("NETTING_PROBES", probes)])
     }
 
     pub(crate) fn start_without_catalog() -> Self {
         let (namespace, peer) = joined();
-        let pod = Self::with_sidecar(namespace, peer, "{}");
+        let pod = Self::with_sidecar(namespace, peer, &[]);
         pod.wait_for("/ready", "\r\n\r\nready");
         pod
     }
 
-    fn with_sidecar(namespace: Namespace, peer: Namespace, probes: &str) -> Self {
+    fn with_sidecar(namespace: Namespace, peer: Namespace, environment: &[(&str, &str)]) -> Self {
         let pod = Self {
-            sidecar: Sidecar::start_with_probes(&namespace, probes),
+            sidecar: Sidecar::start_with(&namespace, environment),
             namespace,
             peer,
         };
@@ -71,6 +79,14 @@ impl Pod {
 
     pub(crate) fn peer_connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         self.peer.run(|| TcpStream::connect_timeout(&to, PATIENCE))
+    }
+
+    /// From now on, the peer is as if it were not there.
+    pub(crate) fn peer_vanishes(&self) {
+        let mut drop_all = self.peer.command(&[], "iptables");
+        let dropped = drop_all.args(["-I", "INPUT", "-i", "eth0", "-j", "DROP"]);
+        let dropped = dropped.status().expect("iptables is installed");
+        assert!(dropped.success(), "this test needs root and iptables");
     }
 
     /// Makes the peer send what is for that address to the pod.

@@ -25,11 +25,11 @@ impl Sidecar {
     /// Applies the rules to the namespace, and starts the sidecar as its own user.
     /// Its catalog is 10.0.0.1:15010.
     pub(crate) fn start(namespace: &Namespace) -> Self {
-        Self::start_with_probes(namespace, "{}")
+        Self::start_with(namespace, &[])
     }
 
-    /// As `start`, with the probes that the webhook would have told the sidecar.
-    pub(crate) fn start_with_probes(namespace: &Namespace, probes: &str) -> Self {
+    /// As `start`, with more in its environment.
+    pub(crate) fn start_with(namespace: &Namespace, environment: &[(&str, &str)]) -> Self {
         namespace.run(|| {
             let args = netting_iptables_init::Args::parse_from(["netting-iptables-init"]);
             netting_iptables_init::run(&args);
@@ -42,7 +42,7 @@ impl Sidecar {
                 "--drain-timeout=8s",
                 "--log=info",
             ])
-            .env("NETTING_PROBES", probes)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .spawn()
             .expect("iproute2 and util-linux are installed");

@@ -8,6 +8,7 @@ mod harness;
 mod idle;
 mod probes;
 mod soak;
+mod vanished;
 
 use std::{
     io::{self, Read as _, Write as _},

@@ -4,8 +4,8 @@
 //! Takes `NETTING_SOAK_SECONDS`, a few if that is not set; `hack/soak.sh` runs it for
 //! longer and shows what came of it.
 
-mod catalog;
-mod load;
+pub(crate) mod catalog;
+pub(crate) mod load;
 mod replica;
 
 use std::{

@@ -1,4 +1,4 @@
-//! A catalog whose services change.
+//! A catalog whose services change. Their endpoints have sidecars, it says.
 
 use std::{net::TcpListener, pin::Pin};
 
@@ -18,20 +18,20 @@ use super::{load::Speaks, replica::Slot};
 
 /// Both services: which of the slots have endpoints now.
 #[derive(Clone)]
-pub(super) struct Services(watch::Sender<Vec<Slot>>);
+pub(crate) struct Services(watch::Sender<Vec<Slot>>);
 
 impl Services {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(watch::Sender::new(Vec::new()))
     }
 
     /// From now on these have endpoints.
-    pub(super) fn publish(&self, slots: &[Slot]) {
+    pub(crate) fn publish(&self, slots: &[Slot]) {
         self.0.send_replace(slots.to_vec());
     }
 
     /// Serves until the test's process ends.
-    pub(super) fn serve(self, listener: TcpListener) {
+    pub(crate) fn serve(self, listener: TcpListener) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -55,6 +55,10 @@ impl Services {
                 ready: true,
                 serving: true,
                 weight: 1,
+                workload: Some(v1::Workload {
+                    meshed: true,
+                    ..Default::default()
+                }),
                 ..Default::default()
             };
             let policy = v1::ServicePolicy {

@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// A protocol, which has a service of its own.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Speaks {
+pub(crate) enum Speaks {
     Http1,
     Http2,
 }
@@ -46,14 +46,14 @@ pub(super) struct Load {
 }
 
 impl Speaks {
-    pub(super) fn service(self) -> SocketAddr {
+    pub(crate) fn service(self) -> SocketAddr {
         match self {
             Speaks::Http1 => dst("192.0.2.10", 80),
             Speaks::Http2 => dst("192.0.2.11", 80),
         }
     }
 
-    pub(super) fn endpoint(self, slot: Slot) -> SocketAddr {
+    pub(crate) fn endpoint(self, slot: Slot) -> SocketAddr {
         let first = match self {
             Speaks::Http1 => 8080,
             Speaks::Http2 => 9080,

@@ -15,7 +15,7 @@ use super::load::Speaks;
 use crate::harness::pod::Pod;
 
 /// Which of the replicas it is, from 0.
-pub(super) type Slot = usize;
+pub(crate) type Slot = usize;
 
 /// How many there are.
 pub(super) const SLOTS: Slot = 4;
