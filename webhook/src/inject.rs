@@ -16,16 +16,18 @@ mod draft;
 mod mend;
 mod probes;
 mod resources;
+mod scraping;
 
 use draft::Draft;
 
 pub(crate) use mend::mend;
+pub(crate) use scraping::{PATH, PORT, SCRAPE};
 
 pub use probes::restore as restore_probes;
 
 /// The patch that injects a pod. What its author wrote stays as it is, except for
-/// probes that the sidecar asks for the kubelet, and stale values of Netting's own
-/// label and annotation.
+/// probes that the sidecar asks for the kubelet, annotations that have it scraped, and
+/// stale values of Netting's own label and annotation.
 pub(crate) fn patch(
     pod: &Pod<'_>,
     options: &Options,
@@ -37,11 +39,12 @@ pub(crate) fn patch(
     let mut sidecar = containers::sidecar(pod, options, chosen, &resources);
     let mut status = Status::new(chosen.mode);
     let mut draft = Draft::of(pod.raw());
-    if let (Some(variable), Some(env)) = (
+    let told = [
         probes::rewrite(&mut draft, pod, chosen, warnings),
-        sidecar["env"].as_array_mut(),
-    ) {
-        env.push(variable);
+        scraping::redirect(&mut draft, pod, chosen, &mut status, warnings),
+    ];
+    if let Some(env) = sidecar["env"].as_array_mut() {
+        env.extend(told.into_iter().flatten());
     }
     match chosen.mode {
         // Before the author's init containers, so that they have the mesh's network.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{names, pod::Pod, status::Status};
+use crate::{inject, names, pod::Pod, status::Status};
 
 /// The lists and objects that injection makes where they are missing, innermost
 /// first.
@@ -32,12 +32,10 @@ pub fn restored(pod: &Value) -> Option<Value> {
     remove(&mut pod, "/metadata/annotations", names::STATUS);
     // The annotation is text that anybody may have changed: no other key of it is
     // taken at its word.
-    if status
-        .annotations
-        .iter()
-        .any(|key| key == names::DEFAULT_CONTAINER)
-    {
-        remove(&mut pod, "/metadata/annotations", names::DEFAULT_CONTAINER);
+    for key in [names::DEFAULT_CONTAINER, inject::SCRAPE, inject::PORT] {
+        if status.annotations.iter().any(|added| added == key) {
+            remove(&mut pod, "/metadata/annotations", key);
+        }
     }
     for parent in PARENTS {
         remove_if_empty(&mut pod, parent);
@@ -46,6 +44,8 @@ pub fn restored(pod: &Value) -> Option<Value> {
         json_pointer("/metadata/labels", names::INJECTED),
         json_pointer("/metadata/annotations", names::STATUS),
         json_pointer("/metadata/annotations", names::DEFAULT_CONTAINER),
+        json_pointer("/metadata/annotations", inject::PORT),
+        json_pointer("/metadata/annotations", inject::PATH),
     ];
     for (pointer, value) in status.before {
         if PARENTS.contains(&pointer.as_str()) || own.contains(&pointer) {

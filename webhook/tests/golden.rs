@@ -207,6 +207,13 @@ fn is_handler(path: &str) -> bool {
     list && matches!(handler, Some("tcpSocket" | "grpc" | "httpGet"))
 }
 
+/// The author's, of which the pod's status keeps what they were.
+fn is_scrape_annotation(path: &str) -> bool {
+    ["port", "path"]
+        .map(|key| format!("/metadata/annotations/prometheus.io~1{key}"))
+        .contains(&path.to_owned())
+}
+
 /// The operation that takes another back, which was done to this pod.
 fn inverse(operation: &PatchOperation, before: &Value) -> PatchOperation {
     let path = operation.path().to_buf();
@@ -214,7 +221,8 @@ fn inverse(operation: &PatchOperation, before: &Value) -> PatchOperation {
     match operation {
         PatchOperation::Add(_) => PatchOperation::Remove(RemoveOperation { path }),
         PatchOperation::Remove(_) | PatchOperation::Replace(_) => {
-            assert!(is_handler(path.as_str()), "{path} is the author's");
+            let is_known = is_handler(path.as_str()) || is_scrape_annotation(path.as_str());
+            assert!(is_known, "{path} is the author's");
             let value = value.expect("what is changed was there");
             match operation {
                 PatchOperation::Remove(_) => PatchOperation::Add(AddOperation { path, value }),
@@ -239,6 +247,24 @@ fn taking_back_what_was_done_restores_the_original() {
         json_patch::patch(&mut restored, &back).expect("it was done");
         assert_eq!(&restored, recorded.object(), "{}", recorded.name);
     });
+}
+
+#[test]
+fn a_pod_that_is_scraped_is_scraped_at_its_sidecar_until_that_is_taken_out() {
+    let mut scraped = 0;
+    for_each_injected(|recorded, _, _, patched| {
+        let annotation = |pod: &Value, key: &str| {
+            let annotations = &pod["metadata"]["annotations"];
+            annotations[format!("prometheus.io/{key}")].clone()
+        };
+        if annotation(recorded.object(), "scrape") == "true" {
+            scraped += 1;
+            assert_eq!(annotation(patched, "port"), "15020", "{}", recorded.name);
+            let restored = netting_webhook::restored(patched).expect("it is injected");
+            assert_eq!(&restored, recorded.object(), "{}", recorded.name);
+        }
+    });
+    assert!(scraped > 0, "a recorded pod is scraped");
 }
 
 #[test]

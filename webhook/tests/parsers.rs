@@ -234,6 +234,15 @@ fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
     assert_eq!(args.opaque_ports.to_string(), "3306,8000-8010");
     let args = sidecar_args(json!({"netting.dev/access-log": "all"}));
     assert_eq!(args.access_log, netting_sidecar::args::AccessLog::All);
+
+    assert_eq!(args.application_metrics, None);
+    let args = sidecar_args(json!({
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "9080",
+        "prometheus.io/path": "stats?format=prometheus",
+    }));
+    let application = "9080/stats?format=prometheus".parse();
+    assert_eq!(args.application_metrics, application.ok());
 }
 
 #[test]

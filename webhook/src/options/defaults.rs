@@ -93,6 +93,12 @@ pub struct Defaults {
     #[arg(long, env = "NETTING_REWRITE_HTTP_PROBES")]
     pub rewrite_http_probes: bool,
 
+    /// Annotate pods with prometheus.io/scrape, for the sidecar's metrics to be scraped,
+    /// where neither the pod nor its namespace says whether they are. (What a pod says of
+    /// its application always includes the sidecar's)
+    #[arg(long, env = "NETTING_SCRAPE_ANNOTATIONS")]
+    pub scrape_annotations: bool,
+
     /// CPU (cores) that the sidecar requests
     #[arg(
         long,
@@ -154,6 +160,7 @@ impl Defaults {
             mode,
             drain_timeout: self.proxy_drain_timeout,
             rewrite_http_probes: self.rewrite_http_probes,
+            scrape_annotations: self.scrape_annotations,
         })
     }
 }

@@ -44,6 +44,9 @@ pub struct PodOptions {
     /// Whether `httpGet` probes and hooks are asked by the sidecar too. (Those that
     /// would otherwise be the sidecar's to answer always are.)
     pub rewrite_http_probes: bool,
+    /// Whether a pod that does not say if it is scraped gets annotations that have the
+    /// sidecar scraped.
+    pub scrape_annotations: bool,
 }
 
 impl PodOptions {
@@ -153,6 +156,10 @@ impl Layers<'_> {
             "rewrite-http-probes" => {
                 let rewrite = given.value.parse().map_err(|_| "is not true or false");
                 set(&mut chosen.rewrite_http_probes, rewrite, given, warnings);
+            }
+            "scrape-annotations" => {
+                let add = given.value.parse().map_err(|_| "is not true or false");
+                set(&mut chosen.scrape_annotations, add, given, warnings);
             }
             // Looked at together, since they must agree.
             "proxy-cpu-request" | "proxy-cpu-limit" => {}

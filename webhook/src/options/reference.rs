@@ -26,7 +26,7 @@ const LIMIT: &str = "none; but where each container of the pod has one";
 
 /// Those of pods, in the order of the page. All of them but `inject` may be on a
 /// namespace too, for its pods.
-pub const PODS: [Annotation; 17] = [
+pub const PODS: [Annotation; 18] = [
     annotation(
         "inject",
         "`disabled` leaves the pod out. (A label of this name asks for a sidecar.)",
@@ -93,6 +93,11 @@ pub const PODS: [Annotation; 17] = [
     annotation(
         "rewrite-http-probes",
         "`true`: the sidecar asks `httpGet` probes and hooks too",
+        "`false`",
+    ),
+    annotation(
+        "scrape-annotations",
+        "`true`: a pod without `prometheus.io/scrape` is annotated with it, for the sidecar's metrics",
         "`false`",
     ),
     annotation(

@@ -142,6 +142,15 @@ fn whether_http_probes_are_rewritten_is_said_in_full() {
 }
 
 #[test]
+fn whether_scrape_annotations_are_added_is_said_in_full() {
+    for (value, add, warned) in [("true", true, 0), ("false", false, 0), ("1", false, 1)] {
+        let (options, warnings) = overlay(json!({"netting.dev/scrape-annotations": value}));
+        assert_eq!(options.scrape_annotations, add, "{value}");
+        assert_eq!(warnings.len(), warned, "{warnings:?}");
+    }
+}
+
+#[test]
 fn a_list_is_bounded() {
     let ports: Vec<_> = (1..=100).map(|port| port.to_string()).collect();
     let (options, warnings) = overlay(json!({"netting.dev/skip-inbound-ports": ports.join(",")}));

@@ -1,0 +1,181 @@
+//! Has an existing Prometheus find the application's metrics and the sidecar's in one
+//! place.
+//!
+//! The annotations are not Kubernetes' own, but what nearly every Prometheus in a cluster
+//! is configured to look at:
+//! <https://github.com/prometheus/prometheus/blob/main/documentation/examples/prometheus-kubernetes.yml>
+
+use serde_json::{Value, json};
+
+use super::draft::Draft;
+use crate::{
+    names,
+    options::{Exporter, PodOptions},
+    pod::Pod,
+    status::Status,
+    warnings::Warnings,
+};
+
+/// Whether a pod is scraped: `"true"`.
+pub(crate) const SCRAPE: &str = "prometheus.io/scrape";
+/// At which port.
+pub(crate) const PORT: &str = "prometheus.io/port";
+/// At which path; `/metrics` if it is not said.
+pub(crate) const PATH: &str = "prometheus.io/path";
+const SCHEME: &str = "prometheus.io/scheme";
+/// What the sidecar serves, and what is asked for unless a pod says otherwise.
+const METRICS: &str = "/metrics";
+
+/// Points a pod's annotations at the sidecar. Returns the variable that tells the sidecar
+/// where the application's own metrics are, if there are any to be served with its own.
+pub(super) fn redirect(
+    draft: &mut Draft,
+    pod: &Pod<'_>,
+    chosen: &PodOptions,
+    status: &mut Status,
+    warnings: &mut Warnings,
+) -> Option<Value> {
+    if !chosen.telemetry.contains(&Exporter::Prometheus) {
+        return None;
+    }
+    if pod.annotation(SCRAPE).is_none() && chosen.scrape_annotations {
+        for (key, value) in [(SCRAPE, "true"), (PORT, &names::ADMIN_PORT.to_string())] {
+            draft.set(&["metadata", "annotations", key], json!(value));
+            status.annotations.push(key.to_owned());
+        }
+        return None;
+    }
+    let application = application(pod, warnings)?;
+    let port = names::ADMIN_PORT.to_string();
+    draft.set(&["metadata", "annotations", PORT], json!(port));
+    if pod.annotation(PATH).is_some() {
+        draft.set(&["metadata", "annotations", PATH], json!(METRICS));
+    }
+    Some(json!({"name": "NETTING_APPLICATION_METRICS", "value": application}))
+}
+
+/// `9080/metrics`: where the pod says that the application's metrics are. Nothing, if it
+/// does not, or in a way that is better left alone.
+fn application(pod: &Pod<'_>, warnings: &mut Warnings) -> Option<String> {
+    pod.annotation(SCRAPE).filter(|scrape| *scrape == "true")?;
+    // Without it, Prometheus finds each port that a container declares: the sidecar's too.
+    let port = pod.annotation(PORT)?;
+    let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
+    if port == names::ADMIN_PORT {
+        return None;
+    }
+    if pod
+        .annotation(SCHEME)
+        .is_some_and(|scheme| scheme != "http")
+    {
+        warnings.push(format!(
+            "netting: {SCHEME} is not http: the sidecar's own metrics are at port {}",
+            names::ADMIN_PORT
+        ));
+        return None;
+    }
+    let path = pod.annotation(PATH).unwrap_or(METRICS);
+    // The kubelet would expand `$(…)`.
+    let is_path = path
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'$');
+    is_path.then(|| format!("{port}/{}", path.trim_start_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Redirected {
+        patch: Value,
+        told: Option<Value>,
+        status: Status,
+        warnings: Vec<String>,
+    }
+
+    fn redirected(annotations: &Value, choose: impl FnOnce(&mut PodOptions)) -> Redirected {
+        let pod = json!({"metadata": {"annotations": annotations},
+            "spec": {"containers": [{"name": "app"}]}});
+        let pod = Pod::read(&pod).expect("it is a pod");
+        let mut chosen = crate::test_options().pod_defaults;
+        choose(&mut chosen);
+        let mut status = Status::new(chosen.mode);
+        let (mut draft, mut warnings) = (Draft::of(pod.raw()), Warnings::default());
+        let told = redirect(&mut draft, &pod, &chosen, &mut status, &mut warnings);
+        status.before = draft.before().clone();
+        Redirected {
+            patch: json!(draft.into_patch()),
+            told: told.map(|mut variable| variable["value"].take()),
+            status,
+            warnings: warnings.into_lines(),
+        }
+    }
+
+    #[test]
+    fn leaves_alone_what_is_not_scraped_or_not_by_these_rules() {
+        let scraped = |more: &[(&str, &str)]| {
+            let mut annotations = json!({SCRAPE: "true", PORT: "9080"});
+            for (key, value) in more {
+                annotations[*key] = json!(value);
+            }
+            annotations
+        };
+        for annotations in [
+            json!({}),
+            json!({PORT: "9080"}),
+            json!({SCRAPE: "true"}),
+            scraped(&[(SCRAPE, "false")]),
+            scraped(&[(PORT, "http")]),
+            scraped(&[(PORT, "0")]),
+            scraped(&[(PORT, "15020")]),
+            scraped(&[(PATH, "/a b")]),
+            scraped(&[(PATH, "/$(HOME)")]),
+        ] {
+            let redirected = redirected(&annotations, |_| {});
+            assert_eq!(redirected.patch, json!([]), "{annotations}");
+            assert_eq!(redirected.told, None, "{annotations}");
+            assert!(redirected.warnings.is_empty(), "{annotations}");
+        }
+        let encrypted = redirected(&scraped(&[(SCHEME, "https")]), |_| {});
+        assert_eq!((encrypted.patch, encrypted.told), (json!([]), None));
+        let warning = "netting: prometheus.io/scheme is not http: \
+             the sidecar's own metrics are at port 15020";
+        assert_eq!(encrypted.warnings, [warning]);
+        let without = redirected(&scraped(&[]), |chosen| chosen.telemetry.clear());
+        assert_eq!(without.patch, json!([]), "there is nothing to be scraped");
+    }
+
+    #[test]
+    fn points_at_the_sidecar_and_tells_it_where_the_application_is() {
+        let annotations = json!({SCRAPE: "true", PORT: "9080", PATH: "/stats?format=prometheus"});
+        let redirected = redirected(&annotations, |_| {});
+        let expected = json!([
+            {"op": "replace", "path": "/metadata/annotations/prometheus.io~1port", "value": "15020"},
+            {"op": "replace", "path": "/metadata/annotations/prometheus.io~1path", "value": "/metrics"},
+        ]);
+        assert_eq!(redirected.patch, expected);
+        assert_eq!(redirected.told, Some(json!("9080/stats?format=prometheus")));
+        let before = json!({"/metadata/annotations/prometheus.io~1port": "9080",
+            "/metadata/annotations/prometheus.io~1path": "/stats?format=prometheus"});
+        assert_eq!(json!(redirected.status.before), before);
+        assert!(redirected.status.annotations.is_empty());
+    }
+
+    #[test]
+    fn adds_annotations_only_where_that_is_wanted() {
+        let add = |chosen: &mut PodOptions| chosen.scrape_annotations = true;
+        let added = redirected(&json!({"a": "b"}), add);
+        assert_eq!(
+            added.patch.as_array().map(Vec::len),
+            Some(2),
+            "{}",
+            added.patch
+        );
+        assert_eq!(
+            (added.told, added.status.annotations),
+            (None, vec![SCRAPE.to_owned(), PORT.to_owned()])
+        );
+        let declined = redirected(&json!({SCRAPE: "false"}), add);
+        assert_eq!(declined.patch, json!([]));
+    }
+}
