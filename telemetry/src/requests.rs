@@ -128,7 +128,7 @@ impl Families {
 impl Requests {
     fn new(families: &Arc<Families>, base: Labels) -> Self {
         let direction = [("direction", families.direction.as_str())];
-        let retried = labels::with(&base, &direction);
+        let retried = labels::with(&without_scheme(&base), &direction);
         Self(Arc::new(Inner {
             families: Arc::clone(families),
             retried: ByLabel::new(families.retried.clone(), &retried, "reason"),
@@ -181,6 +181,12 @@ impl Requests {
     pub fn retried(&self, reason: &'static str) {
         self.0.retried.of(reason).inc();
     }
+}
+
+/// What only HTTP itself has by the conventions.
+fn without_scheme(labels: &Labels) -> Labels {
+    let others = labels.iter().filter(|label| label.key != "url.scheme");
+    others.cloned().collect()
 }
 
 impl Inner {

@@ -60,7 +60,6 @@ fn sidecar(metrics: &Metrics) {
     discovery.propagated(Duration::ZERO);
     ProbeMetrics::register(metrics).asked("liveness", "passed");
     let application = "9080/metrics".parse().expect("a port and a path");
-    // Its counter is there from the first scrape on.
     drop(metrics.router_with(application));
 }
 

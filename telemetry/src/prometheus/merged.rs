@@ -55,6 +55,8 @@ const QUEUE: usize = 4;
 /// have a metric, it is the application's.
 pub fn merged_router(metrics: Metrics, application: Application) -> Router {
     let asked = ByLabel::new(metrics.counters(ASKED), &labels::none(), "outcome");
+    // From the first scrape on, which it is not yet in.
+    let _ = asked.of("passed");
     let merging = Merging {
         metrics,
         application,

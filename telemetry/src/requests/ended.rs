@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Method, grpc};
+use super::{Method, grpc, without_scheme};
 use crate::{connections::Direction, instrument::TraceContext, labels, snapshot::Labels};
 
 /// A version of HTTP.
@@ -134,12 +134,6 @@ impl CallKey {
                 .map(|status| ("rpc.response.status_code", status)),
         );
         pairs.extend(error.map(|error| ("error.type", error)));
-        // The conventions for RPC have no scheme.
-        let base: Labels = base
-            .iter()
-            .filter(|label| label.key != "url.scheme")
-            .cloned()
-            .collect();
-        labels::with(&base, &pairs)
+        labels::with(&without_scheme(base), &pairs)
     }
 }

@@ -8,13 +8,7 @@
 use serde_json::{Value, json};
 
 use super::draft::Draft;
-use crate::{
-    names,
-    options::{Exporter, PodOptions},
-    pod::Pod,
-    status::Status,
-    warnings::Warnings,
-};
+use crate::{names, options::PodOptions, pod::Pod, status::Status, warnings::Warnings};
 
 /// Whether a pod is scraped: `"true"`.
 pub(crate) const SCRAPE: &str = "prometheus.io/scrape";
@@ -35,7 +29,7 @@ pub(super) fn redirect(
     status: &mut Status,
     warnings: &mut Warnings,
 ) -> Option<Value> {
-    if !chosen.telemetry.contains(&Exporter::Prometheus) {
+    if !chosen.telemetry.is_scraped() {
         return None;
     }
     if pod.annotation(SCRAPE).is_none() && chosen.scrape_annotations {
@@ -141,7 +135,10 @@ mod tests {
         let warning = "netting: prometheus.io/scheme is not http: \
              the sidecar's own metrics are at port 15020";
         assert_eq!(encrypted.warnings, [warning]);
-        let without = redirected(&scraped(&[]), |chosen| chosen.telemetry.clear());
+        let without = redirected(&scraped(&[]), |chosen| {
+            let otlp = "otlp=http://collector:4317".parse();
+            chosen.telemetry = otlp.expect("an exporter");
+        });
         assert_eq!(without.patch, json!([]), "there is nothing to be scraped");
     }
 

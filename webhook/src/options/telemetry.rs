@@ -55,6 +55,7 @@ impl fmt::Display for AccessLog {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exporters {
     list: String,
+    is_scraped: bool,
     references: Vec<Reference>,
 }
 
@@ -68,21 +69,34 @@ impl Exporters {
     /// left of it.
     #[must_use]
     pub fn read(list: &str) -> (Option<Self>, Vec<Wrong>) {
+        let telemetry = Telemetry::parse(list, &Rehearsal);
+        let is_scraped = telemetry.prometheus();
         let Telemetry {
             exporters,
             references,
             wrong,
             ..
-        } = Telemetry::parse(list, &Rehearsal);
+        } = telemetry;
         let some = wrong.is_empty() || !exporters.is_empty();
         let list = list.trim().to_owned();
-        (some.then_some(Self { list, references }), wrong)
+        let exporters = Self {
+            list,
+            is_scraped,
+            references,
+        };
+        (some.then_some(exporters), wrong)
     }
 
     /// Whether it is what the sidecar does anyway.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.list == "prometheus"
+    }
+
+    /// Whether they are there for whoever scrapes the sidecar.
+    #[must_use]
+    pub fn is_scraped(&self) -> bool {
+        self.is_scraped
     }
 
     /// What has to be found in the sidecar's variables, besides the list.
