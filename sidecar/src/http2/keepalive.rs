@@ -20,6 +20,10 @@ use crate::http::limits::Http2Limits;
 /// (<https://github.com/grpc/proposal/blob/master/A8-client-side-keepalive.md>).
 const STRANGERS_INTERVAL_MIN: Duration = Duration::from_secs(310);
 
+/// So many looks in vain it takes to give a connection up. An answer may lie unread while
+/// this thread itself does not get to run.
+const LOOKS_MIN: u32 = 3;
+
 /// How patient one is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -51,8 +55,8 @@ pub(super) struct Keepalive {
     pings: RefCell<Option<PingPong>>,
     /// When something last came, or need not have.
     heard: Cell<Instant>,
-    /// When it was asked, and has not answered.
-    asked: Cell<Option<Instant>>,
+    /// When it was asked, and how often it was looked at since; it has not answered.
+    asked: Cell<Option<(Instant, u32)>>,
 }
 
 impl Keepalive {
@@ -80,12 +84,13 @@ impl Keepalive {
             return true;
         }
         let since = |then: Instant| now.saturating_duration_since(then);
-        if let Some(asked) = self.asked.get() {
-            return since(asked) < patience.timeout;
+        if let Some((asked, looks)) = self.asked.get() {
+            self.asked.set(Some((asked, looks + 1)));
+            return since(asked) < patience.timeout || looks < LOOKS_MIN;
         }
         if since(self.heard.get()) >= patience.interval {
             self.ask();
-            self.asked.set(Some(now));
+            self.asked.set(Some((now, 0)));
         }
         true
     }
@@ -159,5 +164,16 @@ mod tests {
         assert!(keepalive.asked.get().is_some());
         assert!(keepalive.is_alive(SPEAKS, patience, at(49)));
         assert_eq!(given_up_after(&keepalive, SILENT, true), Some(50));
+    }
+    #[test]
+    fn a_look_that_comes_late_gives_nobody_up() {
+        let keepalive = Keepalive::new(None, Instant::now());
+        let patience = Patience::of(&limits(30), true).expect("it is to be asked");
+        let at = |seconds| keepalive.heard.get() + Duration::from_secs(seconds);
+        assert!(keepalive.is_alive(SILENT, patience, at(100)));
+        for late in [200, 201, 202] {
+            assert!(keepalive.is_alive(SILENT, patience, at(late)), "{late}");
+        }
+        assert!(!keepalive.is_alive(SILENT, patience, at(203)));
     }
 }
