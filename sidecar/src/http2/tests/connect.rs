@@ -93,3 +93,21 @@ async fn a_conversation_goes_through_if_it_is_offered() {
             .is_none_or(|last| last.is_ok_and(|last| last.is_empty()))
     );
 }
+
+#[tokio::test(flavor = "local")]
+async fn a_tunnel_to_a_port_goes_through_without_being_offered() {
+    let chain = echo(false).await;
+    let mut client = client(&chain).await;
+    let request = Request::connect("app:443").body(());
+    let (response, mut sink) = client
+        .send_request(request.expect("a good request"), false)
+        .expect("it is connected");
+    let response = response.await.expect("it is answered");
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["x-protocol"], "none");
+    let mut body = response.into_body();
+    let sent = sink.send_data("hello".into(), false);
+    sent.expect("it is connected");
+    let heard = body.data().await.expect("it goes on").expect("it is whole");
+    assert_eq!(heard, "hello");
+}
