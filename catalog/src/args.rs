@@ -69,6 +69,26 @@ pub struct Args {
     /// Log format: json or text
     #[arg(long, env = "NETTING_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+
+    /// Where telemetry goes: a comma list of exporters with their options, such as
+    /// prometheus,otlp=http://collector.monitoring:4317;interval=10s. One that is wrong
+    /// is left out. The OTEL_* variables of the OpenTelemetry specification are read as
+    /// well
+    #[arg(
+        long,
+        env = "NETTING_TELEMETRY",
+        value_name = "EXPORTERS",
+        default_value = "prometheus"
+    )]
+    pub telemetry: String,
+
+    /// Name of the catalog's own pod, for telemetry
+    #[arg(long, env = "NETTING_POD_NAME", default_value = "")]
+    pub pod_name: String,
+
+    /// Namespace of the catalog's own pod, for telemetry
+    #[arg(long, env = "NETTING_POD_NAMESPACE", default_value = "")]
+    pub pod_namespace: String,
 }
 
 impl Args {

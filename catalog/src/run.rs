@@ -10,11 +10,21 @@ use netting_runtime::{
     listen,
     logging::LogHandle,
 };
-use netting_telemetry::{Metrics, catalog::CatalogMetrics};
+use netting_telemetry::{
+    Metrics,
+    catalog::CatalogMetrics,
+    config::{Environment, Telemetry},
+    export::Exporters,
+    registry::Settings,
+    resource::{self, Pod},
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::{args::Args, publisher::Publisher, queries, streams::Streams, watch};
+
+/// What the names of telemetry's backends are looked up with.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// Where the catalog is reached.
 #[derive(Debug)]
@@ -51,20 +61,39 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
     raise_files_max();
     let drain = Drain::new();
-    let metrics = Metrics::new("catalog", env!("CARGO_PKG_VERSION"));
+    let telemetry = Telemetry::parse(&args.telemetry, &Environment);
+    let metrics = metrics(&args, &telemetry);
+    let exporters = Exporters::start(&telemetry, &metrics, RESOLV_CONF.into(), &drain);
     let client = watch::client().await?;
     let listeners = Listeners::bind(&args).await?;
     serve(&args, &client, listeners, &metrics, &readiness, &drain);
 
     // Last, so that it never says ready of something that is still to come.
     let admin_listener = listen(args.admin_port).await?;
-    let admin_routes = Admin::new(readiness, log).router(metrics.router());
+    let exposed = telemetry.prometheus().then(|| metrics.router());
+    let admin_routes = Admin::new(readiness, log).router(exposed.unwrap_or_default());
     tokio::spawn(admin::serve(admin_listener, admin_routes));
     let (grpc_port, http_port) = (args.grpc_port, args.http_port);
     tracing::info!(grpc_port, http_port, "serving");
 
     shutdown.run(&drain, args.drain_timeout).await;
+    exporters.flush(args.drain_timeout).await;
     Ok(())
+}
+
+/// Metrics that say whose they are.
+fn metrics(args: &Args, telemetry: &Telemetry) -> Metrics {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let pod = Pod {
+        name: &args.pod_name,
+        namespace: &args.pod_namespace,
+        workload_kind: "Deployment",
+        workload: "netting-catalog",
+        ..Pod::default()
+    };
+    let resource = resource::of_container(pod, "netting-catalog", VERSION);
+    let resource = resource::with(&resource, &telemetry.resource);
+    Metrics::of(resource, Settings::default(), "catalog", VERSION)
 }
 
 /// Watches and serves until the drain starts.

@@ -30,6 +30,18 @@ pub struct Args {
     #[arg(long, env = "NETTING_POD_NAME", default_value = "netting-webhook")]
     pub pod_name: String,
 
+    /// Where telemetry goes: a comma list of exporters with their options, such as
+    /// prometheus,otlp=http://collector.monitoring:4317;interval=10s. One that is wrong
+    /// is left out. The OTEL_* variables of the OpenTelemetry specification are read as
+    /// well
+    #[arg(
+        long,
+        env = "NETTING_TELEMETRY",
+        value_name = "EXPORTERS",
+        default_value = "prometheus"
+    )]
+    pub telemetry: String,
+
     /// Name of the Service in front of the webhook, which its certificate is for
     #[arg(long, env = "NETTING_SERVICE", default_value = "netting-webhook")]
     pub service: String,

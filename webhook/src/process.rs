@@ -14,6 +14,10 @@ use netting_runtime::{
 use netting_telemetry::{
     Metrics,
     admission::{AdmissionMetrics, CertificateMetrics, EventMetrics},
+    config::{Environment, Telemetry},
+    export::Exporters,
+    registry::Settings,
+    resource::{self, Pod},
 };
 use tokio::sync::watch;
 
@@ -37,6 +41,9 @@ use crate::{
 /// it is known has a classic sidecar, which runs everywhere.
 const VERSION_AWAITED: Duration = Duration::from_secs(5);
 
+/// What the names of telemetry's backends are looked up with.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// Runs the webhook until a signal has ended it.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
@@ -58,7 +65,9 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("cannot handle signals")?;
     let drain = Drain::new();
-    let metrics = Metrics::new("webhook", env!("CARGO_PKG_VERSION"));
+    let telemetry = Telemetry::parse(&args.telemetry, &Environment);
+    let metrics = self::metrics(&args, &telemetry);
+    let exporters = Exporters::start(&telemetry, &metrics, RESOLV_CONF.into(), &drain);
     let client = client(&args).await?;
 
     let listener = listen(args.https_port).await?;
@@ -77,12 +86,29 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     // Last, so that it never says ready of something that is still to come.
     let admin_listener = listen(args.admin_port).await?;
     let admin_port = admin_listener.local_addr()?.port();
-    let admin_routes = Admin::new(readiness, log).router(metrics.router());
+    let exposed = telemetry.prometheus().then(|| metrics.router());
+    let admin_routes = Admin::new(readiness, log).router(exposed.unwrap_or_default());
     tokio::spawn(admin::serve(admin_listener, admin_routes));
     tracing::info!(port, admin_port, image = args.image, "serving");
 
     shutdown.run(&drain, args.drain_timeout).await;
+    exporters.flush(args.drain_timeout).await;
     Ok(())
+}
+
+/// Metrics that say whose they are.
+fn metrics(args: &Args, telemetry: &Telemetry) -> Metrics {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let pod = Pod {
+        name: &args.pod_name,
+        namespace: &args.pod_namespace,
+        workload_kind: "Deployment",
+        workload: "netting-webhook",
+        ..Pod::default()
+    };
+    let resource = resource::of_container(pod, "netting-webhook", VERSION);
+    let resource = resource::with(&resource, &telemetry.resource);
+    Metrics::of(resource, Settings::default(), "webhook", VERSION)
 }
 
 /// The API server's, which can be done without if a certificate is given.
