@@ -1,99 +1,173 @@
 //! One line for each connection or request, at its end.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use crate::{addr::ClientAddr, args::AccessLog, reason::Reason};
+use netting_runtime::logging::LogFormat;
+use netting_telemetry::{
+    Metrics,
+    access_log::{Entry, Format, Lines, Record, Writer},
+    buffer::Buffer,
+};
+use tokio::time::Instant;
 
-/// What becomes of a line is the log filter's to say; this is its target.
-const TARGET: &str = "netting_access";
+use crate::args::{AccessLog as Which, AccessLogArgs};
 
-/// A connection that was relayed as it is.
+/// How long the last lines may take, in which a pipe or a disk is well.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The access log of a process.
 #[derive(Debug)]
-pub(crate) struct Connection<'c> {
-    pub(crate) direction: &'static str,
-    pub(crate) client: ClientAddr,
-    pub(crate) dst: SocketAddr,
-    pub(crate) upstream: SocketAddr,
-    pub(crate) protocol: &'static str,
-    /// The name that the client's TLS asked for.
-    pub(crate) sni: Option<&'c str>,
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
-    pub(crate) lasted: Duration,
-    pub(crate) reason: Reason,
+pub struct AccessLogs {
+    /// Without a place for lines of a thread.
+    common: AccessLog,
+    writer: Option<Writer>,
 }
 
-/// A request.
+/// The access log of one thread.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    which: Which,
+    /// A request that took as long is as good as one that failed.
+    slow: Option<Duration>,
+    lines: Option<Lines>,
+    records: Option<Arc<Records>>,
+}
+
+/// Lines that are sent rather than written.
 #[derive(Debug)]
-pub(crate) struct Request<'r> {
-    pub(crate) direction: &'static str,
-    pub(crate) client: ClientAddr,
-    pub(crate) dst: SocketAddr,
-    pub(crate) upstream: Option<SocketAddr>,
-    pub(crate) protocol: &'static str,
-    /// Method, target, version.
-    pub(crate) line: &'r [u8],
-    pub(crate) status: Option<u16>,
-    pub(crate) sent: u64,
-    pub(crate) received: u64,
-    pub(crate) took: Duration,
-    /// Why it failed, if the sidecar knows.
-    pub(crate) reason: Option<Reason>,
+struct Records {
+    buffer: Arc<Buffer<Record>>,
+    format: Format,
+}
+
+impl AccessLogs {
+    /// Starts what is asked for; `records` is where lines are put that are sent. A file
+    /// that cannot be opened costs its lines, and no connection.
+    #[must_use]
+    pub fn start(
+        args: &AccessLogArgs,
+        log_format: LogFormat,
+        metrics: &Metrics,
+        records: Option<Arc<Buffer<Record>>>,
+    ) -> Self {
+        let format = args.access_log_format.clone();
+        let format = format.unwrap_or_else(|| match log_format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::text(),
+        });
+        let (which, output) = (args.access_log, &args.access_log_to);
+        let writer = match which {
+            Which::Off => Ok(None),
+            Which::All | Which::Errors => Writer::start(output, format.clone(), metrics),
+        };
+        let writer = writer.unwrap_or_else(|error| {
+            tracing::error!(%output, %error, "the access log cannot be opened, and is left out");
+            None
+        });
+        // What people read there has its attributes beside it.
+        let format = match format {
+            Format::Json => Format::text(),
+            template => template,
+        };
+        let records = records.map(|buffer| Arc::new(Records { buffer, format }));
+        Self {
+            common: AccessLog {
+                which,
+                slow: args.access_log_slow,
+                lines: None,
+                records,
+            },
+            writer,
+        }
+    }
+
+    /// For one more thread.
+    #[must_use]
+    pub fn of_thread(&self) -> AccessLog {
+        AccessLog {
+            lines: self.writer.as_ref().map(Writer::lines),
+            ..self.common.clone()
+        }
+    }
+
+    /// Writes what there is.
+    pub async fn flush(self) {
+        if let Some(writer) = self.writer {
+            writer.flush(Instant::now() + FLUSH_TIMEOUT).await;
+        }
+    }
 }
 
 impl AccessLog {
-    /// Whether something that ended well, or not, is to be written.
+    /// One that has nothing.
     #[must_use]
-    pub fn wants(self, failed: bool) -> bool {
-        match self {
-            AccessLog::Off => false,
-            AccessLog::All => true,
-            AccessLog::Errors => failed,
+    pub fn off() -> Self {
+        Self {
+            which: Which::Off,
+            slow: None,
+            lines: None,
+            records: None,
         }
     }
 
-    pub(crate) fn connection(self, ended: &Connection<'_>) {
-        if !self.wants(ended.reason != Reason::Finished) {
-            return;
+    /// Whether something that ended well, or not, is to be written.
+    #[must_use]
+    pub fn wants(&self, failed: bool, took: Duration) -> bool {
+        match self.which {
+            Which::Off => false,
+            Which::All => true,
+            Which::Errors => failed || self.slow.is_some_and(|slow| took >= slow),
         }
-        tracing::info!(
-            target: TARGET,
-            direction = ended.direction,
-            client = %ended.client,
-            dst = %ended.dst,
-            upstream = %ended.upstream,
-            protocol = ended.protocol,
-            sni = ended.sni,
-            sent_bytes = ended.sent,
-            received_bytes = ended.received,
-            duration_ms = ended.lasted.as_millis(),
-            reason = %ended.reason,
-            "connection"
-        );
     }
 
     /// Writes a line that is wanted.
-    pub(crate) fn request(self, ended: &Request<'_>) {
-        let line = String::from_utf8_lossy(ended.line);
-        let mut parts = line.split(' ');
-        let (method, target) = (parts.next(), parts.next());
-        // Queries carry what is nobody's business.
-        let path = target.map(|target| target.split('?').next().unwrap_or_default());
-        tracing::info!(
-            target: TARGET,
-            direction = ended.direction,
-            client = %ended.client,
-            dst = %ended.dst,
-            upstream = ended.upstream.map(tracing::field::display),
-            protocol = ended.protocol,
-            method,
-            path,
-            status = ended.status,
-            sent_bytes = ended.sent,
-            received_bytes = ended.received,
-            duration_ms = ended.took.as_secs_f64() * 1e3,
-            reason = ended.reason.map(Reason::as_str),
-            "request"
-        );
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        if let Some(lines) = &self.lines {
+            lines.write(entry);
+        }
+        if let Some(Records { buffer, format }) = self.records.as_deref() {
+            buffer.push(Record::of(entry, format));
+        }
+    }
+}
+
+/// When something began that has just ended.
+pub(crate) fn before(now: SystemTime, took: Duration) -> SystemTime {
+    now.checked_sub(took).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(which: Which, slow: Option<Duration>) -> AccessLog {
+        AccessLog {
+            which,
+            slow,
+            ..AccessLog::off()
+        }
+    }
+
+    #[test]
+    fn has_what_failed_or_was_slow_or_all_or_nothing() {
+        let (fast, slow) = (Duration::from_millis(1), Duration::from_secs(1));
+        for (which, limit, failed, took, wanted) in [
+            (Which::Off, Some(slow), true, slow, false),
+            (Which::All, None, false, fast, true),
+            (Which::Errors, None, true, fast, true),
+            (Which::Errors, None, false, slow, false),
+            (Which::Errors, Some(slow), false, fast, false),
+            (Which::Errors, Some(slow), false, slow, true),
+        ] {
+            let log = log(which, limit);
+            assert_eq!(
+                log.wants(failed, took),
+                wanted,
+                "{which:?} {limit:?} {failed} {took:?}"
+            );
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use netting_runtime::logging::LogFormat;
 use netting_telemetry::prometheus::Application;
 
@@ -10,9 +10,11 @@ use crate::ports::PortSet;
 
 mod host_port;
 mod metrics;
+mod telling;
 
 pub use host_port::HostPort;
 pub use metrics::{Bounds, MetricsArgs};
+pub use telling::{AccessLog, AccessLogArgs, TraceArgs};
 
 /// RFC 9113 section 6.9.1.
 const HTTP2_WINDOW_MAX: i64 = (1 << 31) - 1;
@@ -199,9 +201,9 @@ pub struct Args {
     #[arg(long, env = "NETTING_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
 
-    /// Which connections are written to the log when they end.
-    #[arg(long, env = "NETTING_ACCESS_LOG", value_enum, default_value_t = AccessLog::Off)]
-    pub access_log: AccessLog,
+    /// What the access log has, and how.
+    #[command(flatten)]
+    pub access_log: AccessLogArgs,
 
     /// Where telemetry goes: a comma list of exporters with their options, such as
     /// prometheus,otlp=http://$(HOST_IP):4317;interval=10s. One that is wrong is left
@@ -219,6 +221,10 @@ pub struct Args {
     #[command(flatten)]
     pub metrics: MetricsArgs,
 
+    /// Which traces are kept.
+    #[command(flatten)]
+    pub traces: TraceArgs,
+
     /// Resolver configuration that names are looked up with.
     #[arg(long, env = "NETTING_RESOLV_CONF", default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
@@ -234,17 +240,6 @@ pub enum Command {
         #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
         timeout: Duration,
     },
-}
-
-/// What the access log has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AccessLog {
-    /// Nothing.
-    Off,
-    /// Everything.
-    All,
-    /// What failed.
-    Errors,
 }
 
 #[cfg(test)]

@@ -3,3 +3,4 @@
 pub(crate) mod fault;
 pub(crate) mod idle;
 pub(crate) mod limits;
+pub(crate) mod told;

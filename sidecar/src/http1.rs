@@ -20,6 +20,7 @@ mod exchange;
 mod fields;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod head;
 mod host;
 pub(crate) mod pool;
 mod request;

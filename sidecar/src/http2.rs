@@ -17,6 +17,7 @@ use crate::http::limits::Http2Limits;
 
 mod answer;
 mod attempts;
+mod head;
 mod keepalive;
 pub(crate) mod pool;
 mod pump;

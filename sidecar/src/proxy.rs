@@ -1,17 +1,24 @@
 //! The life of a connection, both ways.
 
-use std::{cell::Cell, net::SocketAddr, pin::Pin, rc::Rc};
+use std::{
+    cell::Cell,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 
 use netting_telemetry::{
+    access_log::{Entry, Kind},
     connections::{Direction, DirectionMetrics},
+    trace::Tracer,
     traffic::{Traffic, TrafficMetrics},
 };
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
-    access_log,
+    access_log::AccessLog,
     addr::{ClientAddr, OriginalDst},
-    args::AccessLog,
     connect::{self, ConnectError, Connector, Upstream},
     detect::Protocol,
     http1::session::{Http1, Session, Target},
@@ -42,6 +49,8 @@ pub struct Proxy {
     pub finder: Rc<Finder>,
     /// What is written to the log at their end.
     pub access_log: AccessLog,
+    /// What begins spans. Nothing, if nobody is sent any: requests go on as they came.
+    pub tracer: Option<Tracer>,
     /// The direction's instruments.
     pub metrics: DirectionMetrics,
     /// Those for what goes to nobody who is known by name.
@@ -63,6 +72,15 @@ pub(crate) struct Accepted {
     since: Instant,
     /// What counts where it goes.
     pub(crate) traffic: Traffic,
+}
+
+/// How a connection ended that was relayed as it is.
+struct Ended {
+    client: ClientAddr,
+    dst: OriginalDst,
+    upstream: SocketAddr,
+    lasted: Duration,
+    reason: Reason,
 }
 
 /// How a connection goes on once it is known what it carries. To find that out takes
@@ -96,23 +114,52 @@ impl Proxy {
             finish_but_the_other(reason, &mut downstream, &mut upstream);
             traffic.closed(reason.as_str());
             tracing::debug!(%client, upstream = %addr, %reason, "connection ended");
-            self.access_log.connection(&access_log::Connection {
-                direction: self.direction.as_str(),
+            let ended = Ended {
                 client,
-                dst: dst.0,
+                dst,
                 upstream: addr,
-                protocol: protocol.as_str(),
-                sni: match &protocol {
-                    Protocol::Tls(name) => name.as_deref(),
-                    _ => None,
-                },
-                sent: counted.sent.get(),
-                received: counted.received.get(),
                 lasted: since.elapsed(),
                 reason,
-            });
+            };
+            self.tell_of_connection(&ended, &protocol, &counted);
             drop(held);
         })
+    }
+
+    /// Tells of a connection that has ended, if it is wanted. That it lasted long is
+    /// nothing bad.
+    fn tell_of_connection(&self, ended: &Ended, protocol: &Protocol, counted: &Counted<'_>) {
+        let failed = ended.reason != Reason::Finished;
+        if !self.access_log.wants(failed, Duration::ZERO) {
+            return;
+        }
+        self.access_log.write(&Entry {
+            kind: Kind::Connection,
+            at: SystemTime::now(),
+            direction: self.direction,
+            client: ended.client.0,
+            dst: ended.dst.0,
+            upstream: Some(ended.upstream),
+            protocol: protocol.as_str(),
+            sni: match protocol {
+                Protocol::Tls(name) => name.as_deref(),
+                _ => None,
+            },
+            method: None,
+            path: None,
+            authority: None,
+            user_agent: None,
+            status: None,
+            grpc_status: None,
+            sent: counted.sent.get(),
+            received: counted.received.get(),
+            took: ended.lasted,
+            resent: 0,
+            reason: Some(ended.reason.as_str()),
+            failed,
+            trace: None,
+            sampled: false,
+        });
     }
 
     /// Serves request after request until the connection ends.

@@ -19,6 +19,7 @@ use netting_telemetry::{
     export::Exporters,
     probes::ProbeMetrics,
     resource::{self, Pod},
+    trace::{Sampler, Tracer},
     traffic::TrafficMetrics,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -28,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    access_log::{AccessLog, AccessLogs},
     args::{Args, Command},
     connect::Connector,
     dump,
@@ -79,7 +81,9 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
     let drain = Drain::new();
-    let telemetry = Telemetry::parse(&args.telemetry, &Environment);
+    let mut telemetry = Telemetry::parse(&args.telemetry, &Environment);
+    let ratio = args.traces.trace_ratio;
+    let sampler = Sampler::configured(ratio, &Environment, &mut telemetry.wrong);
     let metrics = metrics(&args, &telemetry);
     let exporters = Exporters::start(&telemetry, &metrics, args.resolv_conf.clone(), &drain);
     let view = Arc::new(View::new(
@@ -92,7 +96,13 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     ));
 
     let welcomed = readiness.condition("catalog");
-    proxies(&args, &metrics, &view, &drain)?;
+    let records = exporters.records();
+    let access_logs = AccessLogs::start(&args.access_log, args.log_format, &metrics, records);
+    let tells = Tells {
+        access_logs: &access_logs,
+        tracer: exporters.spans().map(|spans| Tracer::new(sampler, spans)),
+    };
+    proxies(&args, &metrics, &view, &drain, &tells)?;
     let application_ended = Arc::new(Notify::new());
     subscribe(&args, &metrics, &view, &welcomed, &application_ended);
     let admin = listen(args.admin_port).await?;
@@ -115,6 +125,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
         "the application has ended"
     };
     shutdown.run_until(&drain, args.drain_timeout, done).await;
+    access_logs.flush().await;
     // Last, so that it has what the drain was for.
     exporters.flush(args.drain_timeout).await;
     Ok(())
@@ -135,8 +146,20 @@ fn metrics(args: &Args, telemetry: &Telemetry) -> Metrics {
     Metrics::of(resource, args.metrics.settings(), "sidecar", VERSION)
 }
 
+/// Who is told of requests and connections one by one.
+struct Tells<'t> {
+    access_logs: &'t AccessLogs,
+    tracer: Option<Tracer>,
+}
+
 /// Binds both ports and serves them.
-fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> anyhow::Result<()> {
+fn proxies(
+    args: &Args,
+    metrics: &Metrics,
+    view: &Arc<View>,
+    drain: &Drain,
+    tells: &Tells<'_>,
+) -> anyhow::Result<()> {
     let own = own_ports(args);
     let workers = worker_threads(args.worker_threads);
     let user_timeout = Some(args.tcp_user_timeout).filter(|timeout| !timeout.is_zero());
@@ -156,7 +179,8 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
         },
         opaque_ports: args.opaque_ports.clone(),
         detect_wait: args.detect_wait,
-        access_log: args.access_log,
+        access_log: AccessLog::off(),
+        tracer: tells.tracer.clone(),
         view: Arc::clone(view),
         places: Arc::new(Semaphore::new(connections_max(args.connections_max))),
         http: HttpLimits {
@@ -181,7 +205,11 @@ fn proxies(args: &Args, metrics: &Metrics, view: &Arc<View>, drain: &Drain) -> a
     };
     for (outbound, inbound) in outbound.into_iter().zip(inbound) {
         let doors = Doors { outbound, inbound };
-        worker::start(shared.clone(), doors).context("could not start a worker")?;
+        let shared = Shared {
+            access_log: tells.access_logs.of_thread(),
+            ..shared.clone()
+        };
+        worker::start(shared, doors).context("could not start a worker")?;
     }
     Ok(())
 }

@@ -15,12 +15,13 @@ use std::{
 use netting_runtime::Drain;
 use netting_telemetry::{
     connections::{ConnectionMetrics, Direction},
+    trace::Tracer,
     traffic::TrafficMetrics,
 };
 use tokio::{runtime, task::spawn_local, time::sleep};
 
 use crate::{
-    args::AccessLog,
+    access_log::AccessLog,
     connect::Connector,
     http::{
         idle::{LOOK_EVERY, Patience, Waiters},
@@ -52,6 +53,8 @@ pub struct Shared {
     pub detect_wait: Duration,
     /// What is written to the log.
     pub access_log: AccessLog,
+    /// What begins spans, if anybody is sent any.
+    pub tracer: Option<Tracer>,
     /// What is known of destinations.
     pub view: Arc<View>,
     /// Room for connections.
@@ -122,7 +125,8 @@ async fn serve(shared: Shared, doors: Doors) {
         own: shared.own,
         connector: shared.connector,
         finder: Rc::clone(&finder),
-        access_log: shared.access_log,
+        access_log: shared.access_log.clone(),
+        tracer: shared.tracer.clone(),
         metrics: shared.metrics.of(direction),
         traffic: shared.traffic.of(direction),
         peers: shared.traffic.clone(),

@@ -19,7 +19,7 @@ use crate::{
 
 mod descriptors;
 mod ended;
-pub(crate) mod grpc;
+pub mod grpc;
 mod method;
 
 use descriptors::{CLIENT, DURATION_SECONDS, Descriptors, RETRIED, SERVER, SIZE_BYTES};

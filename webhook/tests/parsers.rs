@@ -220,7 +220,10 @@ fn no_service_of_the_namespace_changes_a_flag() {
 #[test]
 fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
     let args = sidecar_args(json!({}));
-    assert_eq!(args.access_log, netting_sidecar::args::AccessLog::Off);
+    assert_eq!(
+        args.access_log.access_log,
+        netting_sidecar::args::AccessLog::Off
+    );
     assert_eq!(args.telemetry, "prometheus");
     assert_eq!(args.opaque_ports.to_string(), "");
 
@@ -229,11 +232,17 @@ fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
         "netting.dev/access-log": "errors",
         "netting.dev/telemetry": "prometheus, otlp=http://$(HOST_IP):4317",
     }));
-    assert_eq!(args.access_log, netting_sidecar::args::AccessLog::Errors);
+    assert_eq!(
+        args.access_log.access_log,
+        netting_sidecar::args::AccessLog::Errors
+    );
     assert_eq!(args.telemetry, "prometheus, otlp=http://$(HOST_IP):4317");
     assert_eq!(args.opaque_ports.to_string(), "3306,8000-8010");
     let args = sidecar_args(json!({"netting.dev/access-log": "all"}));
-    assert_eq!(args.access_log, netting_sidecar::args::AccessLog::All);
+    assert_eq!(
+        args.access_log.access_log,
+        netting_sidecar::args::AccessLog::All
+    );
 
     assert_eq!(args.application_metrics, None);
     let args = sidecar_args(json!({

@@ -29,6 +29,8 @@ pub(super) struct Ended {
     pub(super) received_body: u64,
     pub(super) upstream: Option<SocketAddr>,
     pub(super) taken: Option<Taken>,
+    /// How often it was tried again.
+    pub(super) resent: u32,
 }
 
 impl Session<'_> {
@@ -51,7 +53,7 @@ impl Session<'_> {
             Ok(tries) => tries,
             Err(reason) => return Ended::without_upstream(Outcome::Failed(reason)),
         };
-        let mut fresh = false;
+        let (mut fresh, mut resent) = (false, 0);
         loop {
             match self.once(request, upload, &mut tries, &mut fresh).await {
                 Tried::Last(ended) => {
@@ -60,9 +62,12 @@ impl Session<'_> {
                             .metrics
                             .reached(Reason::RetryBudgetSpent.as_str());
                     }
-                    return ended;
+                    return Ended { resent, ..ended };
                 }
-                Tried::Again(reason) => self.traffic.requests.retried(reason.as_str()),
+                Tried::Again(reason) => {
+                    resent += 1;
+                    self.traffic.requests.retried(reason.as_str());
+                }
             }
         }
     }
@@ -112,6 +117,7 @@ impl Session<'_> {
             received_body,
             upstream: Some(taken.addr),
             taken: Some(taken),
+            resent: 0,
         })
     }
 
@@ -158,6 +164,7 @@ impl Ended {
             received_body: 0,
             upstream: None,
             taken: None,
+            resent: 0,
         }
     }
 

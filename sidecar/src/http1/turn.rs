@@ -1,17 +1,24 @@
 //! One request, from its head to the end of its response.
 
-use netting_telemetry::requests::{self, Method, Version};
+use netting_telemetry::{
+    requests::{self, Method, Version},
+    trace::Begun,
+};
 use tokio::time::Instant;
 
 use super::{
     attempts::Ended,
     buffer::{lend_out, take_back},
     exchange::Outcome,
+    head,
     request::Request,
     session::{Session, send},
     side::{Message, Side},
 };
-use crate::{access_log, http::fault::Fault, reason::Reason};
+use crate::{
+    http::{fault::Fault, told},
+    reason::Reason,
+};
 
 /// What becomes of the connection after a request.
 pub(super) enum After {
@@ -25,11 +32,21 @@ pub(super) enum After {
     Tunnel(Side),
 }
 
+/// A request, beside what came of it.
+struct Turn {
+    begun: Instant,
+    method: Method,
+    version: Version,
+    span: Option<Box<Begun>>,
+    failed: Option<Reason>,
+}
+
 impl Session<'_> {
     /// One request, to the end of its response.
-    pub(super) async fn request(&mut self, request: &Request, head: Vec<u8>) -> After {
+    pub(super) async fn request(&mut self, request: &Request, mut head: Vec<u8>) -> After {
         let begun = Instant::now();
         let method = Method::of_head(&head);
+        let span = self.span(&mut head);
         let _active = self.traffic.requests.begin(method);
         let mut upload = Message::new(head, request.body);
         let along = upload.take_along(&mut self.downstream);
@@ -80,9 +97,24 @@ impl Session<'_> {
         } else {
             Version::Http10
         };
-        self.note((method, version), &ended, &upload, failed, begun);
+        let turn = Turn {
+            begun,
+            method,
+            version,
+            span,
+            failed,
+        };
+        self.note(turn, &ended, &upload);
         take_back(upload.head);
         after
+    }
+
+    /// Begins the request's span, if its trace is kept.
+    fn span(&self, head: &mut Vec<u8>) -> Option<Box<Begun>> {
+        let tracer = self.proxy.tracer.as_ref()?;
+        // What an upstream has already cannot be changed any more.
+        let untouched = self.begun.is_none();
+        untouched.then(|| head::begin(tracer, head)).flatten()
     }
 
     fn is_draining(&self) -> bool {
@@ -102,15 +134,7 @@ impl Session<'_> {
         }
     }
 
-    fn note(
-        &self,
-        (method, version): (Method, Version),
-        ended: &Ended,
-        upload: &Message,
-        failed: Option<Reason>,
-        begun: Instant,
-    ) {
-        let (proxy, took) = (self.proxy, begun.elapsed());
+    fn note(&self, turn: Turn, ended: &Ended, upload: &Message) {
         let status = match ended.outcome {
             Outcome::Failed(reason) => Some(Fault::of(reason).status),
             Outcome::Unanswered => Some(Fault::of(Reason::UpstreamClosed).status),
@@ -118,38 +142,32 @@ impl Session<'_> {
         };
         self.traffic.sent.inc_by(upload.passed);
         self.traffic.received.inc_by(ended.received);
-        self.traffic.requests.ended(&requests::Ended {
-            method,
-            version,
+        let counted = requests::Ended {
+            method: turn.method,
+            version: turn.version,
             status,
-            error: failed.map(Reason::as_str),
+            error: turn.failed.map(Reason::as_str),
             call: None,
-            took,
+            took: turn.begun.elapsed(),
             sent: upload.body_passed(),
             received: ended.received_body,
-            trace: None,
-        });
-        let has_failed = failed.is_some() || status.is_none_or(|status| status >= 500);
-        if !proxy.access_log.wants(has_failed) {
-            return;
-        }
-        proxy.access_log.request(&access_log::Request {
-            direction: proxy.direction.as_str(),
+            trace: turn.span.as_ref().map(|span| span.context()),
+        };
+        self.traffic.requests.ended(&counted);
+        let ended = told::Ended {
             client: self.client,
-            dst: self.dst.0,
+            dst: self.dst,
             upstream: ended.upstream,
             protocol: "http1",
-            line: first_line(&upload.head),
-            status,
             sent: upload.passed,
             received: ended.received,
-            took,
-            reason: failed,
-        });
+            resent: ended.resent,
+            failed: turn.failed,
+            counted: &counted,
+        };
+        if self.proxy.tells(turn.span.as_deref(), &ended) {
+            self.proxy
+                .tell(turn.span, &head::told(&upload.head), &ended);
+        }
     }
-}
-
-fn first_line(head: &[u8]) -> &[u8] {
-    let end = head.iter().position(|byte| *byte == b'\r');
-    &head[..end.unwrap_or(head.len())]
 }

@@ -51,6 +51,7 @@ impl Stream {
                     return ended;
                 }
                 Tried::Again(reason) => {
+                    self.resent += 1;
                     let requests = &self.session.traffic.requests;
                     requests.retried(reason.as_str());
                 }

@@ -5,16 +5,23 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use h2::{Reason as Code, RecvStream, server::SendResponse};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header, request, uri::Scheme};
-use netting_telemetry::requests::{self, Call, Version as Spoken};
+use netting_telemetry::{
+    requests::{self, Call, Version as Spoken},
+    trace::Begun,
+};
 use tokio::time::Instant;
 
 use super::{
     answer::{GRPC_STATUS, is_grpc},
     attempts::Message,
+    head::{begin, told},
     pump::Passed,
     session::Busy,
 };
-use crate::{access_log, http::fault::Fault, reason::Reason};
+use crate::{
+    http::{fault::Fault, told},
+    reason::Reason,
+};
 
 /// A stream of the downstream connection.
 pub(super) struct Stream {
@@ -25,6 +32,10 @@ pub(super) struct Stream {
     /// How the call ended, if it is one of gRPC.
     pub(super) grpc_status: Option<u32>,
     pub(super) upstream: Option<SocketAddr>,
+    /// How often it was sent again.
+    pub(super) resent: u32,
+    /// Of a trace that is kept.
+    span: Option<Box<Begun>>,
 }
 
 /// How a stream ended.
@@ -48,6 +59,8 @@ impl Stream {
             status: None,
             grpc_status: None,
             upstream: None,
+            resent: 0,
+            span: None,
         }
     }
 
@@ -60,6 +73,8 @@ impl Stream {
         let bytes_max = self.session.proxy.http2.pool.limits().head_bytes_max;
         let ended = match complete(&mut head, bytes_max) {
             Ok(()) => {
+                let tracer = self.session.proxy.tracer.as_ref();
+                self.span = tracer.and_then(|tracer| begin(tracer, &mut head.headers));
                 let request = Message {
                     head: &head,
                     has_body: !body.is_end_stream(),
@@ -118,13 +133,13 @@ impl Stream {
     }
 
     fn note(
-        &self,
+        &mut self,
         method: requests::Method,
         failed: Option<Reason>,
         head: &request::Parts,
         (sent, received): (u64, u64),
     ) {
-        let (proxy, took) = (&self.session.proxy, self.begun.elapsed());
+        let span = self.span.take();
         let traffic = &self.session.traffic;
         traffic.sent.inc_by(sent);
         traffic.received.inc_by(received);
@@ -132,34 +147,33 @@ impl Stream {
             path: head.uri.path(),
             status: self.grpc_status,
         });
-        traffic.requests.ended(&requests::Ended {
+        let counted = requests::Ended {
             method,
             version: Spoken::Http2,
             status: self.status,
             error: failed.map(Reason::as_str),
             call,
-            took,
+            took: self.begun.elapsed(),
             sent,
             received,
-            trace: None,
-        });
-        let has_failed = failed.is_some() || self.status.is_none_or(|status| status >= 500);
-        if !proxy.access_log.wants(has_failed) {
-            return;
-        }
-        proxy.access_log.request(&access_log::Request {
-            direction: proxy.direction.as_str(),
+            trace: span.as_ref().map(|span| span.context()),
+        };
+        traffic.requests.ended(&counted);
+        let ended = told::Ended {
             client: self.session.client,
-            dst: self.session.dst.0,
+            dst: self.session.dst,
             upstream: self.upstream,
             protocol: "http2",
-            line: format!("{} {}", head.method, head.uri.path()).as_bytes(),
-            status: self.status,
             sent,
             received,
-            took,
-            reason: failed,
-        });
+            resent: self.resent,
+            failed,
+            counted: &counted,
+        };
+        let proxy = &self.session.proxy;
+        if proxy.tells(span.as_deref(), &ended) {
+            proxy.tell(span, &told(head), &ended);
+        }
     }
 }
 

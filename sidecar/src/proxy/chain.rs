@@ -12,6 +12,7 @@ use netting_proto::v1;
 use netting_telemetry::{
     Metrics,
     connections::{ConnectionMetrics, Direction},
+    trace::Tracer,
     traffic::TrafficMetrics,
 };
 use tokio::{
@@ -21,8 +22,8 @@ use tokio::{
 
 use super::{Inbound, Outbound, Proxy};
 use crate::{
+    access_log::AccessLog,
     addr::{ClientAddr, OriginalDst},
-    args::AccessLog,
     connect::{self, Connector},
     http::idle::{Patience, Waiters},
     http::limits::Http2Limits,
@@ -72,7 +73,8 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
             user_timeout: None,
         },
         finder: Rc::new(Finder::new(PortSet::default(), Duration::from_millis(10))),
-        access_log: AccessLog::All,
+        access_log: AccessLog::off(),
+        tracer: None,
         metrics: connections.of(direction),
         traffic: peers.of(direction),
         peers,
@@ -148,11 +150,41 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
+/// Who is told of requests and connections one by one, by both proxies.
+#[derive(Clone)]
+pub(crate) struct Tells {
+    pub(crate) tracer: Option<Tracer>,
+    pub(crate) access_log: AccessLog,
+}
+
+/// A proxy that tells of what goes through it.
+fn telling(direction: Direction, metrics: &Metrics, tells: &Tells) -> Proxy {
+    Proxy {
+        tracer: tells.tracer.clone(),
+        access_log: tells.access_log.clone(),
+        ..proxy(direction, metrics)
+    }
+}
+
+impl Default for Tells {
+    fn default() -> Self {
+        Self {
+            tracer: None,
+            access_log: AccessLog::off(),
+        }
+    }
+}
+
 impl Chain {
     /// Two proxies before the application at `app`.
     pub(crate) async fn before(app: SocketAddr) -> Self {
+        Self::telling(app, &Tells::default()).await
+    }
+
+    /// The same, who tell of what goes through them.
+    pub(crate) async fn telling(app: SocketAddr, tells: &Tells) -> Self {
         let inbound = Inbound {
-            proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
+            proxy: telling(Direction::Inbound, &Metrics::new("test", "0"), tells),
         };
         let (listener, endpoint) = listen().await;
         let serving = inbound.clone();
@@ -165,14 +197,18 @@ impl Chain {
                 });
             }
         });
-        Self::to(&[endpoint], inbound).await
+        Self::from_client(&[endpoint], inbound, tells).await
     }
 
     /// The client's proxy alone, before these endpoints.
     pub(crate) async fn to(endpoints: &[SocketAddr], inbound: Inbound) -> Self {
+        Self::from_client(endpoints, inbound, &Tells::default()).await
+    }
+
+    async fn from_client(endpoints: &[SocketAddr], inbound: Inbound, tells: &Tells) -> Self {
         let metrics = Metrics::new("test", "0");
         let outbound = Outbound {
-            proxy: proxy(Direction::Outbound, &metrics),
+            proxy: telling(Direction::Outbound, &metrics, tells),
             view: view(),
         };
         let service = SocketAddr::from(SERVICE);
@@ -205,10 +241,20 @@ impl Chain {
         policy: v1::ServicePolicy,
         workload: Option<v1::Workload>,
     ) -> Self {
+        Self::to_service_telling(endpoints, policy, workload, &Tells::default()).await
+    }
+
+    /// The same, which tells of what goes through it.
+    pub(crate) async fn to_service_telling(
+        endpoints: &[SocketAddr],
+        policy: v1::ServicePolicy,
+        workload: Option<v1::Workload>,
+        tells: &Tells,
+    ) -> Self {
         let inbound = Inbound {
             proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
         };
-        let chain = Self::to(endpoints, inbound).await;
+        let chain = Self::from_client(endpoints, inbound, tells).await;
         let endpoint = |addr: &SocketAddr| v1::Endpoint {
             address: Some((*addr).into()),
             ready: true,

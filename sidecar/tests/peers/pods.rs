@@ -29,7 +29,7 @@ pub(crate) struct Pods {
     sidecars: Vec<Sidecar>,
     pub(crate) client: Namespace,
     pub(crate) server: Namespace,
-    node: Namespace,
+    pub(crate) node: Namespace,
 }
 
 impl Pods {
@@ -76,13 +76,18 @@ impl Pods {
 
     /// Puts the rules, sidecars and a catalog there.
     pub(crate) fn mesh(&mut self) {
+        self.mesh_with([&[], &[]]);
+    }
+
+    /// The same, with variables for the client's sidecar and the server's.
+    pub(crate) fn mesh_with(&mut self, variables: [&[(&str, &str)]; 2]) {
         let listener = self.node.listen(dst("10.0.0.1", 15010));
         let served =
             |port| -> (SocketAddr, SocketAddr) { (dst(SERVICE, port), dst(ENDPOINT, port)) };
         let known = Known(PORTS.map(served).into());
         thread::spawn(move || catalog::serve(listener, known));
-        for pod in [&self.client, &self.server] {
-            self.sidecars.push(Sidecar::start(pod));
+        for (pod, variables) in [&self.client, &self.server].into_iter().zip(variables) {
+            self.sidecars.push(Sidecar::start_with(pod, variables));
         }
         for pod in [&self.client, &self.server] {
             sidecar::wait_for(pod, "/metrics", "\nnetting_discovery_connected 1\n");

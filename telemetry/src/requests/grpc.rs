@@ -24,7 +24,8 @@ const NAMES: [&str; 17] = [
 ];
 
 /// What a code is called. One that is none is treated as gRPC's own clients do.
-pub(crate) fn name(code: u32) -> &'static str {
+#[must_use]
+pub fn name(code: u32) -> &'static str {
     let index = usize::try_from(code).unwrap_or(usize::MAX);
     NAMES.get(index).copied().unwrap_or("UNKNOWN")
 }
@@ -32,7 +33,8 @@ pub(crate) fn name(code: u32) -> &'static str {
 /// Whether a call that ended so is a failure: to who called, whenever it is not what was
 /// asked for; to who was called, if it is not the caller's doing.
 /// <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>
-pub(crate) fn is_failure(name: &str, direction: Direction) -> bool {
+#[must_use]
+pub fn is_failure(name: &str, direction: Direction) -> bool {
     match direction {
         Direction::Outbound => name != "OK",
         Direction::Inbound => matches!(

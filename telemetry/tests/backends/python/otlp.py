@@ -1,5 +1,6 @@
 """A receiver of OTLP, generated from the official protocol: gRPC on the first port, HTTP
-on the second. What it received is in the file that is named third, as JSON.
+on the second. What it received is in the file that is named third, as JSON. It is local, unless
+an address is named fourth.
 """
 
 import concurrent.futures
@@ -172,12 +173,13 @@ class Http(http.server.BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
 
-grpc_port, http_port, path = sys.argv[1:]
+grpc_port, http_port, path, *address = sys.argv[1:]
+address = address[0] if address else "127.0.0.1"
 received = Received(path)
 server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=4))
 metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
 trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
 logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
-assert server.add_insecure_port(f"127.0.0.1:{grpc_port}") == int(grpc_port)
+assert server.add_insecure_port(f"{address}:{grpc_port}") == int(grpc_port)
 server.start()
-http.server.ThreadingHTTPServer(("127.0.0.1", int(http_port)), Http).serve_forever()
+http.server.ThreadingHTTPServer((address, int(http_port)), Http).serve_forever()

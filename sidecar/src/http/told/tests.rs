@@ -1,0 +1,296 @@
+//! Through both proxies, with real sockets: what is told of requests, and what the
+//! application sees of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use clap::Parser as _;
+use http::{HeaderMap, Response};
+use netting_proto::v1;
+use netting_runtime::logging::LogFormat;
+use netting_telemetry::{
+    Metrics,
+    access_log::Record,
+    buffer::Buffer,
+    trace::{
+        Sampler, Span, Tracer,
+        span::{Attribute, Kind},
+        w3c::TraceParent,
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::{spawn_local, yield_now},
+};
+
+use super::*;
+use crate::{
+    access_log::AccessLogs,
+    args::Args,
+    proxy::chain::{Chain, Tells, listen},
+};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// What both proxies tell.
+struct Heard {
+    spans: Arc<Buffer<Span>>,
+    records: Arc<Buffer<Record>>,
+}
+
+fn telling(ratio: &str) -> (Tells, Heard) {
+    let heard = Heard {
+        spans: Arc::new(Buffer::new(64)),
+        records: Arc::new(Buffer::new(64)),
+    };
+    let sampler = Sampler::ratio(ratio.parse().expect("it is a ratio"));
+    let args = [
+        "netting-sidecar",
+        "--access-log=all",
+        "--access-log-to=none",
+    ];
+    let args = Args::parse_from(args).access_log;
+    let metrics = Metrics::new("test", "0");
+    let records = Some(Arc::clone(&heard.records));
+    let tells = Tells {
+        tracer: Some(Tracer::new(sampler, Arc::clone(&heard.spans))),
+        access_log: AccessLogs::start(&args, LogFormat::Text, &metrics, records).of_thread(),
+    };
+    (tells, heard)
+}
+
+impl Heard {
+    /// Of both proxies, the client's first.
+    async fn spans(&self) -> [Span; 2] {
+        let mut spans = both(&self.spans).await;
+        spans.sort_by_key(|span| span.kind == Kind::Server);
+        spans.try_into().expect("there is one of each")
+    }
+}
+
+/// Waits for as many as both proxies tell of one request.
+async fn both<T>(buffer: &Buffer<T>) -> Vec<T> {
+    let mut all = Vec::new();
+    while all.len() < 2 {
+        yield_now().await;
+        all.extend(buffer.take().items);
+    }
+    all
+}
+
+fn attribute(attributes: &[Attribute], key: &str) -> Option<String> {
+    let found = attributes.iter().find(|attribute| attribute.key == key);
+    found.map(|attribute| attribute.value.to_string())
+}
+
+/// Sends a request through both proxies, and returns the head that the application saw.
+async fn http1(tells: &Tells, request: &str) -> String {
+    let (app, addr) = listen().await;
+    let chain = Chain::telling(addr, tells).await;
+    let mut client = chain.connect().await;
+    let said = client.write_all(request.as_bytes()).await;
+    said.expect("the proxy reads");
+    let (mut app, _) = app.accept().await.expect("a proxy connects");
+    let head = head(&mut app).await;
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    app.write_all(answer).await.expect("the proxy reads");
+    let mut answered = vec![0; answer.len()];
+    let read = client.read_exact(&mut answered).await;
+    read.expect("it is answered");
+    head
+}
+
+async fn head(app: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(app.read_u8().await.expect("there is more"));
+    }
+    String::from_utf8(head).expect("it is text")
+}
+
+#[test]
+fn paths_are_without_what_is_not_theirs() {
+    for (target, path) in [
+        ("", ""),
+        ("/", "/"),
+        ("/a?token=secret", "/a"),
+        ("/a?b=http://c/d", "/a"),
+        ("/http://c/d", "/http://c/d"),
+        ("http://c/d?e", "/d"),
+        ("http://c?e", ""),
+        ("http://c", "/"),
+        ("*", "*"),
+        ("c:443", "c:443"),
+    ] {
+        let told = Told::of(target.as_bytes());
+        assert_eq!(told.path, path.as_bytes(), "{target}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_whose_trace_is_not_kept_goes_through_as_it_is() {
+    for fields in [
+        String::new(),
+        format!("traceparent: 00-{TRACE}-{PARENT}-00\r\ntracestate: a=1\r\n"),
+        "TraceParent: 00-0-0-0\r\n".to_owned(),
+        "B3: 0\r\n".to_owned(),
+    ] {
+        let (tells, heard) = telling("0");
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        assert_eq!(http1(&tells, &request).await, request);
+        both(&heard.records).await;
+        assert!(heard.spans.take().items.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn each_proxy_is_the_parent_of_what_comes_after_it() {
+    let (tells, heard) = telling("0");
+    let request = format!(
+        "GET /orders?token=secret HTTP/1.1\r\nHost: orders\r\n\
+         Traceparent: 00-{TRACE}-{PARENT}-01\r\ntracestate: a=1\r\nX: y\r\n\r\n"
+    );
+    let head = http1(&tells, &request).await;
+    let [client, server] = heard.spans().await;
+    let told = request.replace(PARENT, &server.id.to_string());
+    assert_eq!(head, told, "nothing else is changed");
+    let parents = [client.parent, server.parent].map(|parent| parent.map(|id| id.to_string()));
+    assert_eq!(
+        parents,
+        [Some(PARENT.to_owned()), Some(client.id.to_string())]
+    );
+    for span in [&client, &server] {
+        assert_eq!(span.trace.to_string(), TRACE);
+        assert_eq!(span.state.as_deref(), Some("a=1"));
+        assert_eq!(
+            attribute(&span.attributes, "url.path").as_deref(),
+            Some("/orders")
+        );
+        let status = attribute(&span.attributes, "http.response.status_code");
+        assert_eq!(status.as_deref(), Some("200"));
+    }
+    let spans = [client.id.bytes(), server.id.bytes()];
+    for record in both(&heard.records).await {
+        let trace = record.trace.expect("it is part of one");
+        assert!(record.sampled && spans.contains(&trace.span), "{record:?}");
+        assert!(!record.body.contains("secret"), "{}", record.body);
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_trace_may_begin_at_the_clients_proxy() {
+    let (tells, heard) = telling("1");
+    let head = http1(&tells, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let [client, server] = heard.spans().await;
+    assert_eq!((client.parent, server.parent), (None, Some(client.id)));
+    let added = head
+        .lines()
+        .find_map(|line| line.strip_prefix("traceparent: "));
+    let added = TraceParent::parse(added.unwrap_or_default().as_bytes());
+    let added = added.expect("the application is told");
+    assert_eq!((added.trace, added.span), (client.trace, server.id));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_call_over_http2_is_continued_in_b3() {
+    let (listener, addr) = listen().await;
+    let (seen, mut saw) = tokio::sync::mpsc::unbounded_channel::<HeaderMap>();
+    spawn_local(async move {
+        let (stream, _) = listener.accept().await.expect("a proxy connects");
+        let mut connection = h2::server::handshake(stream).await.expect("it speaks");
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            seen.send(request.headers().clone())
+                .expect("the test reads");
+            let response = Response::builder().header("grpc-status", "5").body(());
+            let sent = respond.send_response(response.expect("it is good"), true);
+            sent.expect("it is connected");
+        }
+    });
+    let (tells, heard) = telling("0");
+    let chain = Chain::telling(addr, &tells).await;
+    let (client, connection) = h2::client::handshake(chain.connect().await)
+        .await
+        .expect("it speaks");
+    spawn_local(connection);
+    let request = http::Request::post("http://orders/shop.Orders/Get")
+        .header("content-type", "application/grpc")
+        .header("x-b3-traceid", TRACE)
+        .header("x-b3-spanid", PARENT)
+        .header("x-b3-sampled", "1");
+    let mut client: h2::client::SendRequest<Bytes> = client.ready().await.expect("it takes one");
+    let request = request.body(()).expect("it is good");
+    let (response, _) = client.send_request(request, true).expect("it takes one");
+    response.await.expect("it is answered");
+    let [client, server] = heard.spans().await;
+    assert_eq!(server.parent, Some(client.id));
+    assert_eq!(
+        client.parent.map(|id| id.to_string()).as_deref(),
+        Some(PARENT)
+    );
+    let saw = saw.recv().await.expect("it was called");
+    assert_eq!(saw["x-b3-spanid"], server.id.to_string());
+    assert_eq!(
+        (saw.get("traceparent"), &saw["x-b3-traceid"]),
+        (None, &TRACE.parse().expect("it is text"))
+    );
+    assert_eq!(client.name, "shop.Orders/Get");
+    assert_eq!(
+        (client.failed, server.failed),
+        (Some(""), None),
+        "NOT_FOUND is the caller's doing"
+    );
+    for span in [&client, &server] {
+        let status = attribute(&span.attributes, "rpc.response.status_code");
+        assert_eq!(status.as_deref(), Some("NOT_FOUND"));
+    }
+}
+
+/// An endpoint that is always busy.
+async fn busy() -> SocketAddr {
+    let (listener, addr) = listen().await;
+    spawn_local(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            spawn_local(async move {
+                head(&mut stream).await;
+                let answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+                let _ = stream.write_all(answer).await;
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test(flavor = "local")]
+async fn retries_show_in_the_span() {
+    let (tells, heard) = telling("1");
+    let policy = v1::ServicePolicy {
+        retry_on: Some(v1::RetryOn {
+            reset: true,
+            statuses: vec![503],
+            grpc_codes: vec![],
+        }),
+        eject_after: Some(0),
+        ..Default::default()
+    };
+    let endpoints = [busy().await, busy().await];
+    let chain = Chain::to_service_telling(&endpoints, policy, None, &tells).await;
+    let mut client = chain.connect().await;
+    let asked = client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    asked.expect("the proxy reads");
+    let mut answer = String::new();
+    let answered = client.read_to_string(&mut answer).await;
+    answered.expect("it is answered");
+    let spans = heard.spans.take().items;
+    let [span] = &spans[..] else {
+        panic!("{spans:?}");
+    };
+    assert_eq!(span.failed, Some(""));
+    let resent = attribute(&span.attributes, "http.request.resend_count");
+    assert!(resent.is_some_and(|count| count != "0"), "{span:?}");
+    let status = attribute(&span.attributes, "error.type");
+    assert_eq!(status.as_deref(), Some("503"));
+}
