@@ -178,12 +178,12 @@ pub fn table(edges: &[Edge]) -> Table {
         "SUCCESS",
         "P50",
         "P99",
-        "TCP OPEN",
         "ENDPOINTS",
     ])
     .wide([
         "KIND",
         "PODS",
+        "TCP OPEN",
         "TCP/S",
         "MESHED",
         "EJECTED",
@@ -202,10 +202,10 @@ pub fn table(edges: &[Edge]) -> Table {
             share(edge.success),
             millis(edge.p50_ms),
             millis(edge.p99_ms),
-            edge.connections_open.to_string().into(),
             endpoints(edge),
             edge.kind.as_str().into(),
             edge.pods.to_string().into(),
+            edge.connections_open.to_string().into(),
             format!("{:.1}", edge.connections_per_second).into(),
             edge.meshed_endpoints.to_string().into(),
             edge.ejected_endpoints.to_string().into(),
@@ -225,80 +225,4 @@ fn endpoints(edge: &Edge) -> Cell {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::traffic::Histogram;
-
-    fn held(requests: u64) -> Held {
-        let client = Workload {
-            namespace: "shop".to_owned(),
-            kind: "Deployment".to_owned(),
-            name: "web".to_owned(),
-        };
-        let config = json!({"destinations": [
-            {"address": "10.96.0.7:80", "kind": "service", "namespace": "shop", "name": "echo", "port_name": "http",
-             "endpoints": [
-                {"address": "10.0.0.7:80", "meshed": true, "requests_total": requests, "connections_open": 2, "response_ms": 4.0},
-                {"address": "10.0.0.8:80", "requests_total": 10, "response_ms": 2.0, "ejected_for_ms": 900}]},
-            {"address": "1.2.3.4:443", "kind": "unknown"},
-            {"address": "1.2.3.5:443", "kind": "waiting"}]});
-        let config: Config = serde_json::from_value(config).expect("a config");
-        let ended = requests as f64;
-        let mut durations = Histogram::default();
-        durations.add(0.1, ended);
-        let echo = Peer {
-            namespace: "shop".to_owned(),
-            name: "echo".to_owned(),
-            port: 80,
-        };
-        let counted = Requests {
-            ended,
-            failed: ended / 10.0,
-            durations,
-        };
-        let sidecar = Sidecar {
-            workload: client,
-            config,
-            counts: Counts {
-                peers: [(echo, counted)].into(),
-                ..Counts::default()
-            },
-        };
-        ["shop/web-1", "shop/web-2"]
-            .map(|name| (name.to_owned(), sidecar.clone()))
-            .into()
-    }
-
-    #[test]
-    fn counts_of_a_workloads_pods_are_summed_for_each_server() {
-        let edges = edges(&held(100), &held(150), Duration::from_secs(10));
-        let servers: Vec<_> = edges.iter().map(|edge| edge.server.as_str()).collect();
-        assert_eq!(servers, ["1.2.3.4:443", "shop/echo:http"]);
-        let echo = &edges[1];
-        assert!((echo.requests_per_second - 10.0).abs() < 1e-9, "{echo:?}");
-        assert_eq!(
-            (echo.pods, echo.connections_open, echo.endpoints),
-            (2, 4, 2)
-        );
-        assert_eq!((echo.meshed_endpoints, echo.ejected_endpoints), (1, 1));
-        assert!(echo.success.is_some_and(|share| (share - 0.9).abs() < 1e-9));
-        assert!(
-            echo.p50_ms
-                .is_some_and(|millis| (millis - 50.0).abs() < 1e-9)
-        );
-        let table = table(&edges).render(false, false);
-        assert!(table.contains("passed through"), "{table}");
-        assert!(table.contains("2 (1 ejected)"), "{table}");
-    }
-
-    #[test]
-    fn a_pod_that_is_new_has_not_done_anything_yet() {
-        let edges = edges(&Held::new(), &held(150), Duration::from_secs(10));
-        assert!(
-            edges.iter().all(|edge| edge.requests_per_second < 1e-9),
-            "{edges:?}"
-        );
-    }
-}
+mod tests;

@@ -53,12 +53,8 @@ async fn an_api_server_from_2020_is_told_to_be_upgraded() {
         stub.kubeconfig
     ))
     .await;
-    ended_with(
-        &said,
-        1,
-        "Kubernetes v1.19.16 has no discovery.k8s.io/v1 EndpointSlices",
-    );
-    ended_with(&said, 1, "upgrade to 1.21 or later");
+    ended_with(&said, 1, "Kubernetes v1.19.16 lacks what Netting needs");
+    ended_with(&said, 1, "upgrade to 1.22 or later");
 }
 
 #[tokio::test]

@@ -3,11 +3,9 @@
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
 
-use super::{Code, Facts, Finding, Unknown, facts::Right};
+use super::{Code, Facts, Finding, Unknown, facts::Right, finding::counted};
+use crate::cluster::Version;
 
-/// The first Kubernetes with `discovery.k8s.io/v1` EndpointSlices, which the catalog
-/// watches.
-const OLDEST: (u32, u32) = (1, 21);
 /// The first whose webhook configurations have match conditions without a feature gate.
 const MATCH_CONDITIONS: (u32, u32) = (1, 28);
 /// The first with native sidecars without a feature gate.
@@ -45,9 +43,14 @@ fn version(facts: &Facts) -> Finding {
         let advice = "if it is older than 1.29, run the webhook with --sidecar-mode=classic";
         return Code::VersionOld.finding("", message, advice);
     }
-    if before(OLDEST) {
-        let message = format!("Kubernetes {version} has no discovery.k8s.io/v1 EndpointSlices");
-        return Code::VersionTooOld.finding("", message, "upgrade to 1.21 or later, better 1.29");
+    if before(Version::OLDEST) {
+        let (major, minor) = Version::OLDEST;
+        let message = format!(
+            "Kubernetes {version} lacks what Netting needs: discovery.k8s.io/v1 EndpointSlices, \
+             server-side apply, the label of namespaces' names"
+        );
+        let advice = format!("upgrade to {major}.{minor} or later, better 1.29");
+        return Code::VersionTooOld.finding("", message, advice);
     }
     if before(MATCH_CONDITIONS) {
         let message = format!(
@@ -84,16 +87,11 @@ fn rights(missing: &[Right]) -> Vec<Finding> {
         return vec![Code::RightsGood.told("", told)];
     }
     let lacks = missing.iter().map(|right| {
-        let resource = match right.group {
-            "" => right.resource.to_owned(),
-            group => format!("{}.{group}", right.resource),
-        };
-        let message = format!("you may not {} {resource}", right.verb);
-        let advice = format!(
-            "{} needs it: ask for a role that may, or use another --context",
-            right.purpose
-        );
-        Code::RightMissing.finding(resource, message, advice)
+        let Right { action, purpose } = right;
+        let message = format!("you may not {action}");
+        let advice =
+            format!("{purpose} needs it: ask for a role that may, or use another --context");
+        Code::RightMissing.finding("", message, advice)
     });
     lacks.collect()
 }
@@ -103,7 +101,7 @@ fn nodes(nodes: &[Node]) -> Vec<Finding> {
     if !unfit.is_empty() || nodes.is_empty() {
         return unfit;
     }
-    let told = format!("all {} nodes can run sidecars", nodes.len());
+    let told = format!("{} can run sidecars", counted(nodes.len(), "node"));
     vec![Code::NodesGood.told("", told)]
 }
 

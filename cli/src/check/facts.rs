@@ -25,15 +25,11 @@ pub struct Unknown {
     pub why: String,
 }
 
-/// A right that installing or asking needs.
+/// A right that whoever asks lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Right {
-    /// `create`.
-    pub verb: &'static str,
-    /// `rbac.authorization.k8s.io`; empty for the core group.
-    pub group: &'static str,
-    /// `pods`, or `pods/portforward`.
-    pub resource: &'static str,
+    /// `create deployments.apps in netting`.
+    pub action: String,
     /// What it is needed for.
     pub purpose: &'static str,
 }

@@ -35,6 +35,8 @@ pub enum Section {
 pub struct Finding {
     /// What kind of thing.
     pub code: Code,
+    /// What it is about.
+    pub section: Section,
     /// How much it matters.
     pub severity: Severity,
     /// Which object it is about; empty for the cluster as a whole.
@@ -171,6 +173,7 @@ impl Code {
     ) -> Finding {
         Finding {
             code: self,
+            section: self.section(),
             severity: self.severity(),
             subject: subject.into(),
             message: message.into(),
@@ -211,6 +214,13 @@ impl Section {
     }
 }
 
+/// `1 pod`, `2 pods`.
+#[must_use]
+pub fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -218,6 +228,12 @@ impl fmt::Display for Code {
 }
 
 impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl Serialize for Section {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }

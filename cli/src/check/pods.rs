@@ -14,6 +14,7 @@ use netting_webhook::{Options, SkipReason, names::INJECT};
 use super::{
     Code, Facts, Finding, cluster,
     facts::Mesh,
+    finding::counted,
     installation::WEBHOOK,
     namespaces::{is_yes, labels_of},
     sync::created,
@@ -61,7 +62,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     }
     findings.extend(found.into_findings());
     if meshed > 0 {
-        let told = format!("{meshed} pods have a sidecar");
+        let told = format!("{} with a sidecar", counted(meshed, "pod"));
         findings.push(Code::SidecarsGood.told("", told));
     }
     findings
@@ -218,7 +219,7 @@ impl Found {
                 let subject = format!("{}/{workload}", workload.namespace);
                 let message = match pods.len() {
                     1 if workload.kind == "Pod" => message,
-                    count => format!("{message} ({count} pods: {})", named(&pods)),
+                    count => format!("{message} ({}: {})", counted(count, "pod"), named(&pods)),
                 };
                 code.finding(subject, message, advice)
             })

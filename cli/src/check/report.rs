@@ -30,7 +30,7 @@ impl Report {
         }
         findings.extend(namespaces::findings(facts));
         findings.extend(pods::findings(facts));
-        findings.sort_by_key(|one| (one.code.section(), std::cmp::Reverse(one.severity)));
+        findings.sort_by_key(|one| (one.section, std::cmp::Reverse(one.severity)));
 
         let is_trouble =
             |one: &Finding| matches!(one.severity, Severity::Failure | Severity::Unknown);

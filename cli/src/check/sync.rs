@@ -40,14 +40,13 @@ fn sync(facts: &Facts, pod: &str, metrics: &str) -> Option<Finding> {
         && facts.now > youngest + LATE
     {
         let behind = whole_seconds(youngest.duration_since(*heard).unwrap_or_default());
-        let message = format!(
-            "has not heard of a pod that was made {behind:?} after the last one it heard of"
-        );
+        let message =
+            format!("has not heard of a pod that was made {behind} after the last one it heard of");
         let advice = "restart it, and see its log for what the API server refuses";
         return Some(Code::CatalogStale.finding(subject, message, advice));
     }
     let age = whole_seconds(facts.now.duration_since(newest).unwrap_or_default());
-    Some(Code::CatalogGood.told(subject, format!("last heard of a change {age:?} ago")))
+    Some(Code::CatalogGood.told(subject, format!("last heard of a change {age} ago")))
 }
 
 fn is_meshed(pod: &Pod) -> bool {
@@ -62,6 +61,7 @@ pub(super) fn created(pod: &Pod) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
-fn whole_seconds(duration: Duration) -> Duration {
-    Duration::from_secs(duration.as_secs())
+/// `50m`, `1h 2m 3s`.
+fn whole_seconds(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(duration.as_secs()))
 }

@@ -91,7 +91,7 @@ fn an_api_server_from_2020_is_too_old_and_says_what_is_missing() {
     facts.version = version("19");
     let found = only(&facts, Code::VersionTooOld);
     assert!(found.message.contains("EndpointSlices"), "{found:?}");
-    assert!(found.advice.contains("1.21"), "{found:?}");
+    assert!(found.advice.contains("1.22"), "{found:?}");
     assert_eq!(Report::of(&facts).exit(), Exit::NotWell);
     for (minor, code) in [
         ("27", Code::VersionOld),
@@ -132,9 +132,7 @@ fn what_could_not_be_asked_is_neither_well_nor_a_failure() {
 fn a_missing_right_is_named_with_what_needs_it() {
     let mut facts = cluster();
     facts.missing_rights = Ok(vec![Right {
-        verb: "patch",
-        group: "rbac.authorization.k8s.io",
-        resource: "clusterroles",
+        action: "patch clusterroles.rbac.authorization.k8s.io".to_owned(),
         purpose: "installing",
     }]);
     let found = only(&facts, Code::RightMissing);

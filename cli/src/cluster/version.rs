@@ -15,6 +15,10 @@ pub struct Version {
 }
 
 impl Version {
+    /// What Netting asks of Kubernetes: the APIs of its manifests and of what it watches
+    /// (EndpointSlices), server-side apply, and the label of a namespace's name.
+    pub const OLDEST: (u32, u32) = (1, 22);
+
     /// From what `/version` answers.
     #[must_use]
     pub fn read(info: &Info) -> Self {

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::sleep;
 
 use crate::{
-    check::{Finding, Report, Severity},
+    check::{Finding, Report, Severity, finding::counted},
     cluster,
     exit::Exit,
     output::{self, Tone},
@@ -79,7 +79,8 @@ impl Args {
                 .findings
                 .iter()
                 .filter(|one| one.severity >= Severity::Failure);
-            eprintln!("waiting: {} things are not well yet", failing.count());
+            let failing = counted(failing.count(), "failure");
+            eprintln!("waiting: {failing} left");
             sleep(LOOK_AGAIN.min(patience)).await;
         };
         self.output
@@ -93,10 +94,10 @@ fn render(report: &Report, colours: bool) -> String {
     let mut text = String::new();
     let mut section = None;
     for one in &report.findings {
-        if section != Some(one.code.section()) {
-            section = Some(one.code.section());
+        if section != Some(one.section) {
+            section = Some(one.section);
             let gap = if text.is_empty() { "" } else { "\n" };
-            let _ = writeln!(text, "{gap}{}", one.code.section().as_str());
+            let _ = writeln!(text, "{gap}{}", one.section.as_str());
         }
         finding(&mut text, one, colours);
     }
@@ -107,12 +108,10 @@ fn render(report: &Report, colours: bool) -> String {
             .filter(|one| one.severity == severity)
             .count()
     };
-    let (failures, warnings) = (count(Severity::Failure), count(Severity::Warning));
+    let failures = counted(count(Severity::Failure), "failure");
+    let warnings = counted(count(Severity::Warning), "warning");
     let unknown = count(Severity::Unknown);
-    let _ = writeln!(
-        text,
-        "\n{failures} failures, {warnings} warnings, {unknown} not asked"
-    );
+    let _ = writeln!(text, "\n{failures}, {warnings}, {unknown} not asked");
     text
 }
 

@@ -32,10 +32,6 @@ Then label a namespace, and restart what is in it:
 Objects are applied by the API server (server-side apply), as the field manager
 \"netting\". If it breaks off, the same command goes on from there.";
 
-/// What Netting asks of Kubernetes: the APIs of its manifests, server-side apply, and
-/// the label of a namespace's name.
-const OLDEST: (u32, u32) = (1, 22);
-
 /// What is installed, and how.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -111,7 +107,7 @@ pub(super) fn objects(settings: &Settings, cluster: &Cluster) -> anyhow::Result<
 }
 
 fn too_old(version: &Version) -> Option<String> {
-    let (major, minor) = OLDEST;
+    let (major, minor) = Version::OLDEST;
     version.is_before(major, minor).then(|| {
         format!("the API server is {version}; Netting needs Kubernetes {major}.{minor} or later: upgrade the cluster first")
     })

@@ -6,6 +6,7 @@ mod screen;
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{
+    signal::unix::{SignalKind, signal},
     sync::mpsc,
     time::{Instant, sleep, timeout_at},
 };
@@ -63,10 +64,11 @@ impl Args {
         });
         // Asked before anything else, for nothing else would help.
         let screen = screen?;
-        let cluster = cluster.connect().await;
-        let cluster = cluster.inspect_err(|_| screen.leave())?;
+        let cluster = cluster.connect().await?;
         let namespace = self.scope.in_cluster(&cluster);
         let mut keys = screen.keys();
+        // The terminal is given back also if somebody else ends it.
+        let mut ended = signal(SignalKind::terminate())?;
         let mut state = State {
             view: View::Workloads,
             look: None,
@@ -76,12 +78,13 @@ impl Args {
         };
         loop {
             screen.show(&state.frame(namespace, screen.rows()))?;
-            state
-                .refresh(&cluster, namespace)
-                .await
-                .inspect_err(|_| screen.leave())?;
+            state.refresh(&cluster, namespace).await?;
             screen.show(&state.frame(namespace, screen.rows()))?;
-            match next_key(&mut keys, state.looked + self.every).await {
+            let key = tokio::select! {
+                key = next_key(&mut keys, state.looked + self.every) => key,
+                _ = ended.recv() => Some('q'),
+            };
+            match key {
                 Some('q' | '\u{3}' | '\u{4}') => return Ok(Exit::Fine),
                 Some('e') => state.switch(View::Edges),
                 Some('w') => state.switch(View::Workloads),

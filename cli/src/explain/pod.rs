@@ -33,7 +33,12 @@ pub fn explain(known: &Known<'_>) -> Explanation {
     let mut explanation = Explanation::new(format!("pod {name} ({})", Workload::of(known.pod)));
     let judgement = judge(known.pod, known.namespace, known.options);
     asked(&mut explanation, known, &judgement);
-    for warning in &judgement.warnings {
+    let told = match &judgement.standing {
+        Standing::Skipped(reason) => reason.warning(),
+        Standing::Injected(_) | Standing::Missing => None,
+    };
+    let others = judgement.warnings.iter();
+    for warning in others.filter(|line| Some(*line) != told.as_ref()) {
         explanation.step(
             Mark::Warning,
             "warning",
@@ -87,6 +92,12 @@ fn asked(explanation: &mut Explanation, known: &Known<'_>, judgement: &Judgement
     let (namespace, pod) = (known.namespace, known.pod);
     let says = by(namespace.labels());
     explanation.step(mark(asked_by == AskedBy::Namespace), "namespace", says);
+    if let Some(value) = namespace.annotations().get(INJECT) {
+        let says = format!(
+            "annotation {INJECT}: {value}, which says nothing: on namespaces it is a label"
+        );
+        explanation.step(Mark::Warning, "namespace", says);
+    }
     explanation.step(mark(asked_by == AskedBy::Pod), "pod", by(pod.labels()));
     if let Some(value) = pod.annotations().get(INJECT) {
         explanation.step(Mark::Plain, "pod", format!("annotation {INJECT}: {value}"));

@@ -28,12 +28,18 @@ pub struct Action {
 }
 
 impl Action {
-    /// A verb on a resource of the core group.
+    /// A verb on a resource of the core group, or a subresource (`pods/log`).
     #[must_use]
     pub fn core(verb: &'static str, resource: &str, namespace: Option<&str>) -> Self {
+        Self::of(verb, "", resource, namespace)
+    }
+
+    /// A verb on a resource of any group.
+    #[must_use]
+    pub fn of(verb: &'static str, group: &str, resource: &str, namespace: Option<&str>) -> Self {
         Self {
             verb,
-            group: String::new(),
+            group: group.to_owned(),
             resource: resource.to_owned(),
             namespace: namespace.map(ToOwned::to_owned),
         }
@@ -78,15 +84,11 @@ pub fn needed(verbs: &[&'static str], objects: &[Value]) -> BTreeSet<Action> {
 /// # Errors
 /// [`CannotAsk::Forbidden`] with all that is not allowed, or if it can't be asked.
 pub async fn check(cluster: &Cluster, actions: &BTreeSet<Action>) -> anyhow::Result<()> {
-    let answers = stream::iter(actions).map(|action| async move {
-        let allowed = is_allowed(cluster, action).await?;
-        anyhow::Ok((!allowed).then(|| action.to_string()))
-    });
-    let answers: Vec<_> = answers.buffered(QUESTIONS_MAX).try_collect().await?;
-    let refused: Vec<String> = answers.into_iter().flatten().collect();
+    let refused = refused(cluster, actions).await?;
     if refused.is_empty() {
         return Ok(());
     }
+    let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
     Err(CannotAsk::Forbidden {
         doing: "do all of this, so nothing was begun".to_owned(),
         message: format!("missing are {}", refused.join(", ")),
@@ -94,13 +96,31 @@ pub async fn check(cluster: &Cluster, actions: &BTreeSet<Action>) -> anyhow::Res
     .into())
 }
 
+/// Asks the API server about each, and returns what is not allowed.
+///
+/// # Errors
+/// If it can't be asked.
+pub async fn refused(cluster: &Cluster, actions: &BTreeSet<Action>) -> anyhow::Result<Vec<Action>> {
+    let answers = stream::iter(actions).map(|action| async move {
+        let allowed = is_allowed(cluster, action).await?;
+        anyhow::Ok((!allowed).then(|| action.clone()))
+    });
+    let answers: Vec<_> = answers.buffered(QUESTIONS_MAX).try_collect().await?;
+    Ok(answers.into_iter().flatten().collect())
+}
+
 async fn is_allowed(cluster: &Cluster, action: &Action) -> anyhow::Result<bool> {
+    let (resource, subresource) = match action.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (action.resource.as_str(), None),
+    };
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 verb: Some(action.verb.to_owned()),
                 group: Some(action.group.clone()),
-                resource: Some(action.resource.clone()),
+                resource: Some(resource.to_owned()),
+                subresource,
                 namespace: action.namespace.clone(),
                 ..ResourceAttributes::default()
             }),

@@ -38,7 +38,7 @@ async fn check_finds_a_pod_that_was_admitted_while_the_webhook_was_away() -> any
     let all = ["check", "-n", namespace, "--wait"];
     let well = netting(&meshed.cluster, &all).await?.well()?;
     for says in [
-        "1 pods have a sidecar",
+        "1 pod with a sidecar",
         "webhook's certificate holds",
         "0 failures",
     ] {

@@ -222,5 +222,5 @@ fn a_catalog_that_misses_a_pod_that_is_older_than_its_last_news_is_stale() {
     );
     mesh.metrics
         .insert("netting-catalog-1".to_owned(), Ok(metrics));
-    assert!(only(&facts, Code::CatalogStale).message.contains("3000s"));
+    assert!(only(&facts, Code::CatalogStale).message.contains("50m"));
 }

@@ -55,7 +55,8 @@ pub(in crate::commands) async fn facts(
         system_namespace: cluster.system_namespace.clone(),
         version: cluster.version.clone(),
         admission,
-        missing_rights: missing.map_err(|error| unknown("ask for your rights", &error)),
+        missing_rights: missing
+            .map_err(|error| Unknown::new("ask for your rights", format!("{error:#}"))),
         nodes: list(Api::all(client), "list Nodes", "").await,
         mesh,
         namespaces,

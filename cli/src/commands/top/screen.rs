@@ -62,17 +62,12 @@ impl Screen {
         });
         keys
     }
-
-    /// Gives it back, before an error is printed.
-    pub(super) fn leave(&self) {
-        // There is nobody left to tell of a terminal that went away.
-        let _ = self.show(LEAVE);
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
-    }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        self.leave();
+        // There is nobody left to tell of a terminal that went away.
+        let _ = self.show(LEAVE);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }
