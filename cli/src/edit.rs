@@ -24,14 +24,15 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Edits the files and prints them, unless one of their documents can't be read:
+    /// Edits the files, each in view of all, and prints them, unless one of their documents can't be read:
     /// then nothing is printed, so that nobody applies half of it.
     ///
     /// # Errors
     /// If a file can't be read, or nothing can be printed.
-    pub fn run(&self, edit: impl Fn(&str) -> Edited) -> anyhow::Result<Exit> {
+    pub fn run(&self, edit: impl Fn(&str, &[File]) -> Edited) -> anyhow::Result<Exit> {
         let files = files::read(&self.files)?;
-        let edited: Vec<Edited> = files.iter().map(|file| edit(&file.text)).collect();
+        let edited = files.iter().map(|file| edit(&file.text, &files));
+        let edited: Vec<Edited> = edited.collect();
         let mut said = String::new();
         for (File { name, text }, edited) in files.iter().zip(&edited) {
             for report in &edited.reports {

@@ -167,4 +167,29 @@ impl Installation {
         namespace["metadata"]["deletionTimestamp"].as_str()?;
         Some(removal::held_by(namespace))
     }
+
+    /// What no installation and no upgrade can do anything about by itself, with what
+    /// to do about it.
+    #[must_use]
+    pub fn in_the_way(&self) -> Option<String> {
+        if let Some(other) = self.elsewhere() {
+            return Some(format!(
+                "Netting is installed in the namespace {other}, and a cluster has one: name it by \
+                 --system-namespace {other}, or remove it first by netting uninstall --system-namespace {other}"
+            ));
+        }
+        if self.is_helms() {
+            return Some(
+                "Helm has installed Netting here: use helm upgrade, or helm uninstall first"
+                    .to_owned(),
+            );
+        }
+        self.terminating().map(|held| {
+            format!(
+                "the namespace {} is being deleted ({held}); wait until it is gone, or finish \
+                 that by netting uninstall, then run the same command again",
+                self.namespace
+            )
+        })
+    }
 }

@@ -151,3 +151,24 @@ fn several_files_become_one_that_kubectl_reads() {
     let says = format!("{}: no workload in it, and nothing changed\n", files[0]);
     assert!(stderr.contains(&says), "{stderr}");
 }
+
+#[test]
+fn only_what_asks_is_injected_by_the_namespaces_of_all_files() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let namespace = dir.path().join("namespace.yaml");
+    let labelled = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {netting.dev/inject: enabled}}\n";
+    std::fs::write(&namespace, labelled).expect("there is room for a file");
+    let in_namespace = |namespace: &str, name: &str| {
+        deployment(name).replace("{name: ", &format!("{{namespace: {namespace}, name: "))
+    };
+    let workloads = [in_namespace("shop", "web"), in_namespace("bank", "safe")].join("---\n");
+    let namespace = namespace.display().to_string();
+    let (code, _, stderr) = netting(&["inject", "--if-asked", &namespace, "-"], &workloads);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stderr.contains("Deployment shop/web: injected\n"),
+        "{stderr}"
+    );
+    let says = "Deployment bank/safe: skipped (not_asked_for)\n";
+    assert!(stderr.contains(says), "{stderr}");
+}

@@ -5,23 +5,26 @@
 //! separators included. Only a document that changes is written anew, and then has
 //! no comments but those before it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::Value;
 
 use crate::{
-    decision::{Decision, SkipReason, decide},
+    decision::{Decision, SkipReason, Verdict, asked_for, decide},
     options::{Namespace, Options},
+    pod::Pod,
     removal,
 };
 
 mod emit;
+mod namespaces;
 mod segments;
 #[cfg(test)]
 mod tests;
 mod workloads;
 
 pub use emit::yaml;
+pub use namespaces::{Labels, namespace_labels};
 use segments::{Segment, Syntax};
 pub use workloads::Object;
 
@@ -117,12 +120,43 @@ impl fmt::Display for Report {
 /// `namespace` is that of the objects which don't say theirs.
 #[must_use]
 pub fn inject(text: &str, namespace: &Namespace<'_>, options: &Options) -> Edited {
+    inject_if(text, namespace, options, |_, _| Ok(()))
+}
+
+/// As [`inject`], but only what asks for it: by its own label, or by those of its
+/// namespace, as far as `namespaces` has them ([`namespace_labels`]).
+#[must_use]
+pub fn inject_asked(
+    text: &str,
+    namespace: &Namespace<'_>,
+    namespaces: &BTreeMap<String, Labels>,
+    options: &Options,
+) -> Edited {
+    let unlabelled = Labels::new();
+    inject_if(text, namespace, options, |pod, name| {
+        let labels = namespaces.get(name).unwrap_or(&unlabelled);
+        // What is no pod is told of by the decision.
+        Pod::read(pod).map_or(Ok(()), |pod| {
+            asked_for(&pod, name, labels, &options.system_namespace)
+        })
+    })
+}
+
+fn inject_if(
+    text: &str,
+    namespace: &Namespace<'_>,
+    options: &Options,
+    asked: impl Fn(&Value, &str) -> Result<(), SkipReason>,
+) -> Edited {
     edit(text, |object, pod| {
         let namespace = match object.namespace.as_deref() {
             Some(own) if own != namespace.name => Namespace::named(own),
             _ => *namespace,
         };
-        let verdict = decide(pod, &namespace, options);
+        let verdict = match asked(pod, namespace.name) {
+            Ok(()) => decide(pod, &namespace, options),
+            Err(reason) => Verdict::skip(reason),
+        };
         let outcome = match verdict.decision {
             Decision::Inject(patch) => {
                 json_patch::patch(pod, &patch).expect("a patch fits the pod that it is made for");

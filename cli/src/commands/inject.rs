@@ -31,6 +31,11 @@ pub struct Args {
     #[command(flatten)]
     edit: edit::Flags,
 
+    /// Only what asks for it: by the label netting.dev/inject of its own, or of its
+    /// Namespace if that is in the files too. Otherwise all that didn't opt out
+    #[arg(long)]
+    if_asked: bool,
+
     /// The namespace of objects that don't say theirs
     #[arg(
         short,
@@ -86,8 +91,16 @@ impl Args {
     pub fn run(&self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
         let options = self.options(&cluster.system_namespace)?;
         let namespace = Namespace::named(&self.namespace);
-        self.edit
-            .run(|text| documents::inject(text, &namespace, &options))
+        self.edit.run(|text, all| {
+            if self.if_asked {
+                let namespaces = all
+                    .iter()
+                    .flat_map(|file| documents::namespace_labels(&file.text));
+                documents::inject_asked(text, &namespace, &namespaces.collect(), &options)
+            } else {
+                documents::inject(text, &namespace, &options)
+            }
+        })
     }
 
     fn options(&self, system_namespace: &str) -> Result<Options, Usage> {

@@ -74,9 +74,7 @@ impl Args {
         let cluster = cluster.connect().await?;
         let objects = objects(&self.settings, &cluster)?;
         let found = Installation::find(&cluster).await?;
-        if let Some(obstacle) =
-            obstacle(&found, &self.settings, &objects, &cluster.system_namespace)
-        {
+        if let Some(obstacle) = obstacle(&found, &self.settings, &objects) {
             bail!(obstacle);
         }
         self.applying.apply(&cluster, &objects, &found).await?;
@@ -114,13 +112,8 @@ fn too_old(version: &Version) -> Option<String> {
 }
 
 /// What stands in the way of an installation, with what to do about it.
-fn obstacle(
-    found: &Installation,
-    settings: &Settings,
-    objects: &[Value],
-    namespace: &str,
-) -> Option<String> {
-    if let Some(obstacle) = found.in_the_way(namespace) {
+fn obstacle(found: &Installation, settings: &Settings, objects: &[Value]) -> Option<String> {
+    if let Some(obstacle) = found.in_the_way() {
         return Some(obstacle);
     }
     let own = env!("CARGO_PKG_VERSION");
@@ -140,30 +133,6 @@ fn obstacle(
         );
     }
     None
-}
-
-impl Installation {
-    /// What no installation and no upgrade can do anything about by itself.
-    pub(super) fn in_the_way(&self, namespace: &str) -> Option<String> {
-        if let Some(other) = self.elsewhere() {
-            return Some(format!(
-                "Netting is installed in the namespace {other}, and a cluster has one: name it by \
-                 --system-namespace {other}, or remove it first by netting uninstall --system-namespace {other}"
-            ));
-        }
-        if self.is_helms() {
-            return Some(
-                "Helm has installed Netting here: use helm upgrade, or helm uninstall first"
-                    .to_owned(),
-            );
-        }
-        self.terminating().map(|held| {
-            format!(
-                "the namespace {namespace} is being deleted ({held}); wait until it is gone, or finish \
-                 that by netting uninstall, then run the same command again"
-            )
-        })
-    }
 }
 
 impl Applying {

@@ -26,6 +26,6 @@ impl Args {
     /// # Errors
     /// If a file can't be read.
     pub fn run(&self) -> anyhow::Result<Exit> {
-        self.edit.run(documents::uninject)
+        self.edit.run(|text, _| documents::uninject(text))
     }
 }

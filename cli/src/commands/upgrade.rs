@@ -59,7 +59,7 @@ impl Args {
         let cluster = cluster.connect().await?;
         let namespace = &cluster.system_namespace;
         let found = Installation::find(&cluster).await?;
-        if let Some(obstacle) = found.in_the_way(namespace) {
+        if let Some(obstacle) = found.in_the_way() {
             bail!(obstacle);
         }
         let versions = found.versions();

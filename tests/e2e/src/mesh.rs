@@ -171,7 +171,11 @@ impl Mesh {
         observe::until_available(&self.client, NAMESPACE, part.name()).await
     }
 
-    async fn apply(&self, manifest: serde_json::Value) -> anyhow::Result<()> {
+    /// Applies one object, as `kubectl apply --server-side` does.
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub async fn apply(&self, manifest: serde_json::Value) -> anyhow::Result<()> {
         let object: DynamicObject = serde_json::from_value(manifest)?;
         let types = object.types.clone().context("a manifest names its kind")?;
         let kind = GroupVersionKind::try_from(&types)

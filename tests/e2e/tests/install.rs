@@ -1,13 +1,16 @@
 //! Netting comes by one command and goes by one, and leaves nothing.
 
 use anyhow::ensure;
-use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod, ServiceAccount},
+};
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use netting_e2e::{
-    App, Cluster,
+    App, Cluster, Meshed,
     cli::{netting, netting_by},
     inventory, observe,
 };
@@ -49,6 +52,15 @@ async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow:
     ensure!(!again.stderr.contains("created"), "{again:?}");
     ensure!(!again.stderr.contains("changed    "), "{again:?}");
 
+    lose_the_webhook(&cluster).await?;
+    let finished = netting(&cluster, &install).await?.well()?;
+    ensure!(
+        finished
+            .stderr
+            .contains("created    Deployment netting/netting-webhook"),
+        "{finished:?}"
+    );
+
     let namespace = netting_e2e::Namespace::create(&cluster, true).await?;
     let pod = namespace.deploy(&App::echo("echo")).await?.remove(0);
     ensure!(observe::is_injected(&pod), "{pod:?}");
@@ -74,6 +86,39 @@ async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow:
     let nothing = netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
     ensure!(nothing.stderr.contains("Nothing of Netting"), "{nothing:?}");
     Ok(())
+}
+
+/// As if an installation or a removal had broken off.
+async fn lose_the_webhook(cluster: &Cluster) -> anyhow::Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), "netting");
+    let webhook = "netting-webhook";
+    deployments
+        .delete(webhook, &DeleteParams::default())
+        .await?;
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), "netting");
+    let name = ListParams::default().labels("app.kubernetes.io/name=netting-webhook");
+    observe::eventually("its pods are gone", async || {
+        Ok(pods.list(&name).await?.items.is_empty())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_upgrade_of_the_control_plane_fails_no_request() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.echo(2).await?;
+    let load = meshed.load(100).await?;
+    // Another log format is another pod of each part.
+    let upgrade = ["upgrade", &image(&meshed.cluster), "--log-format=json"];
+    let upgraded = netting(&meshed.cluster, &upgrade).await?.well()?;
+    for part in ["netting-catalog", "netting-webhook"] {
+        let changed = format!("changed    Deployment netting/{part}");
+        ensure!(upgraded.stderr.contains(&changed), "{upgraded:?}");
+    }
+    meshed.until_more_answers(&load, 100).await?;
+    let (failed, failures) = meshed.failures(&load).await?;
+    ensure!(failed == 0, "{failed} requests failed: {failures}");
+    meshed.end().await
 }
 
 #[tokio::test]

@@ -110,6 +110,37 @@ fn what_is_not_to_be_injected_stays_byte_for_byte_and_says_why() {
 }
 
 #[test]
+fn only_what_asks_is_injected_if_that_is_wanted() {
+    let labelled = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {netting.dev/inject: enabled}}\n";
+    let asks = POD.replace("name: p", "name: p, labels: {netting.dev/inject: \"true\"}");
+    let opted_out = asks.replace("\"true\"", "disabled");
+    let elsewhere = POD.replace("name: p", "name: p, namespace: bank");
+    let text = [labelled, "]", &elsewhere, POD, &asks, &opted_out].join("---\n");
+    let injected = |text: &str| {
+        let labels = namespace_labels(text);
+        let options = crate::test_options();
+        let edited = inject_asked(text, &Namespace::named("shop"), &labels, &options);
+        let reasons = edited.reports.iter().map(|report| match &report.outcome {
+            Outcome::Skipped(reason) => reason.as_str(),
+            other => other.as_str(),
+        });
+        reasons.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        injected(&text),
+        [
+            "malformed",
+            "not_asked_for",
+            "injected",
+            "injected",
+            "opted_out_by_label"
+        ]
+    );
+    let without = text.replace("enabled", "disabled");
+    assert_eq!(injected(&without)[2..4], ["not_asked_for", "injected"]);
+}
+
+#[test]
 fn every_kind_of_workload_is_injected_and_restored() {
     let template = json!({"spec": {"containers": [{"name": "app"}]}});
     let with_template = |kind: &str, api: &str, spec: Value| json!({"kind": kind, "apiVersion": api, "metadata": {"name": "x"}, "spec": spec});

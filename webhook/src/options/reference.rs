@@ -79,7 +79,11 @@ pub const PODS: [Annotation; 18] = [
         "`info`",
     ),
     annotation("access-log", "`off`, `errors` or `all`", "`off`"),
-    annotation("telemetry", "exporters: `prometheus`", "`prometheus`"),
+    annotation(
+        "telemetry",
+        "where measurements and spans go, separated by commas: `prometheus`, `otlp=http://collector:4317`; all of them are in [Telemetry](../telemetry.md)",
+        "`prometheus`",
+    ),
     annotation(
         "sidecar-mode",
         "`native` or `classic`",

@@ -9,12 +9,7 @@ fn cluster_settings(flags: Settings) -> (Settings, Vec<Value>) {
 }
 
 fn why(found: Vec<Value>, settings: &Settings, objects: &[Value]) -> Option<String> {
-    obstacle(
-        &Installation::new("netting", found),
-        settings,
-        objects,
-        "netting",
-    )
+    obstacle(&Installation::new("netting", found), settings, objects)
 }
 
 #[test]

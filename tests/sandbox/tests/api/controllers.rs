@@ -135,6 +135,20 @@ async fn a_deployment_is_rolled_out_updated_scaled_and_undone() {
     assert_eq!(images(&harness).await, ["a:1"]);
 }
 
+/// A real server knows no null maps; CEL's `has` would find one here.
+#[tokio::test]
+async fn pods_of_a_template_without_annotations_have_none() {
+    let harness = cluster().await;
+    let path = format!("{APPS}/deployments");
+    harness.post(&path, deployment(1, "a:1")).await;
+    rolled_out(&harness, 1).await;
+    let pods = harness.get(&format!("{SHOP}/pods")).await.body;
+    let metadata = pods["items"][0]["metadata"].as_object();
+    let metadata = metadata.expect("there is a pod");
+    assert!(!metadata.contains_key("annotations"), "{metadata:?}");
+    assert_eq!(metadata["labels"]["app"], "web");
+}
+
 #[tokio::test]
 async fn a_pod_that_is_lost_is_replaced() {
     let harness = cluster().await;

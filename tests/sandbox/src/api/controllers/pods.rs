@@ -52,8 +52,13 @@ pub(super) fn owned(insider: &Insider, owner: &Value) -> Vec<Value> {
 /// Makes a pod from the template of `owner`.
 pub(super) async fn make(insider: &Insider, owner: &Value) -> Result<Value, Status> {
     let template = &owner["spec"]["template"];
-    let metadata = json!({"generateName": format!("{}-", owner.name()), "labels": template["metadata"]["labels"],
-        "annotations": template["metadata"]["annotations"], "ownerReferences": [reference(owner)]});
+    let mut metadata = json!({"generateName": format!("{}-", owner.name()), "ownerReferences": [reference(owner)]});
+    for field in ["labels", "annotations"] {
+        // A template without them makes pods without them, which to CEL is not the same as null.
+        if let Some(given) = template["metadata"].get(field) {
+            metadata[field] = given.clone();
+        }
+    }
     let pod = json!({"metadata": metadata, "spec": template["spec"]});
     insider
         .create(resources::core("pods"), owner.namespace(), &pod)
