@@ -24,6 +24,8 @@
 
 pub mod access_log;
 pub mod addr;
+#[cfg(test)]
+mod allocations;
 pub mod args;
 pub mod balance;
 pub mod budget;

@@ -27,6 +27,7 @@ use tokio::{
 use super::*;
 use crate::{
     access_log::AccessLogs,
+    allocations,
     args::Args,
     proxy::chain::{Chain, Tells, listen},
 };
@@ -293,4 +294,62 @@ async fn retries_show_in_the_span() {
     assert!(resent.is_some_and(|count| count != "0"), "{span:?}");
     let status = attribute(&span.attributes, "error.type");
     assert_eq!(status.as_deref(), Some("503"));
+}
+
+/// How often both proxies, the client and the application take memory for a hundred
+/// requests over connections that are open already.
+async fn memory_taken(tells: &Tells, fields: &str) -> u64 {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (app, addr) = listen().await;
+    let chain = Chain::telling(addr, tells).await;
+    spawn_local(async move {
+        let (mut app, _) = app.accept().await.expect("a proxy connects");
+        let mut request = [0; 1024];
+        let mut length = 0;
+        while let Ok(read @ 1..) = app.read(&mut request[length..]).await {
+            length += read;
+            if request[..length].ends_with(b"\r\n\r\n") {
+                length = 0;
+                app.write_all(ANSWER).await.expect("the proxy reads");
+            }
+        }
+    });
+    let mut client = chain.connect().await;
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let mut answer = [0; ANSWER.len()];
+    let mut before = 0;
+    for round in 0..200 {
+        if round == 100 {
+            before = allocations::count();
+        }
+        let said = client.write_all(request.as_bytes()).await;
+        said.expect("the proxy reads");
+        let read = client.read_exact(&mut answer).await;
+        read.expect("it is answered");
+    }
+    allocations::count() - before
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_is_not_told_costs_no_memory() {
+    let parent = format!("traceparent: 00-{TRACE}-{PARENT}-01\r\ntracestate: a=1\r\n");
+    let nobody = Tells::default();
+    assert_eq!(
+        memory_taken(&nobody, &parent).await,
+        0,
+        "where no exporter takes spans"
+    );
+    let (tells, heard) = telling("0");
+    let traced = Tells {
+        tracer: tells.tracer,
+        ..Tells::default()
+    };
+    assert_eq!(memory_taken(&traced, "").await, 0, "where no trace is kept");
+    let unsampled = parent.replace("-01\r", "-00\r");
+    assert_eq!(memory_taken(&traced, &unsampled).await, 0, "nor was before");
+    assert!(
+        memory_taken(&traced, &parent).await > 0,
+        "a span takes some"
+    );
+    drop(heard);
 }
