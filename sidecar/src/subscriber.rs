@@ -125,8 +125,7 @@ impl Subscriber {
         };
         tracing::info!(catalog = %self.catalog, ?heartbeat, "connected to the catalog");
         self.welcomed.set(true);
-        self.metrics.streams.inc();
-        self.metrics.connected.set(1);
+        self.metrics.opened();
         self.view.connected();
         self.follow(&requests, &mut responses, heartbeat).await
     }

@@ -5,8 +5,8 @@
 //!
 //! - [`entry`]: what is known of a request or a connection;
 //! - [`field`]: what of that a line can have;
-//! - [`format`]: how a line looks, as JSON or by a template;
-//! - [`escape`]: what clients choose, so that it cannot pass for anything else;
+//! - [`mod@format`]: how a line looks, as JSON or by a template;
+//! - `escape`: what clients choose, so that it cannot pass for anything else;
 //! - [`lines`]: lines on their way out;
 //! - [`writer`]: the thread that writes them, and [`output`], where to;
 //! - [`record`]: the same for OTLP.

@@ -49,8 +49,7 @@ const PROPAGATION: Descriptor = Descriptor {
 pub struct DiscoveryMetrics {
     /// 1 while there is a stream to the catalog, else 0.
     pub connected: Gauge,
-    /// Streams opened so far.
-    pub streams: Counter,
+    streams: Counter,
     /// Addresses followed now.
     pub destinations: Gauge,
     heard: Gauge,
@@ -73,14 +72,54 @@ impl DiscoveryMetrics {
         }
     }
 
+    /// The catalog accepted a stream.
+    pub fn opened(&self) {
+        self.streams.inc();
+        self.connected.set(1);
+        self.heard_of();
+    }
+
     /// A message of this kind came.
     pub fn message(&self, kind: &'static str) {
         self.messages.of(kind).inc();
+        self.heard_of();
+    }
+
+    fn heard_of(&self) {
         self.heard.set(process::unix_seconds(SystemTime::now()));
     }
 
     /// A change is in force, this long after the catalog heard of it.
     pub fn propagated(&self, after: Duration) {
         self.propagation.took(after);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Data;
+
+    #[test]
+    fn tells_when_the_catalog_was_last_heard_of() {
+        let metrics = Metrics::new("test", "0");
+        let discovery = DiscoveryMetrics::register(&metrics);
+        let heard = || {
+            let snapshot = metrics.snapshot();
+            let mut all = snapshot.metrics.iter();
+            let metric = all.find(|metric| metric.descriptor == HEARD);
+            match metric.map(|metric| &metric.data) {
+                Some(Data::Gauge(points)) => points[0].value,
+                other => panic!("{other:?} is no gauge"),
+            }
+        };
+        assert_eq!(heard(), 0.0);
+        let before = process::unix_seconds(SystemTime::now());
+        discovery.opened();
+        let (opened, before) = (heard(), u32::try_from(before).expect("it is not yet 2106"));
+        assert!(opened >= f64::from(before), "{opened} {before}");
+        discovery.message("heartbeat");
+        assert!(heard() >= opened);
+        assert_eq!(discovery.connected.get(), 1);
     }
 }

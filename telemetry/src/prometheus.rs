@@ -1,10 +1,10 @@
 //! Snapshots as Prometheus reads them.
 //!
 //! In reading order:
-//! - [`names`]: a metric's name in Prometheus' alphabet;
-//! - [`text`](text()): the exposition, of either format;
-//! - [`negotiation`]: which format, and whether compressed;
-//! - [`router`]: `GET /metrics`;
+//! - [`metric_name`]: a metric's name in Prometheus' alphabet;
+//! - [`text()`]: the exposition, of either format;
+//! - [`negotiate`]: which format;
+//! - [`router()`]: `GET /metrics`;
 //! - [`merged_router`]: the same with what [`Application`] says of itself.
 
 mod application;

@@ -7,6 +7,7 @@
 mod harness;
 mod idle;
 mod probes;
+mod scraped;
 mod soak;
 mod vanished;
 

@@ -1,0 +1,67 @@
+//! The application's own metrics through the admin port, as Prometheus asks for them:
+//! from another node, which the peer stands for.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::TcpListener,
+    thread,
+};
+
+use super::{
+    FAMILIES,
+    harness::{PATIENCE, catalog, namespace::dst, pod::Pod},
+};
+
+/// Scrapes the admin port at an address of the pod, and returns the whole answer.
+fn scrape(pod: &Pod, ip: &str) -> io::Result<String> {
+    let mut stream = pod.peer_connect(dst(ip, 15020))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Tells the first line of what it was asked as a metric.
+fn serve(listener: TcpListener) {
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut head = [0; 1024];
+            let read = stream.read(&mut head).unwrap_or_default();
+            let head = String::from_utf8_lossy(&head[..read]);
+            let line = head.lines().next().unwrap_or_default();
+            // The end of the connection is the end of the answer.
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\n\r\n\
+                 asked{{line=\"{line}\"}} 1\n"
+            );
+        }
+    });
+}
+
+#[test]
+fn one_scrape_finds_the_applications_metrics_and_the_sidecars() {
+    let environment = [(
+        "NETTING_APPLICATION_METRICS",
+        "9080/stats?format=prometheus",
+    )];
+    let known = catalog::Known([].into());
+    let pod = Pod::start_with(&environment, |listener| catalog::serve(listener, known));
+    let ours = "# TYPE netting_tcp_connections_opened_total counter\n";
+    for family in FAMILIES {
+        let alone = scrape(&pod, family.pod).expect("it answers");
+        assert!(alone.contains(ours) && !alone.contains("asked{"), "{alone}");
+        serve(pod.listen(dst(family.pod, 9080)));
+        let both = scrape(&pod, family.pod).expect("it answers");
+        let theirs = "asked{line=\"GET /stats?format=prometheus HTTP/1.1\"} 1\n";
+        assert!(both.contains(theirs) && both.contains(ours), "{both}");
+    }
+    let own = pod.admin("/metrics");
+    let passed = "netting_application_scrapes_total{outcome=\"passed\"} 2\n";
+    let unreachable = "netting_application_scrapes_total{outcome=\"unreachable\"} 2\n";
+    assert!(own.contains(passed) && own.contains(unreachable), "{own}");
+}
