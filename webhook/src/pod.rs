@@ -3,6 +3,8 @@
 //! Nothing here is written back. Fields that this build doesn't know are never
 //! touched, which typed structs that are serialised again cannot promise.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 type Object = Map<String, Value>;
@@ -118,6 +120,26 @@ impl<'a> Pod<'a> {
     /// Init containers, then regular ones.
     pub fn all_containers(&self) -> impl Iterator<Item = Container<'a>> + '_ {
         self.init_containers.iter().chain(&self.containers).copied()
+    }
+
+    /// How some container has this path: the mount that is nearest to it.
+    #[must_use]
+    pub fn mount_of(&self, path: &Path) -> Option<&'a Value> {
+        let mounts = self.all_containers().filter_map(|container| {
+            let mounts = container.get("volumeMounts")?;
+            mounts.as_array()
+        });
+        let depth = |mount: &Value| {
+            let at = Path::new(mount.get("mountPath")?.as_str()?);
+            // What is made of a container's variables is its own.
+            let is_shared = mount.get("subPathExpr").is_none_or(Value::is_null);
+            (is_shared && path.starts_with(at)).then(|| at.components().count())
+        };
+        let of_path = mounts
+            .flatten()
+            .filter_map(|mount| Some((depth(mount)?, mount)));
+        let nearest = of_path.max_by_key(|(depth, _)| *depth)?;
+        Some(nearest.1)
     }
 
     /// The uid that a container will run as, if the pod says so: its own, or

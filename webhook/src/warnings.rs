@@ -52,6 +52,14 @@ impl Warnings {
         ));
     }
 
+    /// `netting: no container mounts /run/dsd.socket, so no telemetry is sent there`.
+    pub fn unmounted(&mut self, socket: &str) {
+        let socket = clip(&socket.escape_debug().to_string(), KEY_CHARS_MAX);
+        self.push(format!(
+            "netting: no container mounts {socket}, so no telemetry is sent there"
+        ));
+    }
+
     /// The lines, the last of which says how many there were besides.
     #[must_use]
     pub fn into_lines(mut self) -> Vec<String> {

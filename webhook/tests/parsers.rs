@@ -68,6 +68,58 @@ fn is_referred_to(variable: &str) -> bool {
 }
 
 #[test]
+fn the_sidecar_has_the_sockets_that_its_application_has() {
+    let list = "dogstatsd=unix:///var/run/datadog/dsd.socket, statsd=unix:///var/run/datadog/other";
+    let mount = json!({"name": "datadog", "mountPath": "/var/run/datadog", "readOnly": true});
+    let mut pod = json!({
+        "metadata": {"annotations": {"netting.dev/telemetry": list}},
+        "spec": {
+            "containers": [{"name": "app", "volumeMounts": [
+                {"name": "run", "mountPath": "/var/run"},
+                mount,
+                {"name": "own", "mountPath": "/var/run/datadog/dsd.socket", "subPathExpr": "$(X)"},
+            ]}],
+            "volumes": [{"name": "datadog", "hostPath": {"path": "/var/run/datadog"}}],
+        },
+    });
+    let args = Args::parse_from(["netting-webhook"]);
+    let options = args.options().expect("the defaults agree with each other");
+    let verdict = decide(&pod, &Namespace::named("shop"), &options);
+    assert!(verdict.warnings.is_empty(), "{:?}", verdict.warnings);
+    let Decision::Inject(Patch(operations)) = verdict.decision else {
+        panic!("nothing keeps this pod from being injected");
+    };
+    json_patch::patch(&mut pod, &operations).expect("the patch fits");
+    let containers = pod["spec"]["initContainers"]
+        .as_array()
+        .expect("there are some now");
+    let sidecar = containers
+        .iter()
+        .find(|c| c["name"] == names::SIDECAR_CONTAINER);
+    let mounts = sidecar.expect("it is injected")["volumeMounts"]
+        .as_array()
+        .cloned();
+    let mounts = mounts.expect("there are some");
+    assert_eq!(
+        mounts.iter().filter(|other| **other == mount).count(),
+        1,
+        "{mounts:?}"
+    );
+    assert_eq!(mounts.len(), 2, "{mounts:?}");
+
+    pod = json!({
+        "metadata": {"annotations": {"netting.dev/telemetry": list}},
+        "spec": {"containers": [{"name": "app"}]},
+    });
+    let warnings = decide(&pod, &Namespace::named("shop"), &options).warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(
+        warnings[0],
+        "netting: no container mounts /var/run/datadog/dsd.socket, so no telemetry is sent there"
+    );
+}
+
+#[test]
 fn the_sidecar_has_all_that_its_exporters_refer_to_once() {
     let list = "otlp=http://$(HOST_IP):4317;token=$(secret:otel-creds/api.key), \
                 statsd=udp://$(HOST_IP);prefix=$(POD_NAME)";

@@ -339,7 +339,7 @@ fn otlp(
         OtlpProtocol::Grpc => 4317,
         OtlpProtocol::HttpProtobuf => 4318,
     };
-    options.may_compress = true;
+    options.may_compress = protocol == OtlpProtocol::HttpProtobuf;
     let http = http(target, Some(default_port), options)?;
     let to = |signal: Signal| {
         signals.contains(&signal).then(|| {

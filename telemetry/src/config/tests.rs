@@ -72,6 +72,10 @@ fn what_is_wrong_is_said_in_words_that_help() {
         ),
         ("otlp-http=http://c;protocol=grpc", "write otlp for gRPC"),
         (
+            "otlp=http://c;compression=gzip",
+            "has the option compression",
+        ),
+        (
             "otlp=http://c;token=abc",
             "refer to a Secret: token=$(secret:NAME/KEY)",
         ),
@@ -305,4 +309,20 @@ fn a_rehearsal_needs_no_pod() {
     let telemetry = Telemetry::parse(list, &Rehearsal);
     assert_eq!(telemetry.wrong, []);
     assert_eq!(telemetry.references.len(), 2);
+}
+
+#[test]
+fn what_the_documentation_shows_is_understood() {
+    let documentation = include_str!("../../../docs/telemetry.md");
+    let lists = documentation.lines().filter_map(|line| {
+        let (_, list) = line.split_once("netting.dev/telemetry: ")?;
+        (!list.starts_with('`')).then_some(list)
+    });
+    let lists: Vec<_> = lists.collect();
+    assert!(lists.len() > 15, "{}", lists.len());
+    for list in lists {
+        let telemetry = Telemetry::parse(list, &Rehearsal);
+        assert_eq!(telemetry.wrong, [], "{list}");
+        assert!(!telemetry.exporters.is_empty(), "{list}");
+    }
 }

@@ -1,8 +1,8 @@
 //! What the sidecar tells about the connections that go through it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
-use netting_telemetry::config::{Reference, Rehearsal, Telemetry, Wrong};
+use netting_telemetry::config::{Address, Exporter, Kind, Reference, Rehearsal, Telemetry, Wrong};
 
 /// Which connections and requests the sidecar writes a line about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,7 @@ pub struct Exporters {
     list: String,
     is_scraped: bool,
     references: Vec<Reference>,
+    sockets: Vec<PathBuf>,
 }
 
 /// Why a list of exporters does not do.
@@ -77,12 +78,14 @@ impl Exporters {
             wrong,
             ..
         } = telemetry;
+        let sockets = exporters.iter().filter_map(socket).collect();
         let some = wrong.is_empty() || !exporters.is_empty();
         let list = list.trim().to_owned();
         let exporters = Self {
             list,
             is_scraped,
             references,
+            sockets,
         };
         (some.then_some(exporters), wrong)
     }
@@ -103,6 +106,22 @@ impl Exporters {
     #[must_use]
     pub fn references(&self) -> &[Reference] {
         &self.references
+    }
+
+    /// Unix sockets that have to be in the sidecar's file system.
+    #[must_use]
+    pub fn sockets(&self) -> &[PathBuf] {
+        &self.sockets
+    }
+}
+
+fn socket(exporter: &Exporter) -> Option<PathBuf> {
+    match &exporter.kind {
+        Kind::Statsd {
+            to: Address::Unix(path),
+            ..
+        } => Some(path.clone()),
+        _ => None,
     }
 }
 
