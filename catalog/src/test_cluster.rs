@@ -35,7 +35,7 @@ impl Object {
             Some("Endpoints") => {
                 Object::Endpoints(endpoints::parse(&typed::<core::Endpoints>(object)))
             }
-            Some("Pod") => Object::Pod(pod::parse(&typed::<core::Pod>(object))),
+            Some("Pod") => Object::Pod(pod::parse(&typed::<pod::watched::Watched>(object))),
             other => panic!("no kind that the catalog watches: {other:?}"),
         }
     }

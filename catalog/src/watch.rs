@@ -28,7 +28,7 @@ use netting_telemetry::catalog::CatalogMetrics;
 use tokio::time::sleep;
 
 use crate::{
-    objects::{Endpoints, Pod, Service, Slice},
+    objects::{Endpoints, Pod, Service, Slice, pod::watched::Watched},
     publisher::Publisher,
 };
 
@@ -94,7 +94,7 @@ pub fn start(
     let services: Api<core::Service> = Api::all(client.clone());
     let slices: Api<discovery::EndpointSlice> = Api::all(client.clone());
     let endpoints: Api<core::Endpoints> = Api::all(client.clone());
-    let pods: Api<core::Pod> = Api::all(client.clone());
+    let pods: Api<Watched> = Api::all(client.clone());
     let listed = |name| readiness.condition(name);
     let announcer = Announcer::start(client, drain);
     let feed = watches.feed().announcing(announcer);

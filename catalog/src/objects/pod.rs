@@ -2,9 +2,11 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use k8s_openapi::api::core::v1 as api;
-
 use super::{Born, Key, Parsed, Reason, Refusal, address};
+
+pub mod watched;
+
+use watched::{Container, Spec, Watched};
 
 /// What the webhook labels each pod with that it injects.
 pub const INJECTED: &str = "netting.dev/injected";
@@ -35,7 +37,7 @@ pub struct Pod {
 /// Parses a pod. Nothing is indexed of a pod that isn't meshed, nor of one that
 /// has ended: it keeps its `podIP`, which is free for the next pod by then.
 #[must_use]
-pub fn parse(pod: &api::Pod) -> Parsed<Pod> {
+pub fn parse(pod: &Watched) -> Parsed<Pod> {
     let key = Key::of(&pod.metadata);
     let mut refused = Vec::new();
     let object = pod
@@ -65,42 +67,50 @@ pub fn parse(pod: &api::Pod) -> Parsed<Pod> {
     }
 }
 
-fn is_injected(pod: &api::Pod) -> bool {
+fn is_injected(pod: &Watched) -> bool {
     label(pod, INJECTED).is_some_and(|value| value == "true")
 }
 
-fn has_ended(pod: &api::Pod) -> bool {
+fn has_ended(pod: &Watched) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Whether nothing but a classic sidecar runs in the pod, nor will again. Only of a
 /// pod that is meant to end: one that restarts its containers always waits for them.
-fn application_ended(pod: &api::Pod, spec: &api::PodSpec) -> bool {
+fn application_ended(pod: &Watched, spec: &Spec) -> bool {
     let status = pod.status.as_ref();
     let statuses = status.and_then(|status| status.container_statuses.as_deref());
     let statuses = statuses.unwrap_or_default();
     let (sidecars, application): (Vec<_>, Vec<_>) = spec
         .containers
         .iter()
+        .flatten()
         .partition(|container| container.name == SIDECAR);
-    let ended = |container: &&api::Container| {
+    let ended = |container: &&Container| {
         let policy = container.restart_policy.as_ref();
         let policy = policy.or(spec.restart_policy.as_ref()).map(String::as_str);
         let status = statuses.iter().find(|s| s.name == container.name);
         let terminated = status
             .and_then(|status| status.state.as_ref())
             .and_then(|state| state.terminated.as_ref());
-        match (policy, terminated) {
-            (Some("Never"), Some(_)) => true,
-            (Some("OnFailure"), Some(terminated)) => terminated.exit_code == 0,
+        let Some(exit_code) = terminated.map(|terminated| terminated.exit_code) else {
+            return false;
+        };
+        let mut rules = container.restart_policy_rules.iter().flatten();
+        if rules.any(|rule| rule.matches(exit_code)) {
+            return false;
+        }
+        match policy {
+            Some("Never") => true,
+            Some("OnFailure") => exit_code == 0,
             _ => false,
         }
     };
     !sidecars.is_empty() && application.iter().all(ended)
 }
 
-fn ips(pod: &api::Pod, refused: &mut Vec<Refusal>) -> Vec<IpAddr> {
+fn ips(pod: &Watched, refused: &mut Vec<Refusal>) -> Vec<IpAddr> {
     let Some(status) = pod.status.as_ref() else {
         return Vec::new();
     };
@@ -119,7 +129,7 @@ fn ips(pod: &api::Pod, refused: &mut Vec<Refusal>) -> Vec<IpAddr> {
     ips
 }
 
-fn label<'a>(pod: &'a api::Pod, name: &str) -> Option<&'a String> {
+fn label<'a>(pod: &'a Watched, name: &str) -> Option<&'a String> {
     let labels = pod.metadata.labels.as_ref();
     labels.and_then(|labels| labels.get(name))
 }

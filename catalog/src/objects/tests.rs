@@ -277,6 +277,37 @@ fn an_application_has_ended_when_no_container_of_it_starts_again() {
     assert!(!application_ended(&job("Never", own_policy, exited(0))));
 }
 
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#individual-container-restart-policy-and-rules>
+#[test]
+fn a_container_that_its_own_rules_start_again_has_not_ended() {
+    let statuses =
+        |code: i32| json!([{"name": "app", "state": {"terminated": {"exitCode": code}}}]);
+    let rule = |action: &str, operator: &str, values: &[i32]| json!({"action": action, "exitCodes": {"operator": operator, "values": values}});
+    let in_42 = rule("Restart", "In", &[42]);
+    let not_in_0 = rule("RestartAllContainers", "NotIn", &[0]);
+    for (policy, rules, code, ended) in [
+        ("Never", json!([in_42]), 42, false),
+        ("Never", json!([in_42]), 1, true),
+        ("Never", json!([in_42]), 0, true),
+        ("Never", json!([in_42, not_in_0]), 1, false),
+        ("Never", json!([not_in_0]), 0, true),
+        ("OnFailure", json!([in_42]), 1, false),
+        ("OnFailure", json!([rule("Restart", "In", &[0])]), 0, false),
+        ("Never", json!([rule("Restart", "Like", &[0])]), 0, true),
+        ("Never", json!([{"action": "Restart"}]), 0, true),
+        ("Never", json!([]), 0, true),
+        ("Never", Value::Null, 0, true),
+    ] {
+        // The pod's own policy is not asked.
+        let containers = json!([
+            {"name": "app", "restartPolicy": policy, "restartPolicyRules": rules},
+            {"name": "netting-sidecar"},
+        ]);
+        let pod = job("Always", containers, statuses(code));
+        assert_eq!(application_ended(&pod), ended, "{pod:#}");
+    }
+}
+
 #[test]
 fn a_native_sidecar_is_left_to_the_kubelet() {
     let alone = json!([{"name": "app"}]);

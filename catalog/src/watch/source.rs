@@ -8,7 +8,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     index::{Changes, Index},
-    objects::{Endpoints, Key, Parsed, Pod, Service, Slice, endpoints, pod, service, slice},
+    objects::{
+        Endpoints, Key, Parsed, Pod, Service, Slice, endpoints,
+        pod::{self, watched::Watched},
+        service, slice,
+    },
 };
 
 /// What the index takes of a resource.
@@ -102,11 +106,11 @@ impl Source for Endpoints {
 }
 
 impl Source for Pod {
-    type Resource = core::Pod;
+    type Resource = Watched;
     const RESOURCE: &'static str = "pods";
     const SELECTOR: Option<&'static str> = Some("netting.dev/injected=true");
 
-    fn parse(object: &core::Pod) -> Parsed<Self> {
+    fn parse(object: &Watched) -> Parsed<Self> {
         pod::parse(object)
     }
 
