@@ -119,7 +119,7 @@ fn judge(
         first: SkipReason::NotAPod(error),
         others: Vec::new(),
     })?;
-    let mut obstacles = obstacles::find(&pod, namespace.name, options, warnings).into_iter();
+    let mut obstacles = obstacles::find(&pod, *namespace, options, warnings).into_iter();
     if let Some(first) = obstacles.next() {
         if matches!(first, SkipReason::AlreadyInjected) {
             // Warned about the first time.
@@ -144,5 +144,8 @@ fn judge(
             "netting: dnsPolicy {policy} may hide the catalog from the sidecar; meanwhile {until}"
         ));
     }
-    Ok(inject::patch(&pod, options, &chosen, warnings))
+    inject::patch(&pod, options, &chosen, warnings).ok_or(Obstacles {
+        first: SkipReason::AnnotationsFull,
+        others: Vec::new(),
+    })
 }

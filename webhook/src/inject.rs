@@ -1,7 +1,7 @@
 //! What is added to a pod, as a minimal, ordered JSON patch.
 
 use json_patch::Patch;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     names::{self, SidecarMode},
@@ -25,15 +25,19 @@ pub(crate) use scraping::{PATH, PORT, SCRAPE};
 
 pub use probes::restore as restore_probes;
 
+/// What the API server takes of annotations.
+const ANNOTATION_BYTES_MAX: usize = 256 * 1024;
+
 /// The patch that injects a pod. What its author wrote stays as it is, except for
 /// probes that the sidecar asks for the kubelet, annotations that have it scraped, and
-/// stale values of Netting's own label and annotation.
+/// stale values of Netting's own label and annotation. `None` if there is no room for
+/// the annotations.
 pub(crate) fn patch(
     pod: &Pod<'_>,
     options: &Options,
     chosen: &PodOptions,
     warnings: &mut Warnings,
-) -> Patch {
+) -> Option<Patch> {
     let resources = resources::of(pod, options, chosen, warnings);
     let init = containers::init(pod, options, chosen, &resources);
     let mut sidecar = containers::sidecar(pod, options, chosen, &resources);
@@ -75,5 +79,15 @@ pub(crate) fn patch(
     draft.remember(&path);
     status.before = draft.before().clone();
     draft.set(&path, json!(status.to_json()));
-    draft.into_patch()
+    let fits = annotation_bytes(draft.document()) <= ANNOTATION_BYTES_MAX;
+    fits.then(|| draft.into_patch())
+}
+
+/// All keys and values, as the API server counts them (k8s.io/apimachinery,
+/// `ValidateAnnotationsSize`).
+fn annotation_bytes(pod: &Value) -> usize {
+    let annotations = pod.pointer("/metadata/annotations");
+    let annotations = annotations.and_then(Value::as_object).into_iter().flatten();
+    let bytes = annotations.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len));
+    bytes.sum()
 }

@@ -1,7 +1,6 @@
 //! `POST /mutate`: from an HTTP request to a verdict, and the refusals on the way.
 
 use std::{
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -25,7 +24,7 @@ use tokio::{
 use crate::{
     decision::Verdict,
     events::Events,
-    namespaces::Namespaces,
+    namespaces::{Known, Namespaces},
     options::Options,
     review::{Answer, Malformed, Review},
 };
@@ -118,19 +117,19 @@ impl Mutate {
             .with_state(service)
     }
 
-    async fn annotations(&self, namespace: &str) -> BTreeMap<String, String> {
+    async fn known(&self, namespace: &str) -> Known {
         match &self.namespaces {
-            Some(namespaces) if !namespace.is_empty() => namespaces.annotations(namespace).await,
-            _ => BTreeMap::new(),
+            Some(namespaces) if !namespace.is_empty() => namespaces.known(namespace).await,
+            _ => Known::default(),
         }
     }
 
     /// The verdict's answer, or that of a fault in reaching it.
     async fn decide(&self, review: &Review, begun: Instant) -> Answer {
-        let annotations = self.annotations(review.namespace()).await;
+        let known = self.known(review.namespace()).await;
         let options = Arc::clone(&self.options.borrow());
         let deciding = Instant::now();
-        let verdict = guarded(|| review.decide(&annotations, &options));
+        let verdict = guarded(|| review.decide(&known, &options));
         self.metrics.decided(deciding.elapsed());
         let (decision, reason) = match &verdict {
             Ok(verdict) => (verdict.decision.as_str(), verdict.decision.reason()),

@@ -16,6 +16,10 @@ pub const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 /// file: a patch to the copy changes nothing that runs.
 pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
+/// On a namespace: which Pod Security Standard its pods must meet to be admitted.
+/// <https://kubernetes.io/docs/concepts/security/pod-security-admission/>
+pub const POD_SECURITY: &str = "pod-security.kubernetes.io/enforce";
+
 /// The init container that installs the redirection.
 pub const INIT_CONTAINER: &str = "netting-init";
 /// The container of the proxy.

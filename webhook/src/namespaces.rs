@@ -1,11 +1,12 @@
-//! The annotations of namespaces, followed rather than asked for with each pod.
+//! What matters of namespaces, followed rather than asked for with each pod: their
+//! annotations, and the Pod Security Standard that they enforce.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client,
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt as _,
@@ -15,13 +16,46 @@ use kube::{
 };
 use tokio::time::timeout;
 
-use crate::names;
+use crate::{names, options};
 
 /// A namespace that has not been heard of is asked for, for so long. A pod does not
 /// wait for more.
 pub const ASK_TIMEOUT: Duration = Duration::from_millis(250);
 
 type Meta = PartialObjectMeta<Namespace>;
+
+/// What is known of one namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Its annotations of Netting, the defaults of its pods.
+    pub annotations: BTreeMap<String, String>,
+    /// The Pod Security Standard that its pods must meet, if any.
+    pub pod_security: Option<String>,
+}
+
+impl Known {
+    /// The same, for the decision about a pod in it.
+    #[must_use]
+    pub fn of<'a>(&'a self, name: &'a str) -> options::Namespace<'a> {
+        options::Namespace {
+            name,
+            annotations: &self.annotations,
+            pod_security: self.pod_security.as_deref(),
+        }
+    }
+}
+
+impl From<Meta> for Known {
+    fn from(mut namespace: Meta) -> Self {
+        shorten(&mut namespace);
+        let metadata = namespace.metadata;
+        let labels = metadata.labels.unwrap_or_default();
+        Self {
+            annotations: metadata.annotations.unwrap_or_default(),
+            pod_security: labels.get(names::POD_SECURITY).cloned(),
+        }
+    }
+}
 
 /// What is known of the namespaces. Cheap to clone.
 #[derive(Clone)]
@@ -53,17 +87,14 @@ impl Namespaces {
         (Self { store, api }, following)
     }
 
-    /// A namespace's annotations that are about Netting. None of them, if the
-    /// namespace is unknown and the API server does not say in time.
-    pub async fn annotations(&self, name: &str) -> BTreeMap<String, String> {
+    /// What matters of a namespace. Nothing, if it is unknown and the API server does
+    /// not say in time.
+    pub async fn known(&self, name: &str) -> Known {
         if let Some(known) = self.store.get(&ObjectRef::new(name)) {
-            return known.annotations().clone();
+            return Known::from(known.as_ref().clone());
         }
         let why = match timeout(ASK_TIMEOUT, self.api.get_opt(name)).await {
-            Ok(Ok(Some(mut namespace))) => {
-                shorten(&mut namespace);
-                return namespace.metadata.annotations.unwrap_or_default();
-            }
+            Ok(Ok(Some(namespace))) => return namespace.into(),
             Ok(Ok(None)) => "there is no such namespace".to_owned(),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {ASK_TIMEOUT:?}"),
@@ -73,15 +104,17 @@ impl Namespaces {
             why,
             "going on without the namespace's annotations"
         );
-        BTreeMap::new()
+        Known::default()
     }
 }
 
-/// Keeps what is looked at: other annotations can be far bigger.
+/// Keeps what is looked at: the rest can be far bigger.
 fn shorten(namespace: &mut Meta) {
     let metadata = &mut namespace.metadata;
     metadata.managed_fields = None;
-    metadata.labels = None;
+    if let Some(labels) = &mut metadata.labels {
+        labels.retain(|key, _| key == names::POD_SECURITY);
+    }
     metadata.owner_references = None;
     if let Some(annotations) = &mut metadata.annotations {
         annotations.retain(|key, _| key.starts_with(names::DOMAIN));
@@ -90,10 +123,12 @@ fn shorten(namespace: &mut Meta) {
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt as _;
+
     use super::*;
 
     #[test]
-    fn only_annotations_of_netting_are_kept() {
+    fn only_what_is_looked_at_is_kept() {
         let mut namespace = Meta::default();
         let annotations = [
             "netting.dev/log-level",
@@ -104,10 +139,18 @@ mod tests {
                 .map(|key| (key.to_owned(), "x".repeat(100)))
                 .into(),
         );
-        namespace.metadata.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        let labels = ["app", names::POD_SECURITY];
+        namespace.metadata.labels = Some(
+            labels
+                .map(|key| (key.to_owned(), "baseline".to_owned()))
+                .into(),
+        );
         shorten(&mut namespace);
         let left: Vec<_> = namespace.annotations().keys().collect();
         assert_eq!(left, ["netting.dev/log-level"]);
-        assert!(namespace.labels().is_empty());
+        let left: Vec<_> = namespace.labels().keys().collect();
+        assert_eq!(left, [names::POD_SECURITY]);
+        let known = Known::from(namespace);
+        assert_eq!(known.of("shop").pod_security, Some("baseline"));
     }
 }

@@ -1,15 +1,14 @@
 //! The admission API: what the API server asks, and what it is answered.
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/>
 
-use std::collections::BTreeMap;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     decision::{Decision, SkipReason, Verdict, decide},
-    options::{Namespace, Options},
+    namespaces::Known,
+    options::Options,
 };
 
 /// `v1`, and `v1beta1` of clusters before 1.16, which is the same to a webhook.
@@ -126,17 +125,13 @@ impl Review {
         }
     }
 
-    /// Decides about the pod that it is about, by its namespace's annotations among
-    /// others, which no review carries.
+    /// Decides about the pod that it is about, by what is known of its namespace, of
+    /// which a review carries no more than the name.
     #[must_use]
-    pub fn decide(&self, annotations: &BTreeMap<String, String>, options: &Options) -> Verdict {
+    pub fn decide(&self, known: &Known, options: &Options) -> Verdict {
         if self.request.creates_a_pod() {
-            let name = self.namespace();
-            decide(
-                &self.request.object,
-                &Namespace { name, annotations },
-                options,
-            )
+            let namespace = known.of(self.namespace());
+            decide(&self.request.object, &namespace, options)
         } else {
             Verdict::skip(SkipReason::NotAPodCreation)
         }

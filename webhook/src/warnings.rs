@@ -31,10 +31,20 @@ impl Warnings {
     /// `netting.dev/skip-outbound-ports: "99999" is not a port; ignored`. What is
     /// not the pod's own says whose it is.
     pub fn ignored(&mut self, given: Given<'_>, why: &str) {
+        self.about(given, why, "ignored");
+    }
+
+    /// `netting.dev/drain-timeout: "1m" is not less than
+    /// terminationGracePeriodSeconds (30); 28s is used`.
+    pub fn instead(&mut self, given: Given<'_>, why: &str, used: &str) {
+        self.about(given, why, &format!("{used} is used"));
+    }
+
+    fn about(&mut self, given: Given<'_>, why: &str, what_then: &str) {
         let Given { source, key, value } = given;
         let key = clip(key, KEY_CHARS_MAX);
         let value = clip(&value.escape_debug().to_string(), VALUE_CHARS_MAX);
-        self.push(format!("{source}{key}: \"{value}\" {why}; ignored"));
+        self.push(format!("{source}{key}: \"{value}\" {why}; {what_then}"));
     }
 
     /// `netting.dev/mtls is not supported by this version; ignored`.

@@ -2,7 +2,7 @@
 //! against golden files (renewed with `NETTING_UPDATE_GOLDEN=1`), and against what
 //! must hold for any patch.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use clap::Parser as _;
 use json_patch::{
@@ -11,7 +11,7 @@ use json_patch::{
 use k8s_openapi::api::core::v1::Pod;
 use netting_webhook::{
     Args, Decision, Namespace, Options, SkipReason, Verdict, decide, names::SidecarMode,
-    restore_probes, review::Review,
+    namespaces::Known, restore_probes, review::Review,
 };
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ impl Recorded {
     fn decide(&self, options: &Options) -> Verdict {
         let body = serde_json::to_vec(&self.review).expect("a value is JSON");
         let review = Review::parse(&body).expect("a real API server sent it");
-        review.decide(&BTreeMap::new(), options)
+        review.decide(&Known::default(), options)
     }
 }
 

@@ -35,7 +35,7 @@ fn namespace(log_level: &str) -> Value {
 }
 
 async fn log_level(namespaces: &Namespaces, name: &str) -> Option<String> {
-    let annotations = namespaces.annotations(name).await;
+    let annotations = namespaces.known(name).await.annotations;
     assert!(
         annotations
             .keys()
@@ -77,6 +77,33 @@ async fn annotations_of_namespaces_are_followed() {
     server.lock().delete("/api/v1/namespaces/bank");
     sleep(SETTLED).await;
     assert_eq!(log_level(&namespaces, "bank").await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pod_security_standard_of_a_namespace_is_followed_too() {
+    let server = ApiServer::default();
+    let enforcing = |level: &str| {
+        json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"labels": {
+            "app": "shop",
+            "pod-security.kubernetes.io/enforce": level,
+        }}})
+    };
+    let path = "/api/v1/namespaces/shop";
+    server.lock().put(path, enforcing("restricted"));
+    let (namespaces, following) = Namespaces::follow(server.client());
+    let level = async || namespaces.known("shop").await.pod_security;
+    assert_eq!(
+        level().await.as_deref(),
+        Some("restricted"),
+        "it is asked for"
+    );
+    tokio::spawn(following);
+    sleep(SETTLED).await;
+    server.lock().forbidden = vec![(Method::GET, "/namespaces/")];
+    assert_eq!(level().await.as_deref(), Some("restricted"));
+    server.lock().put(path, enforcing("privileged"));
+    sleep(SETTLED).await;
+    assert_eq!(level().await.as_deref(), Some("privileged"));
 }
 
 #[tokio::test(start_paused = true)]

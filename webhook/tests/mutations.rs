@@ -1,36 +1,28 @@
-//! Recorded requests, damaged at random from a fixed seed: whatever arrives is
-//! refused as malformed or allowed; a patch fits the pod that it is for, changes
-//! nothing that it shouldn't, adds nothing the second time, and can be taken back.
-
-use std::{collections::BTreeMap, fs, path::Path};
+//! Recorded requests and odd ones, damaged at random from a fixed seed: whatever
+//! arrives is refused as malformed or allowed; a patch fits the pod that it is for,
+//! changes nothing that it shouldn't, adds nothing the second time, and can be taken
+//! back.
 
 use clap::Parser as _;
 use fastrand::Rng;
-use json_patch::{Patch, PatchOperation};
-use k8s_openapi::api::core::v1::Pod;
-use netting_sidecar::probe::Probes;
-use netting_webhook::{
-    Args, Decision, Namespace, Options, SkipReason, decide, documents, names, review::Review,
-};
+use netting_webhook::{Args, Options, namespaces::Known, review::Review};
 use serde_json::{Value, json};
 
-const SEED: u64 = 4150;
-const ROUNDS: usize = 60;
+use promises::check;
 
-fn bodies() -> Vec<Value> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/admission");
-    let entries = fs::read_dir(dir).expect("the fixtures are there");
-    let mut paths: Vec<_> = entries
-        .map(|entry| entry.expect("it is listed").path())
-        .collect();
-    paths.sort();
-    let read = |path| {
-        let text = fs::read(path).expect("a fixture can be read");
-        let mut file: Value = serde_json::from_slice(&text).expect("a fixture is JSON");
-        file["review"].take()
-    };
-    paths.into_iter().map(read).collect()
-}
+#[path = "mutations/changes.rs"]
+mod changes;
+#[path = "mutations/kept.rs"]
+mod kept;
+#[path = "mutations/pods.rs"]
+mod pods;
+#[path = "mutations/promises.rs"]
+mod promises;
+
+const SEED: u64 = 4150;
+const ROUNDS: usize = 30;
+/// Of the changes that leave pods to inject, which takes longer than to refuse them.
+const VALID_ROUNDS: usize = 10;
 
 /// Native and classic, with probes of every kind rewritten.
 fn options() -> [Options; 2] {
@@ -45,177 +37,11 @@ fn options() -> [Options; 2] {
     })
 }
 
-/// What the webhook promises about any body at all. Says whether it was a review.
-fn check(body: &[u8], options: &Options) -> bool {
-    let Ok(review) = Review::parse(body) else {
-        return false;
-    };
-    let verdict = review.decide(&BTreeMap::new(), options);
-    if let Decision::Inject(patch) = &verdict.decision {
-        check_patch(review.object(), patch, options);
-    }
-    for warning in &verdict.warnings {
-        assert!(warning.chars().count() <= 200, "{warning}");
-        assert!(!warning.contains(|c: char| c.is_control()), "{warning:?}");
-    }
-    let answer = serde_json::to_value(review.answer(verdict)).expect("an answer is JSON");
-    assert_eq!(answer["response"]["allowed"], true);
-    true
-}
-
-fn check_patch(original: &Value, patch: &Patch, options: &Options) {
-    let mut patched = original.clone();
-    json_patch::patch(&mut patched, patch).expect("the patch fits its pod");
-    if let Some(probes) = told_to_the_sidecar(&patched) {
-        let taken = probes.parse::<Probes>();
-        taken.expect("the sidecar takes what the webhook tells it");
-    }
-    if serde_json::from_value::<Pod>(original.clone()).is_ok() {
-        let still = serde_json::from_value::<Pod>(patched.clone());
-        still.expect("what was a pod still is one");
-    }
-    for operation in patch.iter() {
-        let path = operation.path().to_string();
-        assert!(is_ours_to_change(operation, &path), "{operation}");
-    }
-
-    // Another webhook has put a container before ours, and the API server asks again.
-    let mut reinvoked = patched.clone();
-    for list in ["initContainers", "containers"] {
-        let list = reinvoked["spec"][list].as_array_mut();
-        list.expect("both have some now")
-            .insert(0, json!({"name": "added-later", "image": "other"}));
-    }
-    for again in [&patched, &reinvoked] {
-        let decision = decide(again, &Namespace::named("edge"), options).decision;
-        assert_eq!(decision, Decision::Skip(SkipReason::AlreadyInjected));
-    }
-
-    let mended = mend(&patched, options);
-    if let Some(probes) = told_to_the_sidecar(&mended) {
-        let taken = probes.parse::<Probes>();
-        taken.expect("the sidecar takes what the webhook adds");
-    }
-
-    let manifest = |pod: &Value| {
-        json!({"kind": "List", "apiVersion": "v1", "items": [
-            {"kind": "ReplicationController", "apiVersion": "v1", "spec": {"template": pod}},
-        ]})
-    };
-    let restored = documents::uninject(&manifest(&patched).to_string()).text;
-    let restored: Value = serde_json::from_str(&restored).expect("it still is JSON");
-    assert_eq!(
-        without_nulls(restored),
-        without_nulls(manifest(original)),
-        "uninject restores what was"
-    );
-}
-
-/// Another webhook appends containers, one of them with a probe. Ours mends the pod,
-/// once.
-fn mend(patched: &Value, options: &Options) -> Value {
-    let mut pod = patched.clone();
-    let init = json!({"name": "added-init", "image": "other"});
-    let probe = json!({"tcpSocket": {"port": 9999}});
-    let regular = json!({"name": "added-later", "image": "other", "livenessProbe": probe});
-    for (list, container) in [("initContainers", init), ("containers", regular)] {
-        let list = pod["spec"][list].as_array_mut();
-        list.expect("both have some now").push(container);
-    }
-    let Decision::Inject(patch) = decide(&pod, &Namespace::named("edge"), options).decision else {
-        panic!("it needs mending: {pod:#}");
-    };
-    json_patch::patch(&mut pod, &patch).expect("the patch fits its pod");
-    let again = decide(&pod, &Namespace::named("edge"), options).decision;
-    assert_eq!(again, Decision::Skip(SkipReason::AlreadyInjected));
-    let last = |list: &str| pod["spec"][list].as_array().and_then(|all| all.last());
-    let probe = last("containers").map(|added| &added["livenessProbe"]);
-    let asked = json!({"httpGet": {"path": "/probe/added-later/liveness", "port": 15020}});
-    assert_eq!(probe, Some(&asked), "{pod:#}");
-    let classic = pod["spec"]["containers"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(|c| c["name"] == names::SIDECAR_CONTAINER));
-    let expected = if classic {
-        names::INIT_CONTAINER
-    } else {
-        "added-init"
-    };
-    let last = last("initContainers").map(|last| &last["name"]);
-    assert_eq!(last, Some(&json!(expected)), "{pod:#}");
-    pod
-}
-
-/// What the injected sidecar is told of the pod's probes.
-fn told_to_the_sidecar(pod: &Value) -> Option<&str> {
-    let lists = ["initContainers", "containers"].map(|list| &pod["spec"][list]);
-    let mut containers = lists.into_iter().filter_map(Value::as_array).flatten();
-    let sidecar = containers.find(|c| c["name"] == names::SIDECAR_CONTAINER)?;
-    let mut variables = sidecar["env"].as_array()?.iter();
-    variables.find(|variable| variable["name"] == "NETTING_PROBES")?["value"].as_str()
-}
-
-/// Adding is, of what is Netting's; replacing or removing is only a probe's or a hook's
-/// handler, and a value of Netting's own label and annotation.
-fn is_ours_to_change(operation: &PatchOperation, path: &str) -> bool {
-    let fields: Vec<_> = path.split('/').skip(1).collect();
-    let in_handler = matches!(
-        fields[..],
-        ["spec", "initContainers" | "containers", _, probe, "httpGet" | "tcpSocket" | "grpc", ..]
-            if probe.ends_with("Probe")
-    ) || matches!(
-        fields[..],
-        [
-            "spec",
-            "initContainers" | "containers",
-            _,
-            "lifecycle",
-            _,
-            "httpGet",
-            ..
-        ]
-    );
-    let own = [
-        "/metadata/labels/netting.dev~1injected",
-        "/metadata/annotations/netting.dev~1status",
-        "/metadata/annotations/kubectl.kubernetes.io~1default-container",
-    ];
-    match operation {
-        PatchOperation::Add(_) => {
-            let parents = ["/metadata", "/metadata/labels", "/metadata/annotations"];
-            let lists = ["/spec/initContainers", "/spec/containers", "/spec/volumes"];
-            let in_list = path
-                .rsplit_once('/')
-                .is_some_and(|(list, _)| lists.contains(&list));
-            in_handler
-                || in_list
-                || own.contains(&path)
-                || parents.contains(&path)
-                || lists.contains(&path)
-        }
-        PatchOperation::Replace(_) => in_handler || own.contains(&path),
-        PatchOperation::Remove(_) => in_handler,
-        PatchOperation::Move(_) | PatchOperation::Copy(_) | PatchOperation::Test(_) => false,
-    }
-}
-
-/// `null` is as good as absent, in every object that Kubernetes has.
-fn without_nulls(value: Value) -> Value {
-    match value {
-        Value::Object(object) => object
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| (key, without_nulls(value)))
-            .collect(),
-        Value::Array(list) => list.into_iter().map(without_nulls).collect(),
-        other => other,
-    }
-}
-
 #[test]
 fn arbitrary_bytes_are_refused_or_allowed() {
     let mut random = Rng::with_seed(SEED);
     let options = options();
-    for body in bodies() {
+    for body in pods::reviews() {
         let original = serde_json::to_vec(&body).expect("a value is JSON");
         for round in 0..ROUNDS {
             let mut bytes = original.clone();
@@ -242,7 +68,7 @@ fn arbitrary_json_in_the_place_of_anything_is_refused_or_allowed() {
     let mut random = Rng::with_seed(SEED);
     let options = options();
     let mut reviews = 0;
-    for body in bodies() {
+    for body in pods::reviews() {
         for round in 0..ROUNDS {
             let mut body = body.clone();
             for _ in 0..random.usize(1..4) {
@@ -257,6 +83,33 @@ fn arbitrary_json_in_the_place_of_anything_is_refused_or_allowed() {
         }
     }
     assert!(reviews > 1000, "most of them still are reviews: {reviews}");
+}
+
+/// As far as what they are changed to is that of a valid pod.
+#[test]
+fn valid_pods_are_injected_or_named_a_reason_and_stay_what_they_were() {
+    let mut random = Rng::with_seed(SEED);
+    let options = options();
+    let mut injected = 0;
+    for body in pods::reviews() {
+        for round in 0..VALID_ROUNDS {
+            let mut body = body.clone();
+            for _ in 0..random.usize(1..6) {
+                changes::change(&mut body["request"]["object"], &mut random);
+            }
+            let bytes = serde_json::to_vec(&body).expect("a value is JSON");
+            let options = &options[round % 2];
+            assert!(check(&bytes, options), "it is a review");
+            let review = Review::parse(&bytes).expect("it is a review");
+            let verdict = review.decide(&Known::default(), options);
+            match verdict.decision.reason() {
+                "requested" => injected += 1,
+                "not_a_pod" => panic!("{:?}: {body:#}", verdict.warnings),
+                _ => {}
+            }
+        }
+    }
+    assert!(injected > 500, "most of them are injected: {injected}");
 }
 
 /// Walks down at random and puts something else there.

@@ -227,7 +227,7 @@ fn the_sidecar_takes_its_environment() {
 
 #[test]
 fn the_sidecar_takes_what_annotations_ask_for() {
-    for timeout in ["0s", "1500ms", "1m5s", "90s"] {
+    for timeout in ["0s", "1500ms", "1m5s", "89s"] {
         let args = sidecar_args(json!({
             "netting.dev/drain-timeout": timeout,
             "netting.dev/log-level": "warn,netting_sidecar::relay=trace",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     names,
-    options::{Given, Options, Source},
+    options::{Given, Namespace, Options, Source},
     pod::{Container, Pod},
     status,
     warnings::Warnings,
@@ -35,11 +35,11 @@ const OS_LABELS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
 /// after it are what would keep it from being injected next.
 pub(super) fn find(
     pod: &Pod<'_>,
-    namespace: &str,
+    namespace: Namespace<'_>,
     options: &Options,
     warnings: &mut Warnings,
 ) -> Vec<SkipReason> {
-    if namespace == names::KUBE_SYSTEM || namespace == options.system_namespace {
+    if namespace.name == names::KUBE_SYSTEM || namespace.name == options.system_namespace {
         return vec![SkipReason::SystemNamespace];
     }
     if pod.annotation(names::MIRROR_POD).is_some() {
@@ -63,6 +63,7 @@ pub(super) fn find(
         .chain(names_taken(pod))
         .chain(uid_taken.then_some(SkipReason::UidTaken))
         .chain(ports_taken(pod))
+        .chain(pod_security(namespace))
         .collect()
 }
 
@@ -164,6 +165,15 @@ fn other_mesh(pod: &Pod<'_>) -> Option<SkipReason> {
     };
     let (_, mesh) = pod.all_containers().find_map(mesh_of)?;
     Some(SkipReason::OtherMesh { mesh })
+}
+
+/// Both standards allow none of netting-init's capabilities. (Whom the API server's own
+/// configuration exempts, nobody knows here.)
+fn pod_security(namespace: Namespace<'_>) -> Option<SkipReason> {
+    let level = ["baseline", "restricted"]
+        .into_iter()
+        .find(|level| namespace.pod_security == Some(level))?;
+    Some(SkipReason::PodSecurity { level })
 }
 
 fn ports_taken(pod: &Pod<'_>) -> impl Iterator<Item = SkipReason> {

@@ -48,6 +48,14 @@ pub enum SkipReason {
         /// Which one.
         port: u16,
     },
+    /// Its namespace enforces a Pod Security Standard that netting-init's capabilities
+    /// are against: the API server would refuse the injected pod.
+    PodSecurity {
+        /// `baseline` or `restricted`.
+        level: &'static str,
+    },
+    /// With Netting's its annotations would be longer than the API server allows.
+    AnnotationsFull,
 }
 
 impl SkipReason {
@@ -69,6 +77,8 @@ impl SkipReason {
             Self::OtherMesh { .. } => "other_mesh",
             Self::UidTaken => "uid_taken",
             Self::PortTaken { .. } => "port_taken",
+            Self::PodSecurity { .. } => "pod_security",
+            Self::AnnotationsFull => "annotations_full",
         }
     }
 
@@ -98,6 +108,14 @@ impl SkipReason {
             ),
             Self::PortTaken { port } => {
                 format!("a container declares port {port}, which is the sidecar's; choose another")
+            }
+            Self::PodSecurity { level } => {
+                format!(
+                    "its namespace enforces Pod Security {level}, and netting-init needs NET_ADMIN"
+                )
+            }
+            Self::AnnotationsFull => {
+                "its annotations leave no room for Netting's within 256 KiB".to_owned()
             }
         };
         Some(format!("netting: pod not injected: {why}"))

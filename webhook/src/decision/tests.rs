@@ -149,6 +149,112 @@ fn a_pod_that_does_not_ask_the_clusters_dns_gets_the_catalogs_address() {
 }
 
 #[test]
+fn a_pod_that_pod_security_would_refuse_with_netting_init_is_left_alone() {
+    let pod = json!({"spec": {"containers": [{"name": "app"}]}});
+    let decided = |level: Option<&str>| {
+        let namespace = Namespace {
+            pod_security: level,
+            ..Namespace::named("shop")
+        };
+        decide(&pod, &namespace, &crate::test_options())
+    };
+    for level in ["baseline", "restricted"] {
+        let verdict = decided(Some(level));
+        assert_eq!(
+            verdict.decision,
+            Decision::Skip(SkipReason::PodSecurity { level })
+        );
+        let said = format!(
+            "netting: pod not injected: its namespace enforces Pod Security {level}, and \
+             netting-init needs NET_ADMIN"
+        );
+        assert_eq!(verdict.warnings, [said]);
+    }
+    for level in [None, Some("privileged"), Some("")] {
+        assert_eq!(decided(level).decision.as_str(), "inject", "{level:?}");
+    }
+}
+
+#[test]
+fn a_pod_whose_annotations_would_become_too_long_is_left_alone() {
+    const BYTES_MAX: usize = 256 * 1024;
+    let with_note = |bytes: usize| {
+        let note = "x".repeat(bytes - "example.com/note".len());
+        json!({"metadata": {"annotations": {"example.com/note": note}}})
+    };
+    let ours = {
+        let mut pod = json!({"spec": {"containers": [{"name": "app"}]}});
+        let namespace = Namespace::named("shop");
+        let Decision::Inject(patch) = decide(&pod, &namespace, &crate::test_options()).decision
+        else {
+            panic!("nothing keeps this pod from being injected");
+        };
+        json_patch::patch(&mut pod, &patch).expect("the patch fits");
+        let annotations = pod["metadata"]["annotations"].as_object();
+        let annotations = annotations.expect("the status is one").iter();
+        let bytes = annotations.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len));
+        bytes.sum::<usize>()
+    };
+    assert_eq!(skipped(with_note(BYTES_MAX - ours)), "nothing");
+    let verdict = decide_about(with_note(BYTES_MAX - ours + 1));
+    assert_eq!(
+        verdict.decision,
+        Decision::Skip(SkipReason::AnnotationsFull)
+    );
+    assert_eq!(
+        verdict.warnings,
+        ["netting: pod not injected: its annotations leave no room for Netting's within 256 KiB"]
+    );
+}
+
+#[test]
+fn whoever_asks_for_nothing_is_told_apart_from_who_opted_out() {
+    let asked = |namespace: &str, label: Value, pod: Value| {
+        let mut raw = json!({"spec": {"containers": [{"name": "app"}]}});
+        json_patch::merge(&mut raw, &pod);
+        let pod = crate::pod::Pod::read(&raw).expect("it is a pod");
+        let labels = label
+            .as_str()
+            .map(|label| ("netting.dev/inject".to_owned(), label.to_owned()));
+        match asked_for(&pod, namespace, &labels.into_iter().collect(), "netting") {
+            Ok(()) => "asked for",
+            Err(reason) => reason.as_str(),
+        }
+    };
+    let label = |value: &str| json!({"metadata": {"labels": {"netting.dev/inject": value}}});
+    let mirror = json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "hash"}}});
+    for (namespace, by_namespace, pod, said) in [
+        ("shop", Value::Null, json!({}), "not_asked_for"),
+        ("shop", json!("disabled"), json!({}), "not_asked_for"),
+        ("shop", json!("yes"), label("yes"), "not_asked_for"),
+        (
+            "shop",
+            json!("enabled"),
+            label("disabled"),
+            "opted_out_by_label",
+        ),
+        ("shop", json!("enabled"), label("yes"), "asked for"),
+        ("shop", json!("true"), json!({}), "asked for"),
+        ("shop", Value::Null, label("enabled"), "asked for"),
+        (
+            "netting",
+            json!("enabled"),
+            label("enabled"),
+            "system_namespace",
+        ),
+        (
+            "kube-system",
+            Value::Null,
+            label("enabled"),
+            "system_namespace",
+        ),
+        ("shop", json!("enabled"), mirror, "mirror_pod"),
+    ] {
+        assert_eq!(asked(namespace, by_namespace, pod.clone()), said, "{pod}");
+    }
+}
+
+#[test]
 fn look_alikes_are_no_obstacles() {
     for changes in [
         json!({"spec": {"hostNetwork": false, "hostUsers": false}}),

@@ -1,13 +1,11 @@
 //! The two containers, as JSON.
 
-use std::time::Duration;
-
 use netting_telemetry::config::Reference;
 use serde_json::{Value, json};
 
 use crate::{
     names::{self, SidecarMode},
-    options::{AccessLog, Options, PodOptions},
+    options::{AccessLog, Options, PodOptions, written_duration},
     pod::Pod,
     workload::Workload,
 };
@@ -15,9 +13,6 @@ use crate::{
 /// Where the image has them.
 const INIT: &str = "/netting/netting-iptables-init";
 const SIDECAR: &str = "/netting/netting-sidecar";
-
-/// Between the end of the sidecar's drain and SIGKILL, so that it exits by itself.
-const EXIT_MARGIN: Duration = Duration::from_secs(2);
 
 /// The init container: installs the redirection, checks that it works, and ends.
 pub(super) fn init(
@@ -164,9 +159,7 @@ fn list<T: ToString>(items: &[T]) -> String {
 }
 
 fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
-    let drain = chosen
-        .drain_timeout
-        .unwrap_or_else(|| drain_within(pod.termination_grace_seconds()));
+    let drain = written_duration(chosen.drain(pod));
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     let value = |name: &str, value: String| json!({"name": name, "value": value});
     let mut env = vec![
@@ -175,7 +168,7 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
         field("NETTING_NODE_NAME", "spec.nodeName"),
         value("NETTING_CATALOG", options.catalog_for(pod).into_owned()),
         value("NETTING_LOG", chosen.log.to_string()),
-        value("NETTING_DRAIN_TIMEOUT", written(drain)),
+        value("NETTING_DRAIN_TIMEOUT", drain),
     ];
     if let Some(workload) = Workload::of(pod) {
         env.push(value("NETTING_WORKLOAD_KIND", workload.kind.to_owned()));
@@ -210,18 +203,4 @@ fn referred_to(variable: &str, reference: &Reference) -> Value {
         }
     };
     json!({"name": variable, "valueFrom": source})
-}
-
-/// As long as the kubelet allows, less a margin: whoever still holds a connection
-/// by then has been waited for. A grace period too short for the margin is halved.
-fn drain_within(grace_seconds: u64) -> Duration {
-    let grace = Duration::from_secs(grace_seconds);
-    grace.saturating_sub(EXIT_MARGIN).max(grace / 2)
-}
-
-/// `28s`, `1m58s`, `500ms`.
-fn written(duration: Duration) -> String {
-    humantime::format_duration(duration)
-        .to_string()
-        .replace(' ', "")
 }

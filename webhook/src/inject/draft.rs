@@ -33,6 +33,11 @@ impl Draft {
         Patch(self.operations)
     }
 
+    /// The document as the patch leaves it.
+    pub(super) fn document(&self) -> &Value {
+        &self.document
+    }
+
     /// Sets a member of an object. Parents that are missing (or `null`) come with
     /// it in the same operation; nothing happens if the value is there already.
     pub(super) fn set(&mut self, path: &[&str], value: Value) {

@@ -274,8 +274,9 @@ impl Written {
         place: Place,
         question: Question<'a>,
     ) -> Result<(Question<'a>, String), Left> {
-        let path = format!("/probe/{}/{}", container.name(), place.as_str());
-        if self.probes.contains_key(&path) {
+        let name = container.name();
+        let path = format!("/probe/{name}/{}", place.as_str());
+        if !is_label(name) || self.probes.contains_key(&path) {
             return Err(Left::Unreadable);
         }
         let value = question.written();
@@ -296,6 +297,12 @@ impl Written {
         let value = as_variable(&Value::Object(self.probes));
         Some(json!({"name": VARIABLE, "value": value}))
     }
+}
+
+/// Whether it has only characters of container names, which are labels of RFC 1123.
+fn is_label(name: &str) -> bool {
+    let of_labels = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    !name.is_empty() && name.bytes().all(of_labels)
 }
 
 /// As JSON without `$`, which the kubelet would expand in `$(NAME)` and `$$`

@@ -11,6 +11,8 @@ pub struct Namespace<'a> {
     pub name: &'a str,
     /// Its annotations. Those of Netting are its pods' defaults.
     pub annotations: &'a BTreeMap<String, String>,
+    /// The Pod Security Standard that its pods must meet, if any.
+    pub pod_security: Option<&'a str>,
 }
 
 impl<'a> Namespace<'a> {
@@ -21,6 +23,7 @@ impl<'a> Namespace<'a> {
         Self {
             name,
             annotations: &NONE,
+            pod_security: None,
         }
     }
 

@@ -6,7 +6,9 @@ use crate::{names::SidecarMode, pod::Pod, warnings::Warnings};
 
 use super::{
     AccessLog, Budget, Cidr, Exporters, Given, LogFilter, Namespace, Options, PortRange, Source,
-    annotations::pod_says, lists, reference,
+    annotations::pod_says,
+    drain::{self, NotADrain},
+    lists, reference,
 };
 
 /// Options of later versions: known, so that the warning doesn't call them typos.
@@ -62,7 +64,9 @@ impl PodOptions {
     ) -> Self {
         let mut chosen = options.pod_defaults.clone();
         // The default is for pods that have the time.
-        chosen.drain_timeout.take_if(|drain| *drain > grace(pod));
+        chosen
+            .drain_timeout
+            .take_if(|timeout| !drain::fits(*timeout, pod));
         let mut layers = Layers {
             options,
             pod,
@@ -81,6 +85,12 @@ impl PodOptions {
             chosen.mode = SidecarMode::Classic;
         }
         chosen
+    }
+
+    /// How long the sidecar of this pod waits for open connections.
+    #[must_use]
+    pub fn drain(&self, pod: &Pod<'_>) -> Duration {
+        self.drain_timeout.unwrap_or_else(|| drain::longest(pod))
     }
 }
 
@@ -154,10 +164,7 @@ impl Layers<'_> {
                 let mode = sidecar_mode(given.value, options.native_sidecars);
                 set(&mut chosen.mode, mode, given, warnings);
             }
-            "drain-timeout" => {
-                let timeout = drain_timeout(given.value, pod).map(Some);
-                set(&mut chosen.drain_timeout, timeout, given, warnings);
-            }
+            "drain-timeout" => set_drain(chosen, given, pod, warnings),
             "rewrite-http-probes" => {
                 let rewrite = given.value.parse().map_err(|_| "is not true or false");
                 set(&mut chosen.rewrite_http_probes, rewrite, given, warnings);
@@ -186,19 +193,18 @@ fn sidecar_mode(name: &str, native_sidecars: bool) -> Result<SidecarMode, &'stat
     }
 }
 
-/// A drain that outlives the grace period would be cut off by SIGKILL instead.
-fn drain_timeout(value: &str, pod: &Pod<'_>) -> Result<Duration, String> {
-    let timeout = humantime::parse_duration(value)
-        .map_err(|_| "is not a duration such as 30s or 1m30s".to_owned())?;
-    if timeout > grace(pod) {
-        let grace = pod.termination_grace_seconds();
-        return Err(format!("is over terminationGracePeriodSeconds ({grace})"));
+fn set_drain(chosen: &mut PodOptions, given: Given<'_>, pod: &Pod<'_>, warnings: &mut Warnings) {
+    match drain::parse(given.value, pod) {
+        Ok(timeout) => chosen.drain_timeout = Some(timeout),
+        Err(NotADrain::Unreadable) => {
+            warnings.ignored(given, "is not a duration such as 30s or 1m30s");
+        }
+        Err(NotADrain::TooLong { grace_seconds }) => {
+            let why = format!("is not less than terminationGracePeriodSeconds ({grace_seconds})");
+            let used = drain::written(chosen.drain(pod));
+            warnings.instead(given, &why, &used);
+        }
     }
-    Ok(timeout)
-}
-
-fn grace(pod: &Pod<'_>) -> Duration {
-    Duration::from_secs(pod.termination_grace_seconds())
 }
 
 fn set<T, E: ToString>(

@@ -34,6 +34,7 @@ fn choose(options: &Options, namespace: Value, pod: Value) -> (PodOptions, Vec<S
     let namespace = Namespace {
         name: "shop",
         annotations: &annotations,
+        pod_security: None,
     };
     let mut warnings = Warnings::default();
     let options = PodOptions::choose(options, &pod, namespace, &mut warnings);
@@ -109,22 +110,27 @@ fn unknown_and_future_options_are_told_apart() {
 }
 
 #[test]
-fn a_drain_longer_than_the_grace_period_is_refused() {
-    let (options, warnings) = overlay(json!({"netting.dev/drain-timeout": "21s"}));
-    assert_eq!(options.drain_timeout, None);
-    assert_eq!(
-        warnings,
-        [r#"netting.dev/drain-timeout: "21s" is over terminationGracePeriodSeconds (20); ignored"#]
-    );
-    let (options, warnings) = overlay(json!({"netting.dev/drain-timeout": "20s"}));
-    assert_eq!(options.drain_timeout, Some(Duration::from_secs(20)));
-    assert!(warnings.is_empty());
+fn a_drain_that_sigkill_would_cut_off_is_refused_and_what_is_used_instead_is_said() {
+    for value in ["20s", "21s", "9999999999s"] {
+        let (options, warnings) = overlay(json!({"netting.dev/drain-timeout": value}));
+        assert_eq!(options.drain_timeout, None);
+        let said = format!(
+            "netting.dev/drain-timeout: \"{value}\" is not less than \
+             terminationGracePeriodSeconds (20); 18s is used"
+        );
+        assert_eq!(warnings, [said]);
+    }
+    for (value, seconds) in [("19s", 19), ("0s", 0)] {
+        let (options, warnings) = overlay(json!({"netting.dev/drain-timeout": value}));
+        assert_eq!(options.drain_timeout, Some(Duration::from_secs(seconds)));
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
 }
 
 #[test]
 fn the_default_drain_is_for_pods_that_have_the_time() {
     let mut options = crate::test_options();
-    for (default, chosen) in [(20, Some(20)), (21, None)] {
+    for (default, chosen) in [(19, Some(19)), (20, None)] {
         options.pod_defaults.drain_timeout = Some(Duration::from_secs(default));
         let (options, warnings) = choose(&options, json!({}), json!({}));
         assert_eq!(options.drain_timeout, chosen.map(Duration::from_secs));

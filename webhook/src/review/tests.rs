@@ -88,7 +88,7 @@ fn anything_but_the_creation_of_a_pod_is_left_alone() {
         let mut request = pod_creation();
         request[field] = value;
         let review = parse(&review(request)).expect("it is a review");
-        let decision = review.decide(&BTreeMap::new(), &options).decision;
+        let decision = review.decide(&Known::default(), &options).decision;
         assert_eq!(
             decision,
             Decision::Skip(SkipReason::NotAPodCreation),
@@ -102,7 +102,7 @@ fn the_answer_echoes_uid_and_version_and_carries_the_patch() {
     let mut body = review(pod_creation());
     body["apiVersion"] = json!("admission.k8s.io/v1beta1");
     let review = parse(&body).expect("it is a review");
-    let verdict = review.decide(&BTreeMap::new(), &crate::test_options());
+    let verdict = review.decide(&Known::default(), &crate::test_options());
     let Decision::Inject(patch) = verdict.decision.clone() else {
         panic!("nothing keeps this pod from being injected");
     };
@@ -128,7 +128,7 @@ fn a_skipped_pod_and_a_fault_both_allow_without_a_patch() {
     let mut request = pod_creation();
     request["object"]["spec"]["hostNetwork"] = json!(true);
     let review = parse(&review(request)).expect("it is a review");
-    let skipped = review.answer(review.decide(&BTreeMap::new(), &crate::test_options()));
+    let skipped = review.answer(review.decide(&Known::default(), &crate::test_options()));
     let skipped = serde_json::to_value(skipped).expect("an answer is JSON");
     assert_eq!(
         skipped["response"],
