@@ -34,6 +34,11 @@ pub enum Command {
     /// /slow?ms=N: answers after N milliseconds. /bytes?n=N: N bytes. /status/503: that status.
     #[command(verbatim_doc_comment)]
     Http(HttpArgs),
+    /// gRPC server with the standard health service alone (grpc.health.v1)
+    ///
+    /// The service "" and "well" are SERVING, "sick" is not; others are NOT_FOUND.
+    #[command(verbatim_doc_comment)]
+    GrpcHealth(ServerArgs),
     /// TCP server that sends back what it gets, and closes its side when the client closed its own
     TcpEcho(ServerArgs),
     /// TCP server that greets before the client said anything (like SMTP), then echoes lines

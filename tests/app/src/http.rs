@@ -19,6 +19,7 @@ use hyper::header::HeaderMap;
 use hyper::{Request, Response, StatusCode, http};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::duration::parse_duration;
 use crate::http::action::Action;
@@ -26,6 +27,7 @@ pub(crate) use crate::http::body::ReplyBody;
 use crate::pod::Pod;
 use crate::server::{self, OnSigterm, ServerArgs};
 use crate::terminate::Terminate;
+use crate::tls;
 
 /// The answer's header with the name of the pod that gave it, on every path.
 pub(crate) const POD_HEADER: &str = "x-pod";
@@ -44,6 +46,10 @@ pub struct HttpArgs {
     /// Time to wait before each answer, except /healthz and /stats; such as 30ms
     #[arg(long, default_value = "0ms", value_parser = parse_duration, env = "NETTING_APP_DELAY")]
     pub delay: Duration,
+
+    /// HTTPS instead, with a certificate made at the start, which nobody has reason to trust
+    #[arg(long)]
+    pub tls: bool,
 }
 
 /// Runs the server until it's asked to end.
@@ -53,23 +59,31 @@ pub struct HttpArgs {
 /// The port can't be listened on.
 pub async fn run(args: &HttpArgs, pod: Pod, terminate: Terminate) -> anyhow::Result<ExitCode> {
     let listener = server::listen("http", args.server.port, &pod)?;
-    serve(
-        listener,
-        args.server.on_sigterm,
-        App::new(pod, args.delay),
-        terminate,
-    )
-    .await;
+    let tls = args.tls.then(tls::acceptor).transpose()?;
+    let app = App::new(pod, args.delay);
+    serve(listener, tls, args.server.on_sigterm, app, terminate).await;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(listener: TcpListener, on_sigterm: OnSigterm, app: App, terminate: Terminate) {
+async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    on_sigterm: OnSigterm,
+    app: App,
+    terminate: Terminate,
+) {
     let app = Arc::new(app);
     server::serve(listener, on_sigterm, terminate, |stream, peer, ending| {
-        let app = Arc::clone(&app);
+        let (app, tls) = (Arc::clone(&app), tls.clone());
         async move {
             let _open = Gauge::raise(&app.open_connections);
-            connection::serve(stream, ending, |request| app.answer(request, peer)).await;
+            let respond = |request| app.answer(request, peer);
+            let Some(tls) = tls else {
+                return connection::serve(stream, ending, respond).await;
+            };
+            if let Ok(stream) = tls.accept(stream).await {
+                connection::serve(stream, ending, respond).await;
+            }
         }
     })
     .await;

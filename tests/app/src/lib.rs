@@ -5,7 +5,8 @@
 //!
 //! - [`args`]: the subcommands, and what each is for
 //! - [`server`]: listening on both address families, the accept loop, what SIGTERM means
-//! - [`http`], [`tcp`]: the servers
+//! - [`http`], [`grpc_health`], [`tcp`]: the servers
+//! - [`tls`]: HTTPS, with a certificate that nobody trusts
 //! - [`client`]: names to addresses, connections, one HTTP request, why it failed
 //! - [`load`]: the client that keeps count
 //! - [`fetch`], [`tcp_send`]: one-shot clients
@@ -15,6 +16,7 @@ pub mod args;
 pub mod client;
 pub mod duration;
 pub mod fetch;
+pub mod grpc_health;
 pub mod http;
 pub mod journal;
 pub mod load;
@@ -23,6 +25,7 @@ pub mod server;
 pub mod tcp;
 pub mod tcp_send;
 pub mod terminate;
+pub mod tls;
 
 use std::process::ExitCode;
 
@@ -43,6 +46,7 @@ pub async fn run(args: Args, terminate: Terminate) -> anyhow::Result<ExitCode> {
     let pod = Pod::from_environment();
     match args.command {
         Command::Http(args) => http::run(&args, pod, terminate).await,
+        Command::GrpcHealth(args) => grpc_health::run(&args, pod, terminate).await,
         Command::TcpEcho(args) => tcp::run(tcp::Mode::Echo, &args, pod, terminate).await,
         Command::SpeaksFirst(args) => tcp::run(tcp::Mode::SpeaksFirst, &args, pod, terminate).await,
         Command::Hold(args) => tcp::run(tcp::Mode::Hold, &args, pod, terminate).await,

@@ -45,6 +45,7 @@ pub struct App {
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     pod_spec: Value,
+    container: Value,
     readiness: Value,
     liveness: Value,
 }
@@ -61,6 +62,7 @@ impl App {
             labels: BTreeMap::from([("app".to_owned(), name.to_owned())]),
             annotations: BTreeMap::new(),
             pod_spec: json!({}),
+            container: json!({}),
             readiness: Value::Null,
             liveness: Value::Null,
         }
@@ -112,6 +114,12 @@ impl App {
         Self { pod_spec, ..self }
     }
 
+    /// With more fields in its container.
+    #[must_use]
+    pub fn container(self, container: Value) -> Self {
+        Self { container, ..self }
+    }
+
     /// Ready by this probe.
     #[must_use]
     pub fn readiness(self, readiness: Value) -> Self {
@@ -134,6 +142,9 @@ impl App {
             "command": command,
             "env": [{"name": "POD_NAME", "valueFrom": pod_name}],
         });
+        for (field, value) in self.container.as_object().into_iter().flatten() {
+            container[field] = value.clone();
+        }
         for (field, probe) in [
             ("readinessProbe", &self.readiness),
             ("livenessProbe", &self.liveness),

@@ -98,13 +98,7 @@ async fn a_probe_says_what_the_application_would_say() -> anyhow::Result<()> {
     often["failureThreshold"] = json!(8);
     let deaf = App::new("deaf", "sleep").liveness(often);
     namespace.pod(&deaf).await?;
-    eventually("the kubelet restarts what does not listen", async || {
-        let pod = namespace.api::<Pod>().get("deaf").await?;
-        let statuses = pod.status.and_then(|status| status.container_statuses);
-        let mut statuses = statuses.into_iter().flatten();
-        Ok(statuses.any(|status| status.name == "app" && status.restart_count > 0))
-    })
-    .await?;
+    until_restarted(&meshed, "deaf", "app").await?;
 
     let over_http = json!({"httpGet": {"path": "/healthz", "port": PORT}});
     for (name, rewritten) in [("as-it-is", "false"), ("rewritten", "true")] {
@@ -113,6 +107,166 @@ async fn a_probe_says_what_the_application_would_say() -> anyhow::Result<()> {
             .readiness(each_second(over_http.clone()));
         namespace.pod(&app).await?;
         namespace.until_ready(name).await?;
+    }
+    meshed.end().await
+}
+
+/// Waits until a container of a pod has been restarted.
+async fn until_restarted(meshed: &Meshed, pod: &str, container: &str) -> anyhow::Result<()> {
+    eventually("the kubelet restarts what is not well", async || {
+        let pod = meshed.namespace.api::<Pod>().get(pod).await?;
+        let status = pod.status.unwrap_or_default();
+        let lists = [status.init_container_statuses, status.container_statuses];
+        let mut statuses = lists.into_iter().flatten().flatten();
+        Ok(statuses.any(|status| status.name == container && status.restart_count > 0))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_grpc_probe_asks_the_application_and_the_service_that_it_names() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let health = format!("grpc-health --port {PORT}");
+    let ask = |service: &str| each_second(json!({"grpc": {"port": PORT, "service": service}}));
+    for mode in ["native", "classic"] {
+        let well = App::new(&format!("well-{mode}"), &health)
+            .annotation(MODE, mode)
+            .readiness(ask("well"))
+            .liveness(ask(""));
+        let pod = meshed.namespace.pod(&well).await?;
+        let asked = serde_json::to_value(&pod)?["spec"]["containers"].to_string();
+        let path = "/probe/app/readiness";
+        ensure!(asked.contains(path), "it goes through the sidecar: {asked}");
+        meshed.namespace.until_ready(&pod.name_any()).await?;
+    }
+    for (name, service) in [("sick", "sick"), ("unknown", "no-such-service")] {
+        let app = App::new(name, &health).liveness(ask(service));
+        meshed.namespace.pod(&app).await?;
+        until_restarted(&meshed, name, "app").await?;
+    }
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_probe_over_https_is_answered_by_the_application() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let https = format!("http --tls --port {PORT}");
+    let get = |path: &str| {
+        each_second(json!({"httpGet": {"path": path, "port": PORT, "scheme": "HTTPS"}}))
+    };
+    for rewritten in ["false", "true"] {
+        let annotation = "netting.dev/rewrite-http-probes";
+        let well = App::new(&format!("well-{rewritten}"), &https)
+            .annotation(annotation, rewritten)
+            .readiness(get("/healthz?deep=1"));
+        meshed.namespace.pod(&well).await?;
+        meshed
+            .namespace
+            .until_ready(&format!("well-{rewritten}"))
+            .await?;
+        let sick = format!("sick-{rewritten}");
+        let app = App::new(&sick, &https)
+            .annotation(annotation, rewritten)
+            .liveness(get("/status/503"));
+        meshed.namespace.pod(&app).await?;
+        until_restarted(&meshed, &sick, "app").await?;
+    }
+    meshed.end().await
+}
+
+/// Where the sidecar that tests bring along listens.
+const HELPER_PORT: u16 = 8081;
+
+/// A native sidecar of the pod's own, running these arguments, with more fields.
+fn helper(meshed: &Meshed, args: &str, more: Value) -> Value {
+    let command = std::iter::once("/netting/netting-test-app").chain(args.split(' '));
+    let mut helper = json!({
+        "name": "helper",
+        "image": meshed.cluster.test_image(),
+        "command": command.collect::<Vec<_>>(),
+        "restartPolicy": "Always",
+    });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        helper[field] = value.clone();
+    }
+    json!({"initContainers": [helper]})
+}
+
+#[tokio::test]
+async fn a_sidecar_of_the_pods_own_is_probed_before_and_while_the_application_runs()
+-> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let http = format!("http --port {HELPER_PORT}");
+    let get = json!({"httpGet": {"path": "/healthz", "port": "health"}});
+    let probes = json!({
+        "ports": [{"name": "health", "containerPort": HELPER_PORT}],
+        "startupProbe": each_second(json!({"tcpSocket": {"port": "health"}})),
+        "readinessProbe": each_second(get.clone()),
+        "livenessProbe": each_second(get),
+    });
+    for rewritten in ["false", "true"] {
+        let app = App::echo(&format!("helped-{rewritten}"))
+            .annotation("netting.dev/rewrite-http-probes", rewritten)
+            .pod_spec(helper(&meshed, &http, probes.clone()));
+        let pod = meshed.namespace.pod(&app).await?;
+        meshed.namespace.until_ready(&pod.name_any()).await?;
+    }
+
+    let startup = each_second(json!({"tcpSocket": {"port": HELPER_PORT}}));
+    let deaf = helper(&meshed, "sleep", json!({"startupProbe": startup}));
+    let app = App::echo("waits").pod_spec(deaf);
+    meshed.namespace.pod(&app).await?;
+    until_restarted(&meshed, "waits", "helper").await?;
+    let pod = meshed.namespace.api::<Pod>().get("waits").await?;
+    let statuses = pod.status.and_then(|status| status.container_statuses);
+    let mut statuses = statuses.into_iter().flatten();
+    let started = statuses.any(|status| status.started == Some(true));
+    ensure!(!started, "the application waits for its sidecar");
+    meshed.end().await
+}
+
+/// A hook is seen to arrive at a sidecar of the pod's own, which counts requests.
+#[tokio::test]
+async fn lifecycle_hooks_arrive_where_they_are_sent() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let startup = each_second(json!({"tcpSocket": {"port": HELPER_PORT}}));
+    let counts = format!("http --port {HELPER_PORT}");
+    let counts = helper(&meshed, &counts, json!({"startupProbe": startup}));
+    let hook = json!({"httpGet": {"path": "/hook", "port": HELPER_PORT}});
+    // One that never succeeds, so that the container is told to end.
+    let fails = "/netting/netting-test-app fetch http://127.0.0.1:1/ --tries 1";
+    let fails: Vec<_> = fails.split(' ').collect();
+    let fails = json!({"exec": {"command": fails}, "periodSeconds": 1, "failureThreshold": 1});
+    for rewritten in ["false", "true"] {
+        let hooked = |name: &str, container: Value| {
+            App::new(&format!("{name}-{rewritten}"), "sleep")
+                .annotation("netting.dev/rewrite-http-probes", rewritten)
+                .pod_spec(counts.clone())
+                .container(container)
+        };
+        for app in [
+            hooked("post-start", json!({"lifecycle": {"postStart": hook}})),
+            hooked(
+                "pre-stop",
+                json!({"lifecycle": {"preStop": hook}, "livenessProbe": fails}),
+            ),
+        ] {
+            let pod = meshed.namespace.pod(&app).await?;
+            let asked = serde_json::to_value(&pod)?["spec"]["containers"].to_string();
+            ensure!(
+                asked.contains("/probe/app/p") == (rewritten == "true"),
+                "{asked}"
+            );
+            eventually("the hook arrives", async || {
+                let client = meshed.namespace.client();
+                let stats = observe::pod_get(client, &pod, HELPER_PORT, "stats").await?;
+                let stats: Value = serde_json::from_str(&stats)?;
+                Ok(stats["requests"]
+                    .as_u64()
+                    .is_some_and(|requests| requests > 0))
+            })
+            .await?;
+        }
     }
     meshed.end().await
 }

@@ -8,7 +8,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::http::body::ReplyBody;
 use crate::server::Ending;
@@ -18,8 +18,9 @@ use crate::server::Ending;
 ///
 /// A client that closed its own side after the request (as `tcp-send` does) still gets its answer.
 /// What goes wrong on a connection ends that connection; its client knows best what it missed.
-pub(crate) async fn serve<H, F>(stream: TcpStream, mut ending: Ending, respond: H)
+pub(crate) async fn serve<S, H, F>(stream: S, mut ending: Ending, respond: H)
 where
+    S: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<ReplyBody>>,
 {

@@ -22,7 +22,13 @@ fn start(on_sigterm: OnSigterm, delay: Duration) -> Server {
     let listener = server::listen("http", 0, &pod).expect("a free port");
     let port = listener.local_addr().expect("it listens").port();
     let (ask, terminate) = Terminate::by_hand();
-    let task = tokio::spawn(serve(listener, on_sigterm, App::new(pod, delay), terminate));
+    let task = tokio::spawn(serve(
+        listener,
+        None,
+        on_sigterm,
+        App::new(pod, delay),
+        terminate,
+    ));
     Server { port, ask, task }
 }
 
