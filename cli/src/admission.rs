@@ -73,6 +73,8 @@ pub fn judge(pod: &Pod, namespace: &Namespace, options: &Options) -> Judgement {
     let place = netting_webhook::Namespace {
         name: &name,
         annotations: &annotations,
+        pod_security: labels.get(names::POD_SECURITY).map(String::as_str),
+        ..netting_webhook::Namespace::named(&name)
     };
     if let Some(sidecar) = sidecar_of(&pod) {
         // As it was before it had one, or the only thing to say would be that.

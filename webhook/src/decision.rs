@@ -144,7 +144,7 @@ fn judge(
             "netting: dnsPolicy {policy} may hide the catalog from the sidecar; meanwhile {until}"
         ));
     }
-    inject::patch(&pod, options, &chosen, warnings).ok_or(Obstacles {
+    inject::patch(&pod, *namespace, options, &chosen, warnings).ok_or(Obstacles {
         first: SkipReason::AnnotationsFull,
         others: Vec::new(),
     })

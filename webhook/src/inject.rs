@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     names::{self, SidecarMode},
-    options::{Options, PodOptions},
+    options::{Namespace, Options, PodOptions},
     pod::Pod,
     status::Status,
     warnings::Warnings,
@@ -34,11 +34,12 @@ const ANNOTATION_BYTES_MAX: usize = 256 * 1024;
 /// the annotations.
 pub(crate) fn patch(
     pod: &Pod<'_>,
+    namespace: Namespace<'_>,
     options: &Options,
     chosen: &PodOptions,
     warnings: &mut Warnings,
 ) -> Option<Patch> {
-    let resources = resources::of(pod, options, chosen, warnings);
+    let resources = resources::of(pod, namespace, options, chosen, warnings);
     let init = containers::init(pod, options, chosen, &resources);
     let mut sidecar = containers::sidecar(pod, options, chosen, &resources);
     let mut status = Status::new(chosen.mode);

@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::{
@@ -14,12 +14,8 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use http_body_util::{BodyExt as _, Limited};
 use netting_telemetry::admission::AdmissionMetrics;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::timeout,
-};
+use tokio::sync::watch;
 
 use crate::{
     decision::Verdict,
@@ -29,14 +25,9 @@ use crate::{
     review::{Answer, Malformed, Review},
 };
 
-/// What an object may have at most in the API server: etcd's 1.5 MiB, twice over
-/// for an update's old and new one.
-const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
-/// For a whole body, from its first to its last byte. The API server has given up
-/// long before.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bodies are held in memory while they arrive; together they get this much.
-const BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+mod body;
+
+use body::{BODY_BYTES_MAX, BODY_TIMEOUT, Bodies, Turn};
 
 /// What a request is answered with.
 #[derive(Clone)]
@@ -54,7 +45,7 @@ pub struct Mutate {
 #[derive(Clone)]
 struct Service {
     mutate: Mutate,
-    bodies: Arc<Semaphore>,
+    bodies: Arc<Bodies>,
 }
 
 /// Why a request gets an HTTP error. The API server takes it as a failed webhook,
@@ -110,7 +101,7 @@ impl Mutate {
     pub fn into_router(self) -> Router {
         let service = Service {
             mutate: self,
-            bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX)),
+            bodies: Arc::new(Bodies::new()),
         };
         Router::new()
             .route("/mutate", post(answer))
@@ -168,40 +159,20 @@ impl Mutate {
 }
 
 impl Service {
-    async fn review(&self, headers: &HeaderMap, body: Body) -> Result<Review, Refusal> {
+    async fn review(&self, headers: &HeaderMap, body: Body) -> Result<(Review, Turn<'_>), Refusal> {
         require_json(headers)?;
-        // Without a length it may turn out to be as long as is allowed.
         let length = headers
             .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok())
-            .unwrap_or(BODY_BYTES_MAX);
-        if length > BODY_BYTES_MAX {
-            return Err(Refusal::TooLarge);
-        }
-        let length = u32::try_from(length).expect("3 MiB fit into 32 bits");
-        let read = async {
-            let room = self.bodies.acquire_many(length).await;
-            let room = room.expect("nobody closes the semaphore");
-            (Limited::new(body, BODY_BYTES_MAX).collect().await, room)
-        };
-        let (body, _room) = timeout(BODY_TIMEOUT, read)
-            .await
-            .map_err(|_| Refusal::TooSlow)?;
-        let body = body.map_err(|error| {
-            if error.is::<http_body_util::LengthLimitError>() {
-                Refusal::TooLarge
-            } else {
-                Refusal::BrokeOff
-            }
-        })?;
-        Ok(Review::parse(&body.to_bytes())?)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let (body, turn) = self.bodies.read(length, body).await?;
+        Ok((Review::parse(&body)?, turn))
     }
 }
 
 async fn answer(State(service): State<Service>, headers: HeaderMap, body: Body) -> Response {
     let begun = Instant::now();
     match service.review(&headers, body).await {
-        Ok(review) => Json(service.mutate.decide(&review, begun).await).into_response(),
+        Ok((review, _turn)) => Json(service.mutate.decide(&review, begun).await).into_response(),
         Err(refusal) => {
             let reason = refusal.as_str();
             service

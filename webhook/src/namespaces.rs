@@ -1,12 +1,12 @@
 //! What matters of namespaces, followed rather than asked for with each pod: their
-//! annotations, and the Pod Security Standard that they enforce.
+//! annotations, the Pod Security Standard that they enforce, and their LimitRanges.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{LimitRange, Namespace};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt as _,
@@ -14,9 +14,15 @@ use kube::{
         watcher,
     },
 };
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::{names, options};
+use crate::{
+    names,
+    options::{self, Bounds},
+};
+
+mod limits;
 
 /// A namespace that has not been heard of is asked for, for so long. A pod does not
 /// wait for more.
@@ -31,6 +37,8 @@ pub struct Known {
     pub annotations: BTreeMap<String, String>,
     /// The Pod Security Standard that its pods must meet, if any.
     pub pod_security: Option<String>,
+    /// What its LimitRanges allow a container.
+    pub bounds: Bounds,
 }
 
 impl Known {
@@ -41,6 +49,7 @@ impl Known {
             name,
             annotations: &self.annotations,
             pod_security: self.pod_security.as_deref(),
+            bounds: Some(&self.bounds),
         }
     }
 }
@@ -53,6 +62,7 @@ impl From<Meta> for Known {
         Self {
             annotations: metadata.annotations.unwrap_or_default(),
             pod_security: labels.get(names::POD_SECURITY).cloned(),
+            bounds: Bounds::default(),
         }
     }
 }
@@ -61,6 +71,7 @@ impl From<Meta> for Known {
 #[derive(Clone)]
 pub struct Namespaces {
     store: Store<Meta>,
+    ranges: Store<LimitRange>,
     api: Api<Meta>,
 }
 
@@ -68,28 +79,32 @@ impl Namespaces {
     /// The namespaces of a cluster, and what follows them for as long as it is
     /// polled.
     pub fn follow(client: Client) -> (Self, impl Future<Output = ()> + use<>) {
-        let api: Api<Meta> = Api::all(client);
-        let (store, writer) = reflector::store();
-        let changes = watcher(api.clone(), watcher::Config::default())
-            .default_backoff()
-            .modify(shorten);
+        let api: Api<Meta> = Api::all(client.clone());
+        let (store, namespaces) = reflected(api.clone(), "namespaces", shorten);
+        let (ranges, limit_ranges) =
+            reflected(Api::all(client), "limitranges", |range: &mut LimitRange| {
+                range.metadata.managed_fields = None;
+                range.metadata.annotations = None;
+            });
         let following = async move {
-            let mut changes = std::pin::pin!(reflector::reflector(writer, changes));
-            while let Some(change) = changes.next().await {
-                if let Err(error) = change {
-                    tracing::warn!(
-                        %error,
-                        "could not watch namespaces, whose annotations may be out of date"
-                    );
-                }
-            }
+            tokio::join!(namespaces, limit_ranges);
         };
-        (Self { store, api }, following)
+        (Self { store, ranges, api }, following)
     }
 
     /// What matters of a namespace. Nothing, if it is unknown and the API server does
     /// not say in time.
     pub async fn known(&self, name: &str) -> Known {
+        let ranges = self.ranges.state();
+        let of_it = |range: &&Arc<LimitRange>| range.metadata.namespace.as_deref() == Some(name);
+        let ranges = ranges.iter().filter(of_it).map(AsRef::as_ref);
+        Known {
+            bounds: limits::bounds(ranges),
+            ..self.itself(name).await
+        }
+    }
+
+    async fn itself(&self, name: &str) -> Known {
         if let Some(known) = self.store.get(&ObjectRef::new(name)) {
             return Known::from(known.as_ref().clone());
         }
@@ -106,6 +121,34 @@ impl Namespaces {
         );
         Known::default()
     }
+}
+
+/// All objects of a kind, shortened, as they change, and what follows them.
+fn reflected<K>(
+    api: Api<K>,
+    resource: &'static str,
+    shorten: fn(&mut K),
+) -> (Store<K>, impl Future<Output = ()>)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let (store, writer) = reflector::store();
+    let changes = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .modify(shorten);
+    let following = async move {
+        let mut changes = std::pin::pin!(reflector::reflector(writer, changes));
+        while let Some(change) = changes.next().await {
+            if let Err(error) = change {
+                tracing::warn!(
+                    %error,
+                    resource,
+                    "could not watch what matters of namespaces, which may be out of date"
+                );
+            }
+        }
+    };
+    (store, following)
 }
 
 /// Keeps what is looked at: the rest can be far bigger.

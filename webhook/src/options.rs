@@ -7,6 +7,7 @@ use std::{borrow::Cow, net::SocketAddr};
 use crate::pod::Pod;
 
 mod annotations;
+mod bounds;
 mod cidr;
 mod defaults;
 mod drain;
@@ -22,6 +23,7 @@ mod telemetry;
 mod tests;
 
 pub use annotations::{Given, Namespace, Source};
+pub use bounds::{Bound, Bounds};
 pub use cidr::{Cidr, NotACidr};
 pub use defaults::{Defaults, LimitBelowRequest};
 pub(crate) use drain::written as written_duration;

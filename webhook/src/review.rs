@@ -11,9 +11,13 @@ use crate::{
     options::Options,
 };
 
+mod values;
+
 /// `v1`, and `v1beta1` of clusters before 1.16, which is the same to a webhook.
 const REVIEW_GROUP: &str = "admission.k8s.io/";
 const CREATE: &str = "CREATE";
+/// A pod of 1,000 containers has as many, and they take some 60 MiB at most.
+const VALUES_MAX: usize = 100_000;
 
 /// A request for admission, from the API server.
 #[derive(Clone, Debug)]
@@ -38,6 +42,9 @@ pub enum Malformed {
         /// Its API version.
         api_version: String,
     },
+    /// More than any object has that the API server would take.
+    #[error("the body has more than {VALUES_MAX} values")]
+    TooManyValues,
     /// An answer, or nothing.
     #[error("the AdmissionReview has no request, or one without a uid")]
     NoRequest,
@@ -110,6 +117,9 @@ impl Review {
     /// # Errors
     /// If it is no AdmissionReview with a request that could be answered.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        if values::count(body) > VALUES_MAX {
+            return Err(Malformed::TooManyValues);
+        }
         let envelope: Envelope = serde_json::from_slice(body).map_err(Malformed::Json)?;
         let kind = envelope.kind.unwrap_or_default();
         let api_version = envelope.api_version.unwrap_or_default();

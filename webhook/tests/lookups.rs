@@ -107,6 +107,33 @@ async fn the_pod_security_standard_of_a_namespace_is_followed_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn limit_ranges_bound_the_pods_of_their_own_namespace() {
+    let server = ApiServer::default();
+    let range = |namespace: &str, min: &str| {
+        json!({"kind": "LimitRange", "apiVersion": "v1",
+            "metadata": {"namespace": namespace},
+            "spec": {"limits": [{"type": "Container", "min": {"memory": min}}]}})
+    };
+    // The API server lists all of them in one place too.
+    let path = |name: &str| format!("/api/v1/limitranges/{name}");
+    server.lock().put(&path("one"), range("shop", "32Mi"));
+    server.lock().put(&path("other"), range("bank", "1Gi"));
+    let (namespaces, following) = Namespaces::follow(server.client());
+    tokio::spawn(following);
+    sleep(SETTLED).await;
+    let min = async |name: &str| {
+        let min = namespaces.known(name).await.bounds.memory.min;
+        min.map(|min| min.to_string())
+    };
+    assert_eq!(min("shop").await.as_deref(), Some("32Mi"));
+    assert_eq!(min("bank").await.as_deref(), Some("1Gi"));
+    assert_eq!(min("elsewhere").await, None);
+    server.lock().delete(&path("one"));
+    sleep(SETTLED).await;
+    assert_eq!(min("shop").await, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_that_is_not_known_yet_is_asked_for_and_not_waited_for() {
     let server = ApiServer::default();
     server

@@ -257,7 +257,7 @@ fn the_namespaces_defaults_are_for_its_own_objects() {
     let namespace = Namespace {
         name: "shop",
         annotations: &annotations,
-        pod_security: None,
+        ..Namespace::named("shop")
     };
     for (own, level) in [("", "warn"), ("shop", "warn"), ("other", "info")] {
         let text = POD.replace("name: p", &format!("name: p, namespace: {own:?}"));

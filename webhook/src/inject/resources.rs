@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    options::{Budget, Options, PodOptions, Quantity},
+    options::{Bound, Budget, Namespace, Options, PodOptions, Quantity},
     pod::{Container, Pod},
     warnings::Warnings,
 };
@@ -38,10 +38,12 @@ const CONSTANTS: &str = "the constants are quantities";
 ///
 /// Where LimitRanger has filled in what a container of the pod had left out, it is
 /// asked again after this patch and fills in ours, by the rules that it will be
-/// checked against: what nobody chose is left to it
+/// checked against: what nobody chose is left to it. Otherwise ours are moved to where
+/// the namespace's LimitRanges allow them
 /// (<https://kubernetes.io/docs/concepts/policy/limit-range/>).
 pub(super) fn of(
     pod: &Pod<'_>,
+    namespace: Namespace<'_>,
     options: &Options,
     chosen: &PodOptions,
     warnings: &mut Warnings,
@@ -83,6 +85,14 @@ pub(super) fn of(
         } else {
             (budget.request().clone(), budget.limit().cloned())
         };
+        let bound = namespace.bounds.and_then(|bounds| bounds.of(name));
+        let (request, limit) = match bound {
+            Some(bound) => {
+                let told = is_chosen.then_some(&mut *warnings);
+                fitted(name, bound, (request, limit), most, told)
+            }
+            None => (request, limit),
+        };
         requests.insert(name.to_owned(), json!(request.to_string()));
         if let Some(limit) = limit {
             limits.insert(name.to_owned(), json!(limit.to_string()));
@@ -95,6 +105,33 @@ pub(super) fn of(
         }
     }
     Value::Object(resources)
+}
+
+type Amounts = (Quantity, Option<Quantity>);
+
+/// The amounts as LimitRanges allow them; whoever chose others is told.
+fn fitted(
+    name: &str,
+    bound: &Bound,
+    (request, limit): Amounts,
+    most: &str,
+    told: Option<&mut Warnings>,
+) -> Amounts {
+    let most = most.parse().expect(CONSTANTS);
+    let fitted = bound.fit(request.clone(), limit.clone(), most);
+    let is_moved = fitted.0 != request || (limit.is_some() && fitted.1 != limit);
+    if let (true, Some(warnings)) = (is_moved, told) {
+        let limit = fitted
+            .1
+            .as_ref()
+            .map_or("none".to_owned(), ToString::to_string);
+        warnings.push(format!(
+            "netting: a LimitRange moves the sidecar's {name} to a request of {} and a limit of \
+             {limit}",
+            fitted.0
+        ));
+    }
+    fitted
 }
 
 /// Whether the pod as a whole has an amount of it.
@@ -149,7 +186,7 @@ fn is_guaranteed(container: Container<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Namespace;
+    use crate::options::Bounds;
 
     /// The resources for a pod of one container with these.
     fn resources(application: Value, annotations: Value) -> Value {
@@ -162,7 +199,7 @@ mod tests {
         let options = crate::test_options();
         let mut warnings = Warnings::default();
         let chosen = PodOptions::choose(&options, &pod, namespace, &mut warnings);
-        of(&pod, &options, &chosen, &mut warnings)
+        of(&pod, namespace, &options, &chosen, &mut warnings)
     }
 
     #[test]
@@ -214,7 +251,14 @@ mod tests {
             let pod = Pod::read(&raw).expect("it is a pod");
             let options = crate::test_options();
             let mut warnings = Warnings::default();
-            of(&pod, &options, &options.pod_defaults, &mut warnings)
+            let namespace = Namespace::named("shop");
+            of(
+                &pod,
+                namespace,
+                &options,
+                &options.pod_defaults,
+                &mut warnings,
+            )
         };
         let both = json!({"cpu": "1", "memory": "1Gi"});
         assert_eq!(of_pod(json!({"limits": both, "requests": both})), json!({}));
@@ -274,5 +318,52 @@ mod tests {
         let amounts = json!({"cpu": "2", "memory": "32Mi"});
         let expected = json!({"limits": amounts, "requests": amounts});
         assert_eq!(resources(application, annotations), expected);
+    }
+
+    #[test]
+    fn a_limit_range_is_kept_to_and_whoever_chose_otherwise_is_told() {
+        let quantity = |text: &str| text.parse().ok();
+        let bounds = Bounds {
+            cpu: Bound {
+                max: quantity("200m"),
+                ratio_max: quantity("10"),
+                ..Bound::default()
+            },
+            memory: Bound {
+                min: quantity("32Mi"),
+                ..Bound::default()
+            },
+        };
+        let namespace = Namespace {
+            bounds: Some(&bounds),
+            ..Namespace::named("shop")
+        };
+        let sized = |annotations: Value| {
+            let raw = json!({
+                "metadata": {"annotations": annotations},
+                "spec": {"containers": [{"name": "app"}]},
+            });
+            let pod = Pod::read(&raw).expect("it is a pod");
+            let options = crate::test_options();
+            let mut warnings = Warnings::default();
+            let chosen = PodOptions::choose(&options, &pod, namespace, &mut warnings);
+            let resources = of(&pod, namespace, &options, &chosen, &mut warnings);
+            (resources, warnings.into_lines())
+        };
+        let expected = json!({
+            "requests": {"cpu": "20m", "memory": "32Mi"},
+            "limits": {"cpu": "200m"},
+        });
+        assert_eq!(sized(json!({})), (expected, vec![]));
+        let (resources, warnings) = sized(json!({"netting.dev/proxy-cpu-request": "1"}));
+        assert_eq!(resources["requests"]["cpu"], "200m");
+        assert_eq!(
+            warnings,
+            [
+                "netting: a LimitRange moves the sidecar's cpu to a request of 200m and a limit of 200m"
+            ]
+        );
+        let (_, warnings) = sized(json!({"netting.dev/proxy-cpu-request": "50m"}));
+        assert!(warnings.is_empty(), "it is within the bounds: {warnings:?}");
     }
 }

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{names, pod::Pod};
 
+use super::Bounds;
+
 /// A namespace, as far as its pods' injection depends on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Namespace<'a> {
@@ -13,6 +15,8 @@ pub struct Namespace<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     /// The Pod Security Standard that its pods must meet, if any.
     pub pod_security: Option<&'a str>,
+    /// What its LimitRanges allow a container.
+    pub bounds: Option<&'a Bounds>,
 }
 
 impl<'a> Namespace<'a> {
@@ -24,6 +28,7 @@ impl<'a> Namespace<'a> {
             name,
             annotations: &NONE,
             pod_security: None,
+            bounds: None,
         }
     }
 

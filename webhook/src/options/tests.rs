@@ -34,7 +34,7 @@ fn choose(options: &Options, namespace: Value, pod: Value) -> (PodOptions, Vec<S
     let namespace = Namespace {
         name: "shop",
         annotations: &annotations,
-        pod_security: None,
+        ..Namespace::named("shop")
     };
     let mut warnings = Warnings::default();
     let options = PodOptions::choose(options, &pod, namespace, &mut warnings);

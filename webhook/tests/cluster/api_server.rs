@@ -5,6 +5,8 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    fmt::Debug,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -12,14 +14,16 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
-use kube::{Client, client::Body};
+use hyper::{body::Frame, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::{net::TcpListener, sync::mpsc};
 
 /// Collections, by the last part of their path.
-const PLURALS: [&str; 4] = [
+const PLURALS: [&str; 5] = [
     "events",
+    "limitranges",
     "mutatingwebhookconfigurations",
     "namespaces",
     "secrets",
@@ -73,9 +77,31 @@ impl ApiServer {
         Client::new(service, "default")
     }
 
-    async fn answer(&self, request: Request<Body>) -> Answer {
+    /// The same over HTTP, on a port of loopback, for processes.
+    pub(crate) async fn listen(&self) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("loopback has ports");
+        let addr = listener.local_addr().expect("it is bound");
+        let server = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let server = server.clone();
+                let answer = service_fn(move |request| {
+                    let server = server.clone();
+                    async move { Ok::<_, Infallible>(server.answer(request).await) }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            }
+        });
+        addr
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: hyper::body::Body<Error: Debug>,
+    {
         let (head, body) = request.into_parts();
-        let body = body.collect().await.expect("it is in memory").to_bytes();
+        let body = body.collect().await.expect("it arrives").to_bytes();
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
         if self.lock().silent {
             std::future::pending::<()>().await;

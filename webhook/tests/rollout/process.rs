@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use netting_webhook::certificate::{CaPem, self_made};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -25,7 +26,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// A running webhook, which ends with its owner.
 pub(crate) struct Process {
     child: Child,
-    ca: CaPem,
+    ca: Option<CaPem>,
     port: u16,
     admin_port: u16,
     _files: TempDir,
@@ -39,13 +40,43 @@ impl Process {
         let (chain, key) = (files.path().join("tls.crt"), files.path().join("tls.key"));
         fs::write(&chain, &made.pair.chain)?;
         fs::write(&key, &made.pair.key)?;
+        let (chain, key) = (chain.display(), key.display());
+        let own = [format!("--tls-cert={chain}"), format!("--tls-key={key}")];
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::launch(binary, &[&own, &*flags].concat(), files, Some(made.ca)).await
+    }
+
+    /// Starts a replica of those that an API server keeps a certificate for.
+    pub(crate) async fn join(
+        binary: &Path,
+        api_server: SocketAddr,
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
+        let files = tempfile::tempdir()?;
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "it",
+            "clusters": [{"name": "it", "cluster": {"server": format!("http://{api_server}")}}],
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "users": [{"name": "it", "user": {}}],
+        });
+        fs::write(files.path().join("kubeconfig"), kubeconfig.to_string())?;
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::launch(binary, &flags, files, None).await
+    }
+
+    async fn launch(
+        binary: &Path,
+        flags: &[String],
+        files: TempDir,
+        ca: Option<CaPem>,
+    ) -> anyhow::Result<Self> {
         let mut child = Command::new(binary)
             .args(["--https-port=0", "--admin-port=0", "--log-format=json"])
-            .arg(format!("--tls-cert={}", chain.display()))
-            .arg(format!("--tls-key={}", key.display()))
             .args(flags)
             .env_clear()
-            .env("KUBECONFIG", files.path().join("none"))
+            .env("KUBECONFIG", files.path().join("kubeconfig"))
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -65,16 +96,18 @@ impl Process {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self {
             child,
-            ca: made.ca,
+            ca,
             port,
             admin_port,
             _files: files,
         })
     }
 
-    /// What its certificate is trusted by.
+    /// What its certificate is trusted by, if it was made for it alone.
     pub(crate) fn ca(&self) -> &CaPem {
-        &self.ca
+        self.ca
+            .as_ref()
+            .expect("it was started with one of its own")
     }
 
     /// Where it serves HTTPS.
@@ -106,10 +139,22 @@ impl Process {
 
     /// Its resident memory.
     pub(crate) fn resident_memory_kib(&self) -> anyhow::Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// The most of it that there has been.
+    pub(crate) fn resident_memory_peak_kib(&self) -> anyhow::Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, field: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let number = line.and_then(|line| line.split_ascii_whitespace().next());
-        Ok(number.context("status has no VmRSS")?.parse()?)
+        number
+            .with_context(|| format!("status has no {field}"))?
+            .parse()
+            .context("it is a number")
     }
 
     /// Tells it to end, as the kubelet does.
