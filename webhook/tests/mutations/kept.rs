@@ -57,7 +57,29 @@ pub(crate) fn assert_kept(original: &Value, patched: &Value, http: bool) {
             }
         }
     }
+    put_scraping_back(&mut left, original);
     assert_eq!(plain(left), plain(original.clone()), "{patched:#}");
+}
+
+/// Where a pod is scraped already, its annotations lead to the sidecar, which serves
+/// the application's metrics with its own.
+fn put_scraping_back(left: &mut Value, original: &Value) {
+    let before = |key: &str| original.pointer("/metadata/annotations")?.get(key);
+    if before("prometheus.io/scrape") != Some(&json!("true")) {
+        return;
+    }
+    for (key, ours) in [
+        ("prometheus.io/port", "15020"),
+        ("prometheus.io/path", "/metrics"),
+    ] {
+        let now = left.pointer_mut("/metadata/annotations");
+        let now = now.and_then(|annotations| annotations.get_mut(key));
+        if let (Some(now), Some(before)) = (now, before(key))
+            && *now == ours
+        {
+            *now = before.clone();
+        }
+    }
 }
 
 fn put_handlers_back(container: &mut Value, before: &Value, http: bool) {

@@ -122,7 +122,7 @@ fn told_to_the_sidecar(pod: &Value) -> Option<&str> {
 }
 
 /// Adding is, of what is Netting's; replacing or removing is only a probe's or a hook's
-/// handler, and a value of Netting's own label and annotation.
+/// handler, where a pod is scraped, and a value of Netting's own label and annotation.
 fn is_ours_to_change(operation: &PatchOperation, path: &str) -> bool {
     let fields: Vec<_> = path.split('/').skip(1).collect();
     let in_handler = matches!(
@@ -146,6 +146,10 @@ fn is_ours_to_change(operation: &PatchOperation, path: &str) -> bool {
         "/metadata/annotations/netting.dev~1status",
         "/metadata/annotations/kubectl.kubernetes.io~1default-container",
     ];
+    let scraped = [
+        "/metadata/annotations/prometheus.io~1port",
+        "/metadata/annotations/prometheus.io~1path",
+    ];
     match operation {
         PatchOperation::Add(_) => {
             let parents = ["/metadata", "/metadata/labels", "/metadata/annotations"];
@@ -159,7 +163,7 @@ fn is_ours_to_change(operation: &PatchOperation, path: &str) -> bool {
                 || parents.contains(&path)
                 || lists.contains(&path)
         }
-        PatchOperation::Replace(_) => in_handler || own.contains(&path),
+        PatchOperation::Replace(_) => in_handler || own.contains(&path) || scraped.contains(&path),
         PatchOperation::Remove(_) => in_handler,
         PatchOperation::Move(_) | PatchOperation::Copy(_) | PatchOperation::Test(_) => false,
     }
