@@ -44,9 +44,19 @@ fn annotations(fields: &mut Map<String, Value>) {
         return;
     };
     for (key, value) in annotations {
-        if !key.starts_with(DOMAIN) {
+        if key.starts_with(DOMAIN) {
+            clean(value);
+        } else {
             redact(value);
         }
+    }
+}
+
+/// What is ours is kept, but for credentials that somebody wrote into it: exporters'
+/// belong into Secrets, and are refused where they are not.
+fn clean(value: &mut Value) {
+    if let Value::String(said) = value {
+        *said = words(said);
     }
 }
 
@@ -61,8 +71,10 @@ fn container(container: &mut Value) {
             let harmless = ours
                 && name.starts_with("NETTING_")
                 && !TELLTALE.iter().any(|tale| name.contains(tale));
-            if let (false, Some(value)) = (harmless, variable.get_mut("value")) {
-                redact(value);
+            match variable.get_mut("value") {
+                Some(value) if harmless => clean(value),
+                Some(value) => redact(value),
+                None => {}
             }
         }
     }
@@ -102,7 +114,10 @@ fn commands(value: &mut Value) {
     }
 }
 
-/// A log: tokens (JWTs, `Bearer …`) and private keys.
+/// What is assigned to these is nobody's business.
+const ASSIGNED: [&str; 4] = ["token=", "password=", "authorization=", "key="];
+
+/// A log: tokens (JWTs, `Bearer …`, `token=…`) and private keys.
 pub(super) fn text(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut in_key = false;
@@ -126,25 +141,42 @@ fn words(line: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "._-+/=~".contains(c);
     let mut clean = String::with_capacity(line.len());
     let mut rest = line;
-    let mut after_bearer = false;
+    let mut after_scheme = false;
     while !rest.is_empty() {
         let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
         let token = word.rsplit('=').next().unwrap_or_default();
         let is_jwt = token.starts_with("eyJ") && token.matches('.').count() >= 2;
-        if is_jwt || (after_bearer && !word.is_empty()) {
+        if is_jwt || (after_scheme && !word.is_empty()) {
+            clean += REDACTED;
+        } else if let Some(name) = assignment(word) {
+            clean += name;
             clean += REDACTED;
         } else {
             clean += word;
         }
         if !word.is_empty() {
-            after_bearer = word.eq_ignore_ascii_case("bearer");
+            let word = word.to_ascii_lowercase();
+            after_scheme = ["bearer", "basic"]
+                .iter()
+                .any(|scheme| word.ends_with(scheme));
         }
         let gap = after.find(is_word).unwrap_or(after.len());
         clean += &after[..gap];
         rest = &after[gap..];
     }
     clean
+}
+
+/// The name and the sign of a word that assigns something telling to it. A reference
+/// (`token=$(secret:NAME/KEY)`) tells nothing.
+fn assignment(word: &str) -> Option<&str> {
+    let lower = word.to_ascii_lowercase();
+    let ends = ASSIGNED
+        .iter()
+        .filter_map(|name| Some(lower.find(name)? + name.len()));
+    let end = ends.min()?;
+    (end < word.len()).then(|| &word[..end])
 }
 
 #[cfg(test)]
@@ -159,7 +191,8 @@ mod tests {
             "kind": "Pod",
             "metadata": {
                 "managedFields": [{"manager": "me"}],
-                "annotations": {"netting.dev/log-level": "debug", "vault/token": "hunter2"},
+                "annotations": {"netting.dev/log-level": "debug", "netting.dev/telemetry": "otlp=http://c;token=hunter2",
+                                "vault/token": "hunter2"},
             },
             "spec": {"containers": [
                 {"name": "app", "command": ["run", "hunter2"], "args": ["hunter2"],
@@ -200,10 +233,14 @@ mod tests {
     fn tokens_and_keys_are_cut_out_of_logs() {
         let log = "got token=eyJhbGciOi.eyJzdWIi.c2ln from 10.0.0.1:80, not eyJ.x\n\
                    authorization: Bearer abc-123.DEF next\n\
+                   otlp=http://c:4317;token=abc;header.authorization=Basic YWJj,prometheus\n\
+                   otlp=http://c:4317;token=$(secret:otel/token)\n\
                    -----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n\
                    plain line, version 1.2.3\n";
         let expected = "got <redacted> from 10.0.0.1:80, not eyJ.x\n\
                         authorization: Bearer <redacted> next\n\
+                        otlp=http://c:4317;token=<redacted>;header.authorization=<redacted> <redacted>,prometheus\n\
+                        otlp=http://c:4317;token=$(secret:otel/token)\n\
                         <redacted>\n\
                         plain line, version 1.2.3\n";
         assert_eq!(text(log), expected);
