@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt as _,
@@ -256,12 +256,18 @@ async fn the_catalog_says_what_sidecars_are_told() -> anyhow::Result<()> {
     );
 
     let watch = ["catalog", "watch", &service, "--changes", "1"];
-    let (watched, scaled) = tokio::join!(netting(&meshed.cluster, &watch), async {
-        sleep(Duration::from_millis(500)).await;
-        meshed.namespace.scale("echo", 2).await
-    });
-    scaled?;
-    let watched = watched?.well()?;
+    // Whenever the watch begins, there is a change after that.
+    let changing = async {
+        for replicas in [2, 1].into_iter().cycle() {
+            meshed.namespace.scale("echo", replicas).await?;
+            sleep(Duration::from_secs(1)).await;
+        }
+        anyhow::Ok(())
+    };
+    let watched = tokio::select! {
+        watched = netting(&meshed.cluster, &watch) => watched?.well()?,
+        changed = changing => bail!("it can't be scaled: {changed:?}"),
+    };
     let lines: Vec<_> = watched.stdout.lines().collect();
     ensure!(
         lines.len() >= 2 && lines.iter().all(|line| line.contains("echo-")),
@@ -289,6 +295,13 @@ async fn a_log_level_is_changed_for_as_long_as_the_pod_lives() -> anyhow::Result
         loud.code == Some(1) && loud.stderr.contains("400"),
         "{loud:#?}"
     );
+
+    let plain = App::new("plain", "sleep").annotation("netting.dev/inject", "disabled");
+    meshed.namespace.pod(&plain).await?;
+    meshed.namespace.until_ready("plain").await?;
+    let plain = format!("{}/plain", meshed.namespace.name());
+    let refused = netting(cluster, &["log-level", &plain]).await?;
+    refused.refused(1, "does not take a connection at port 15020")?;
     meshed.end().await
 }
 
