@@ -4,13 +4,13 @@
 //! instruments and encodes what they say, one sends. An encoder is a plain function;
 //! nothing of an exporter that is not configured runs. In reading order:
 //!
-//! - [`otlp`], [`remote_write`], [`statsd`], [`graphite`], [`influxdb`]: the encoders,
-//!   with what they share in [`encoded`], [`delta`] and [`tags`];
-//! - [`zipkin`] and, in [`otlp`] too, the encoders for spans and for the access log;
-//! - [`collector`], [`items`], [`queue`], [`sender`]: the way of a batch;
-//! - [`transport`]: how it gets to a backend, by [`http`], [`grpc`], [`datagrams`] or
-//!   [`lines`] over [`net`];
-//! - [`reason`], [`backoff`], [`counts`]: what becomes of failures.
+//! - `otlp`, `remote_write`, `statsd`, `graphite`, `influxdb`: the encoders,
+//!   with what they share in `encoded`, `delta` and `tags`;
+//! - `zipkin` and, in `otlp` too, the encoders for spans and for the access log;
+//! - `collector`, `items`, `queue`, `sender`: the way of a batch;
+//! - `transport`: how it gets to a backend, by `http`, `grpc`, `datagrams` or
+//!   `lines` over `net`;
+//! - `reason`, `backoff`, `counts`: what becomes of failures.
 
 use std::{
     path::PathBuf,

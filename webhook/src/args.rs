@@ -31,7 +31,7 @@ pub struct Args {
     pub pod_name: String,
 
     /// Where telemetry goes: a comma list of exporters with their options, such as
-    /// prometheus,otlp=http://collector.monitoring:4317;interval=10s. One that is wrong
+    /// `prometheus,otlp=http://collector.monitoring:4317;interval=10s`. One that is wrong
     /// is left out. The OTEL_* variables of the OpenTelemetry specification are read as
     /// well
     #[arg(
