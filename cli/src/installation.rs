@@ -125,6 +125,22 @@ impl Installation {
         wanted.filter(|title| !there.contains(title)).collect()
     }
 
+    /// What was applied by an earlier run and is not in `wanted` any more. What others
+    /// made, the webhook included, is not for us to judge.
+    #[must_use]
+    pub fn superfluous(&self, wanted: &[Value]) -> Vec<&Value> {
+        let wanted: Vec<String> = wanted.iter().map(manifests::title).collect();
+        let mut ours = self.to_remove();
+        ours.retain(|object| {
+            let managers = object["metadata"]["managedFields"].as_array();
+            let mut managers = managers.into_iter().flatten();
+            managers
+                .any(|one| one["manager"] == apply::FIELD_MANAGER && one["operation"] == "Apply")
+                && !wanted.contains(&manifests::title(object))
+        });
+        ours
+    }
+
     /// The version of an object's content, which changes when that does; `None` if the
     /// object is not there.
     #[must_use]

@@ -58,30 +58,6 @@ fn the_page_of_the_command_is_its_help() {
     hold("netting.md", &page);
 }
 
-/// Each program's own tests hold these files to its flags.
-#[test]
-fn the_page_of_the_programs_is_their_help() {
-    let mut page = "# The programs of the mesh\n\nWhat `--help` says of each. Flags of \
-                    `netting-webhook` and `netting-catalog` are given by `netting install \
-                    --webhook-set FLAG=VALUE` and `--catalog-set FLAG=VALUE`; those of the \
-                    others are set by the webhook, from annotations.\n"
-        .to_owned();
-    for (program, golden) in [
-        ("netting-webhook", "webhook/tests/golden/help.txt"),
-        ("netting-catalog", "catalog/tests/golden/help.txt"),
-        ("netting-sidecar", "sidecar/tests/golden/help.txt"),
-        (
-            "netting-iptables-init",
-            "iptables-init/tests/golden/help-long.txt",
-        ),
-    ] {
-        let help = fs::read_to_string(repository().join(golden)).expect("the help is recorded");
-        let help = help.trim_end();
-        let _ = write!(page, "\n## `{program}`\n\n```text\n{help}\n```\n");
-    }
-    hold("programs.md", &page);
-}
-
 #[test]
 fn every_command_shows_how_by_example() {
     for (path, mut command) in commands() {
@@ -113,7 +89,10 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn every_link_leads_to_a_page_and_a_heading_that_are_there() {
     let docs = repository().join("docs");
-    let mut pages = vec![docs.join("reference/annotations.md")];
+    let reference = ["annotations", "programs", "service-annotations"];
+    let mut pages = reference
+        .map(|name| docs.join(format!("reference/{name}.md")))
+        .to_vec();
     let listed = fs::read_dir(&docs).expect("the documentation is there");
     let files = listed.map(|entry| entry.expect("it can be listed").path());
     pages.extend(files.filter(|path| path.extension().is_some_and(|kind| kind == "md")));

@@ -13,9 +13,10 @@ use crate::{
         apply::{self, How},
         permissions::{self, Action},
         progress::Progress,
-        ready,
+        ready, removal,
     },
     manifests::{self, Settings},
+    output::Tone,
 };
 
 const EXAMPLES: &str = "\
@@ -146,7 +147,10 @@ impl Applying {
         objects: &[Value],
         found: &Installation,
     ) -> anyhow::Result<()> {
+        let left_over = found.superfluous(objects);
         let mut needed = permissions::needed(&["get", "create", "patch"], objects);
+        let going: Vec<Value> = left_over.iter().map(|object| (*object).clone()).collect();
+        needed.extend(permissions::needed(&["get", "delete"], &going));
         if !self.no_wait && !self.dry_run {
             let namespace = cluster.system_namespace.as_str();
             needed.insert(Action::core("list", "pods", Some(namespace)));
@@ -159,10 +163,16 @@ impl Applying {
             force: self.force_conflicts,
         };
         apply::all(cluster, objects, found, how).await?;
-        if !self.no_wait && !self.dry_run {
+        if self.dry_run {
+            for object in left_over {
+                Progress::new().say(Tone::Bad, "remove", &manifests::title(object));
+            }
+            return Ok(());
+        }
+        if !self.no_wait {
             ready::until_it_works(cluster, self.timeout).await?;
         }
-        Ok(())
+        removal::left_over(cluster, &left_over, self.timeout).await
     }
 
     /// Whether nothing is to change.

@@ -14,7 +14,7 @@ use crate::{
 use super::{Installation, kinds::Kind, progress::Progress};
 
 /// Under this name the API server notes which fields are Netting's own.
-const FIELD_MANAGER: &str = "netting";
+pub(super) const FIELD_MANAGER: &str = "netting";
 
 /// How objects are applied.
 #[derive(Clone, Copy, Debug, Default)]

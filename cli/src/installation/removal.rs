@@ -57,16 +57,45 @@ pub async fn all(cluster: &Cluster, objects: &[&Value], patience: Duration) -> a
             until_pods_are_gone(cluster, deadline).await?;
             pods_gone = true;
         }
-        let title = manifests::title(object);
-        remove(cluster, object, deadline).await.with_context(|| {
-            format!("could not remove {title}; the same command goes on from there")
-        })?;
-        progress.say(Tone::Good, "removed", &title);
+        remove(cluster, object, deadline, progress).await?;
     }
     Ok(())
 }
 
-async fn remove(cluster: &Cluster, object: &Value, deadline: Instant) -> anyhow::Result<()> {
+/// Removes what an upgrade has left over, and waits until it is gone.
+///
+/// # Errors
+/// If one can't be removed, or isn't gone within `patience`.
+pub async fn left_over(
+    cluster: &Cluster,
+    objects: &[&Value],
+    patience: Duration,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
+    for object in objects {
+        remove(cluster, object, deadline, Progress::new()).await?;
+    }
+    Ok(())
+}
+
+async fn remove(
+    cluster: &Cluster,
+    object: &Value,
+    deadline: Instant,
+    progress: Progress,
+) -> anyhow::Result<()> {
+    let title = manifests::title(object);
+    until_gone(cluster, object, deadline)
+        .await
+        .with_context(|| {
+            format!("could not remove {title}; the same command goes on from there")
+        })?;
+    progress.say(Tone::Good, "removed", &title);
+    Ok(())
+}
+
+/// Deletes an object, and waits until it is no longer there.
+async fn until_gone(cluster: &Cluster, object: &Value, deadline: Instant) -> anyhow::Result<()> {
     let kind = Kind::find(object).context("it is of no kind that Netting consists of")?;
     let name = object["metadata"]["name"].as_str();
     let name = name.context("it has no name")?;

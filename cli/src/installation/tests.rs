@@ -52,6 +52,36 @@ fn every_manifest_is_of_a_kind_that_is_found_again() {
 }
 
 #[test]
+fn what_an_upgrade_leaves_over_is_what_it_had_applied_itself() {
+    let settings = Settings {
+        ha: Some(true),
+        ..Settings::default()
+    };
+    let mut found = manifests::render(&settings, "netting", None).expect("they are right");
+    found.push(json!({"kind": "Secret", "apiVersion": "v1", "metadata": {
+        "name": "netting-webhook-tls", "namespace": "netting", "labels": {PART_OF.0: PART_OF.1}}}));
+    let left = |found: &[Value]| -> Vec<String> {
+        let installation = Installation::new("netting", found.to_vec());
+        let left = installation.superfluous(&everything());
+        left.into_iter().map(manifests::title).collect()
+    };
+    assert!(left(&found).is_empty(), "others have made it");
+    for object in &mut found {
+        if object["kind"] != "Secret" {
+            let applied = json!([{"manager": "netting", "operation": "Apply"}]);
+            object["metadata"]["managedFields"] = applied;
+        }
+    }
+    assert_eq!(
+        left(&found),
+        [
+            "PodDisruptionBudget netting/netting-catalog",
+            "PodDisruptionBudget netting/netting-webhook"
+        ]
+    );
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let wanted = everything();
     let mut found = wanted.clone();

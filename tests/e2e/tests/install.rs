@@ -149,6 +149,10 @@ async fn an_upgrade_keeps_the_settings_that_it_is_not_given() -> anyhow::Result<
         "the webhook has kept its flag: {pod:?}"
     );
     namespace.delete().await?;
+    let single = ["upgrade", "--ha=false"];
+    let single = netting(&cluster, &single).await?.well()?;
+    let budget = "removed    PodDisruptionBudget netting/netting-webhook";
+    ensure!(single.stderr.contains(budget), "{single:?}");
     netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
     Ok(())
 }

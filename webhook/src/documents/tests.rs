@@ -115,7 +115,7 @@ fn only_what_asks_is_injected_if_that_is_wanted() {
     let asks = POD.replace("name: p", "name: p, labels: {netting.dev/inject: \"true\"}");
     let opted_out = asks.replace("\"true\"", "disabled");
     let elsewhere = POD.replace("name: p", "name: p, namespace: bank");
-    let text = [labelled, "]", &elsewhere, POD, &asks, &opted_out].join("---\n");
+    let text = [labelled, "]\n", &elsewhere, POD, &asks, &opted_out].join("---\n");
     let injected = |text: &str| {
         let labels = namespace_labels(text);
         let options = crate::test_options();
