@@ -83,7 +83,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let drain = Drain::new();
     let mut telemetry = Telemetry::parse(&args.telemetry, &Environment);
     let ratio = args.traces.trace_ratio;
-    let sampler = Sampler::configured(ratio, &Environment, &mut telemetry.wrong);
+    let sampler = Sampler::configured(ratio, &mut telemetry, &Environment);
     let metrics = metrics(&args, &telemetry);
     let exporters = Exporters::start(&telemetry, &metrics, args.resolv_conf.clone(), &drain);
     let view = Arc::new(View::new(

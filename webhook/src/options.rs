@@ -28,11 +28,12 @@ pub use cidr::{Cidr, NotACidr};
 pub use defaults::{Defaults, LimitBelowRequest};
 pub(crate) use drain::written as written_duration;
 pub use log_filter::{LogFilter, NotALogFilter};
+pub use netting_telemetry::access_log::Asked as AccessLog;
 pub use pod_options::PodOptions;
 pub use ports::{NotAPort, PortRange};
 pub use quantity::{NotAQuantity, Quantity};
 pub use resources::Budget;
-pub use telemetry::{AccessLog, BadExporters, Exporters, NotAnAccessLog};
+pub use telemetry::{BadExporters, Exporters};
 
 /// What is the same for every pod, and the defaults of what is not.
 #[derive(Clone, Debug)]

@@ -281,7 +281,7 @@ fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
 
     let args = sidecar_args(json!({
         "netting.dev/opaque-ports": "3306, 8000-8010",
-        "netting.dev/access-log": "errors",
+        "netting.dev/access-log": "errors; slow=500ms; format=%{path} %{status}; to=stderr",
         "netting.dev/telemetry": "prometheus, otlp=http://$(HOST_IP):4317",
     }));
     assert_eq!(
@@ -289,6 +289,16 @@ fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
         netting_sidecar::args::AccessLog::Errors
     );
     assert_eq!(args.telemetry, "prometheus, otlp=http://$(HOST_IP):4317");
+    assert_eq!(
+        args.access_log.access_log_slow,
+        Some(std::time::Duration::from_millis(500))
+    );
+    let format = args.access_log.access_log_format;
+    assert_eq!(
+        format.map(|format| format.to_string()).as_deref(),
+        Some("%{path} %{status}")
+    );
+    assert_eq!(args.access_log.access_log_to.to_string(), "stderr");
     assert_eq!(args.opaque_ports.to_string(), "3306,8000-8010");
     let args = sidecar_args(json!({"netting.dev/access-log": "all"}));
     assert_eq!(

@@ -10,6 +10,7 @@ use super::{
     otel::Otel,
     syntax::Item,
 };
+use crate::trace::sampler::Ratio;
 
 /// One that runs.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Exporter {
     pub tags: Vec<(String, String)>,
     /// How histograms are sent, where the protocol has two ways.
     pub histograms: Histograms,
+    /// Which part of all traces is kept that nobody before has decided on.
+    pub trace_ratio: Option<Ratio>,
 }
 
 /// How a histogram is sent.
@@ -225,6 +228,10 @@ impl Exporter {
             "otlp" | "otlp-http" | "remote-write" => options.choice("histograms", &HISTOGRAMS),
             _ => None,
         };
+        let trace_ratio = match item.kind.as_str() {
+            "otlp" | "otlp-http" | "zipkin" => options.parsed("trace-ratio", ratio),
+            _ => None,
+        };
         let kind = match (target.as_deref(), incomplete) {
             // That it is not complete has been noted.
             (_, true) => None,
@@ -244,6 +251,7 @@ impl Exporter {
                     Kind::Otlp(_) => otel.histograms,
                     _ => Histograms::Explicit,
                 }),
+                trace_ratio,
                 tags: tags
                     .into_iter()
                     .map(|(key, given)| (key, given.value))
@@ -253,6 +261,10 @@ impl Exporter {
             _ => Err(whys),
         }
     }
+}
+
+fn ratio(text: &str) -> Result<Ratio, &'static str> {
+    text.parse().map_err(|_| "is no number from 0 to 1")
 }
 
 fn default_interval(kind: &Kind, otel: &Otel) -> Duration {

@@ -132,6 +132,7 @@ impl Otel {
             timeout: TIMEOUT,
             tags: Vec::new(),
             histograms: self.histograms,
+            trace_ratio: None,
         })
     }
 }

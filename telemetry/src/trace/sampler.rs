@@ -1,7 +1,7 @@
 //! Whether a trace is kept that nobody has decided on.
 
 use super::id::TraceId;
-use crate::config::{Values, Wrong};
+use crate::config::{Telemetry, Values, Wrong};
 
 /// What a mesh can bear with any load, and still shows what goes on.
 const RATIO: f64 = 0.01;
@@ -47,10 +47,18 @@ impl Sampler {
         }
     }
 
-    /// With this ratio, or else what `OTEL_TRACES_SAMPLER` and its argument say.
+    /// With this ratio; or else the highest of those that exporters were given, which
+    /// all of them get; or else what `OTEL_TRACES_SAMPLER` and its argument say.
     /// <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
     #[must_use]
-    pub fn configured(ratio: Option<Ratio>, values: &dyn Values, wrong: &mut Vec<Wrong>) -> Self {
+    pub fn configured(
+        ratio: Option<Ratio>,
+        telemetry: &mut Telemetry,
+        values: &dyn Values,
+    ) -> Self {
+        let asked = telemetry.exporters.iter().filter_map(|it| it.trace_ratio);
+        let highest = asked.max_by(|Ratio(one), Ratio(other)| one.total_cmp(other));
+        let (ratio, wrong) = (ratio.or(highest), &mut telemetry.wrong);
         Self::ratio(
             ratio
                 .or_else(|| variables(values, wrong))
@@ -109,9 +117,9 @@ mod tests {
     }
 
     fn configured(variables: &'static [(&'static str, &'static str)]) -> (Sampler, usize) {
-        let mut wrong = Vec::new();
-        let sampler = Sampler::configured(None, &Variables(variables), &mut wrong);
-        (sampler, wrong.len())
+        let mut telemetry = Telemetry::default();
+        let sampler = Sampler::configured(None, &mut telemetry, &Variables(variables));
+        (sampler, telemetry.wrong.len())
     }
 
     fn of(ratio: f64) -> Sampler {
@@ -143,13 +151,14 @@ mod tests {
     #[test]
     fn a_ratio_of_our_own_goes_over_the_variables() {
         let on = Variables(&[("OTEL_TRACES_SAMPLER", "parentbased_always_on")]);
-        let mut wrong = Vec::new();
-        assert_eq!(Sampler::configured(None, &on, &mut wrong), of(1.0));
-        assert_eq!(
-            Sampler::configured(Some(Ratio(0.5)), &on, &mut wrong),
-            of(0.5)
-        );
-        assert!(wrong.is_empty());
+        let mut telemetry = Telemetry::default();
+        assert_eq!(Sampler::configured(None, &mut telemetry, &on), of(1.0));
+        let list = "zipkin=http://a/api/v2/spans;trace-ratio=0.25, otlp=http://b;trace-ratio=0.75";
+        let mut telemetry = Telemetry::parse(list, &on);
+        assert_eq!(Sampler::configured(None, &mut telemetry, &on), of(0.75));
+        let flag = Some(Ratio(0.5));
+        assert_eq!(Sampler::configured(flag, &mut telemetry, &on), of(0.5));
+        assert!(telemetry.wrong.is_empty(), "{:?}", telemetry.wrong);
         let half: &[_] = &[
             ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "0.5"),

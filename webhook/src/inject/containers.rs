@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     names::{self, SidecarMode},
-    options::{AccessLog, Options, PodOptions, written_duration},
+    options::{Options, PodOptions, written_duration},
     pod::Pod,
     workload::Workload,
 };
@@ -178,8 +178,8 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
     if !chosen.opaque_ports.is_empty() {
         env.push(value("NETTING_OPAQUE_PORTS", list(&chosen.opaque_ports)));
     }
-    if chosen.access_log != AccessLog::Off {
-        env.push(value("NETTING_ACCESS_LOG", chosen.access_log.to_string()));
+    for (name, text) in chosen.access_log.variables() {
+        env.push(value(name, text.to_owned()));
     }
     if !chosen.telemetry.is_default() {
         env.push(value("NETTING_TELEMETRY", chosen.telemetry.to_string()));

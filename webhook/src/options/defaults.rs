@@ -64,7 +64,8 @@ pub struct Defaults {
     )]
     pub proxy_log: LogFilter,
 
-    /// What the sidecar writes a line about: off, errors or all
+    /// What the sidecar writes a line about: off, errors or all; options follow, as in
+    /// errors;slow=500ms;format=json;to=stdout
     #[arg(
         long,
         env = "NETTING_PROXY_ACCESS_LOG",
@@ -155,7 +156,7 @@ impl Defaults {
                 &self.proxy_memory_limit,
             )?,
             log: self.proxy_log.clone(),
-            access_log: self.proxy_access_log,
+            access_log: self.proxy_access_log.clone(),
             telemetry: self.proxy_telemetry.clone(),
             mode,
             drain_timeout: self.proxy_drain_timeout,

@@ -78,7 +78,11 @@ pub const PODS: [Annotation; 18] = [
         "`off`, `error` to `trace`, or `module=level`",
         "`info`",
     ),
-    annotation("access-log", "`off`, `errors` or `all`", "`off`"),
+    annotation(
+        "access-log",
+        "`off`, `errors` or `all`, and how: `errors;slow=500ms;format=json`; all of it is in [Telemetry](../telemetry.md)",
+        "`off`",
+    ),
     annotation(
         "telemetry",
         "where measurements and spans go, separated by commas: `prometheus`, `otlp=http://collector:4317`; all of them are in [Telemetry](../telemetry.md)",

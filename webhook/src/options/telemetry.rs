@@ -4,52 +4,6 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use netting_telemetry::config::{Address, Exporter, Kind, Reference, Rehearsal, Telemetry, Wrong};
 
-/// Which connections and requests the sidecar writes a line about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AccessLog {
-    /// None.
-    #[default]
-    Off,
-    /// Those that failed.
-    Errors,
-    /// Every one.
-    All,
-}
-
-/// Why a choice of access log does not parse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is not off, errors or all")]
-pub struct NotAnAccessLog;
-
-impl AccessLog {
-    /// As written in annotations and flags.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Errors => "errors",
-            Self::All => "all",
-        }
-    }
-}
-
-impl FromStr for AccessLog {
-    type Err = NotAnAccessLog;
-
-    fn from_str(text: &str) -> Result<Self, NotAnAccessLog> {
-        [Self::Off, Self::Errors, Self::All]
-            .into_iter()
-            .find(|choice| choice.as_str() == text)
-            .ok_or(NotAnAccessLog)
-    }
-}
-
-impl fmt::Display for AccessLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Where the sidecar's measurements go: a list as the sidecar takes it. What is wrong
 /// with an exporter is the sidecar's to leave out, and to say again.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -187,7 +187,7 @@ fn a_namespaces_mistakes_are_named_as_its_own() {
         }),
         json!({"netting.dev/access-log": "none"}),
     );
-    assert_eq!(options.access_log, AccessLog::Off);
+    assert_eq!(options.access_log, AccessLog::default());
     assert_eq!(written(&options.skip_inbound_ports), ["8080", "8081"]);
     assert_eq!(
         warnings,
@@ -204,7 +204,7 @@ fn a_namespaces_mistakes_are_named_as_its_own() {
 #[test]
 fn a_pod_goes_over_its_namespace_and_that_over_the_defaults() {
     let mut defaults = crate::test_options();
-    defaults.pod_defaults.access_log = AccessLog::All;
+    defaults.pod_defaults.access_log = "all".parse().expect("it is one");
     let namespace = json!({
         "netting.dev/log-level": "warn",
         "netting.dev/opaque-ports": "3306",
@@ -217,7 +217,7 @@ fn a_pod_goes_over_its_namespace_and_that_over_the_defaults() {
         "netting.dev/sidecar-mode": "native",
     });
     let (options, warnings) = choose(&defaults, namespace, pod);
-    assert_eq!(options.access_log, AccessLog::All);
+    assert_eq!(options.access_log.to_string(), "all");
     assert_eq!(options.log.to_string(), "warn");
     assert_eq!(written(&options.opaque_ports), ["5432"]);
     assert_eq!(options.memory.request().to_string(), "32Mi");
