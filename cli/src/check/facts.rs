@@ -72,6 +72,8 @@ pub struct Mesh {
     pub pods: Fact<Vec<Pod>>,
     /// That of the webhook's certificate.
     pub secret: Fact<Option<Secret>>,
+    /// Whether a pod on trial is given a sidecar.
+    pub injects: Fact<bool>,
     /// What the pods' `/metrics` say, by pod.
     pub metrics: BTreeMap<String, Result<String, String>>,
 }

@@ -113,6 +113,10 @@ codes! {
     ControlPlaneVersionGood = "control_plane_version_good", ControlPlane, Good;
     /// It runs another version than this command, or than its other part.
     ControlPlaneVersionDiffers = "control_plane_version_differs", ControlPlane, Warning;
+    /// A pod on trial is given a sidecar.
+    TrialGood = "trial_good", ControlPlane, Good;
+    /// It isn't: the API server does not get to the webhook.
+    TrialBad = "trial_bad", ControlPlane, Failure;
     /// The webhook's certificate holds for a while.
     CertificateGood = "certificate_good", ControlPlane, Good;
     /// It should have been renewed.

@@ -64,6 +64,7 @@ pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
             }
         }
     }
+    findings.push(trial(mesh));
     findings.extend(versions(facts, mesh));
     findings
 }
@@ -153,6 +154,18 @@ fn troubles(pod: &Pod) -> Vec<String> {
         state.reason.clone()
     });
     waiting.collect()
+}
+
+fn trial(mesh: &Mesh) -> Finding {
+    match &mesh.injects {
+        Ok(true) => Code::TrialGood.told("", "a pod on trial is given a sidecar"),
+        Ok(false) => Code::TrialBad.finding(
+            "",
+            "a pod on trial that asks for a sidecar gets none: the API server does not get to the webhook",
+            "can the control plane reach port 8443 of the webhook's pods? In private clusters a firewall rule has to allow it",
+        ),
+        Err(unknown) => not_asked(unknown),
+    }
 }
 
 /// The versions that the control plane's own pods say they are.

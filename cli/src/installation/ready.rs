@@ -177,20 +177,14 @@ async fn until_asked(
     progress: Progress,
     late: &impl Fn(String) -> String,
 ) -> anyhow::Result<()> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), TRIAL_NAMESPACE);
-    let pod = trial();
-    let dry_run = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
     progress.say(Tone::Plain, "waiting", "a pod on trial is given a sidecar");
     loop {
-        let why = match pods.create(&dry_run, &pod).await {
-            Ok(created) if is_injected(&created) => {
+        let why = match injects(cluster).await {
+            Ok(true) => {
                 progress.say(Tone::Good, "ready", "the webhook injects");
                 return Ok(());
             }
-            Ok(_) => {
+            Ok(false) => {
                 "a pod that asks for a sidecar gets none: can the control plane reach port 8443 \
                       of the webhook's pods (in private clusters a firewall rule has to allow it)?"
                     .to_owned()
@@ -211,6 +205,19 @@ async fn until_asked(
         }
         sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Whether a pod on trial, which is never created, is given a sidecar.
+///
+/// # Errors
+/// If the API server refuses the pod.
+pub async fn injects(cluster: &Cluster) -> kube::Result<bool> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), TRIAL_NAMESPACE);
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    Ok(is_injected(&pods.create(&dry_run, &trial()).await?))
 }
 
 /// As the "baseline" Pod Security standard allows it.

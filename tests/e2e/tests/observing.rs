@@ -40,6 +40,7 @@ async fn check_finds_a_pod_that_was_admitted_while_the_webhook_was_away() -> any
     for says in [
         "1 pod with a sidecar",
         "webhook's certificate holds",
+        "a pod on trial is given a sidecar",
         "0 failures",
     ] {
         ensure!(well.stdout.contains(says), "{says}: {well:#?}");

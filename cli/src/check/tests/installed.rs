@@ -56,6 +56,7 @@ pub(super) fn mesh() -> Mesh {
         ]),
         pods: Ok(Vec::new()),
         secret: Ok(Some(secret)),
+        injects: Ok(true),
         metrics: [
             ("netting-catalog-1".to_owned(), metrics("catalog")),
             ("netting-webhook-1".to_owned(), metrics("webhook")),
@@ -115,6 +116,14 @@ fn nothing_at_all_is_one_finding_and_a_half_is_what_is_missing() {
         only(&facts, Code::PartMissing).subject,
         "deployment/netting-webhook"
     );
+}
+
+#[test]
+fn a_webhook_that_the_api_server_does_not_get_to_is_a_failure() {
+    let facts = with(|mesh| mesh.injects = Ok(false));
+    assert!(only(&facts, Code::TrialBad).advice.contains("8443"));
+    let facts = with(|mesh| mesh.injects = Err(Unknown::new("try a pod", "no way")));
+    only(&facts, Code::ControlPlaneUnknown);
 }
 
 #[test]

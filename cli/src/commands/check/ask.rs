@@ -13,6 +13,7 @@ use crate::{
         facts::{Mesh, SECRET},
     },
     cluster::Cluster,
+    installation::ready,
     mesh,
     sidecar::Config,
 };
@@ -79,7 +80,9 @@ async fn mesh(cluster: &Cluster) -> Mesh {
         (one.pod.name_any(), answer)
     });
     let secret = secrets.get_opt(SECRET).await;
+    let injects = ready::injects(cluster).await;
     Mesh {
+        injects: injects.map_err(|error| unknown("try a pod (dry run)", &error)),
         configurations: list(
             Api::all(client.clone()),
             "list MutatingWebhookConfigurations",
