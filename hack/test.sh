@@ -13,7 +13,7 @@ usage: hack/test.sh [PART...]
   peers   real clients and servers, such as curl, nginx and gRPC, through sidecars (root or sudo)
   telemetry
           exporters against the programs that people run, such as Prometheus and InfluxDB,
-          which it installs                                                    (root or sudo)
+          which it installs, and a trace through two sidecars                  (root or sudo)
   e2e     the whole mesh, in the sandbox or in a cluster                       (root or sudo)
   image   builds the container images and proves them                          (root or sudo)
 
@@ -133,11 +133,12 @@ python_peers() {
 }
 
 telemetry() {
-  hack/install-packages.sh prometheus influxdb graphite-carbon victoria-metrics python3 \
-    python3-venv || return
+  need_root telemetry
+  hack/install-packages.sh iptables iproute2 util-linux procps prometheus influxdb \
+    graphite-carbon victoria-metrics python3 python3-venv || return
   command -v npm >/dev/null || hack/install-packages.sh nodejs npm || return
   telemetry_backends || return
-  run_tests "$backends_filter" --test=backends
+  run_tests_as_root "$backends_filter" --test=backends
 }
 
 # Backends that Debian doesn't have, where the tests know to find them.
