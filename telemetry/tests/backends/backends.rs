@@ -16,6 +16,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
+    /// `target` may be several, with `", "` between them.
     pub(crate) fn start(target: &str) -> Self {
         let (directory, port) = (directory(), free_port());
         let config = format!(

@@ -275,7 +275,7 @@ fn of_metrics(exporters: &Exporters) -> Vec<Running> {
     running
 }
 
-async fn serve(metrics: &Metrics) -> String {
+pub(crate) async fn serve(metrics: &Metrics) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
     let serving = axum::serve(listener, metrics.router());

@@ -1,86 +1,24 @@
-//! The table of metrics in the documentation, against what the instruments say.
+//! What the documentation says of metrics, against what the instruments say: the table
+//! of them, and the dashboards and alerts that ask for them.
 
-use std::{
-    collections::BTreeMap, fmt::Write as _, fs, path::Path, time::Duration, time::SystemTime,
-};
+mod alerts;
+mod asked;
+mod boards;
+mod instruments;
+mod promql;
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use netting_telemetry::{
     Metrics,
-    admission::{AdmissionMetrics, CertificateMetrics, EventMetrics},
-    catalog::CatalogMetrics,
-    connections::{ConnectionMetrics, Direction},
-    discovery::DiscoveryMetrics,
-    peer::Peer,
-    probes::ProbeMetrics,
     prometheus::{label_name, metric_name},
-    requests::{Call, Ended, Method, Version},
     snapshot::{Data, Labels, Metric},
-    traffic::TrafficMetrics,
 };
+
+use crate::instruments::{catalog, sidecar, webhook};
 
 const BEGIN: &str = "<!-- metrics: renewed with NETTING_UPDATE_GOLDEN=1 -->\n";
 const END: &str = "<!-- end of metrics -->\n";
-
-/// Every kind of thing that a sidecar counts, once.
-fn sidecar(metrics: &Metrics) {
-    let connections = ConnectionMetrics::register(metrics).of(Direction::Outbound);
-    connections.carries("http1");
-    connections.passed_through("unknown_address");
-    connections.refused("own_port");
-    connections.reached("pool_full");
-    let traffic = TrafficMetrics::register(metrics);
-    let peer = Peer {
-        name: "reviews",
-        namespace: "shop",
-        port: 9080,
-    };
-    for traffic in [traffic.of(Direction::Inbound), traffic.to(peer)] {
-        traffic.closed("finished");
-        traffic.ejected("failures_in_a_row");
-        traffic.connected(Duration::ZERO, Some("connect_refused"));
-        traffic.requests.retried("upstream_closed");
-        drop(traffic.requests.begin(Method::Get));
-        traffic.requests.ended(&Ended {
-            method: Method::Post,
-            version: Version::Http2,
-            status: Some(503),
-            error: Some("connect_refused"),
-            call: Some(Call {
-                path: "/shop.Reviews/List",
-                status: Some(14),
-            }),
-            took: Duration::ZERO,
-            sent: 0,
-            received: 0,
-            trace: None,
-        });
-    }
-    let discovery = DiscoveryMetrics::register(metrics);
-    discovery.message("snapshot");
-    discovery.propagated(Duration::ZERO);
-    ProbeMetrics::register(metrics).asked("liveness", "passed");
-    let application = "9080/metrics".parse().expect("a port and a path");
-    drop(metrics.router_with(application));
-}
-
-fn webhook(metrics: &Metrics) {
-    let admission = AdmissionMetrics::register(metrics);
-    admission.answered("skip", "host_network", Duration::ZERO);
-    admission.decided(Duration::ZERO);
-    CertificateMetrics::register(metrics).serves_until(SystemTime::UNIX_EPOCH);
-    EventMetrics::register(metrics).wrote();
-}
-
-fn catalog(metrics: &Metrics) {
-    let catalog = CatalogMetrics::register(metrics);
-    catalog.stream_closed("silent");
-    catalog.message("snapshot");
-    catalog.ignored_request("bad_address");
-    catalog.holds("services", 1);
-    catalog.event("services", SystemTime::UNIX_EPOCH);
-    catalog.refused_item("services", "bad_annotation");
-    catalog.watch_error("services", "forbidden");
-}
 
 fn keys<'m>(points: impl Iterator<Item = &'m Labels>) -> Vec<&'static str> {
     let mut keys: Vec<_> = points
