@@ -36,6 +36,8 @@ pub(crate) struct Pool {
     limits: Http2Limits,
     idle: Duration,
     by_endpoint: RefCell<HashMap<EndpointAddr, Rc<Place>>>,
+    /// Those that get no more streams, and have some yet.
+    retired: RefCell<Vec<Rc<Connection>>>,
 }
 
 /// The connections to one address.
@@ -59,6 +61,7 @@ pub(crate) struct Connection {
     state: Rc<State>,
     gathered: Rc<Gathered>,
     keepalive: Keepalive,
+    patience: Option<Patience>,
     task: AbortHandle,
 }
 
@@ -84,6 +87,7 @@ impl Pool {
             limits,
             idle,
             by_endpoint: RefCell::default(),
+            retired: RefCell::default(),
         }
     }
 
@@ -104,22 +108,26 @@ impl Pool {
     }
 
     /// Lets go of connections that nobody uses, or that go to an endpoint that is gone.
-    /// Their streams still finish.
+    /// Their streams still finish, and are told if their upstream vanishes.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|connection| connection.is_used());
+        for connection in retired.iter() {
+            connection.keep_alive(now);
+        }
         self.by_endpoint.borrow_mut().retain(|_, place| {
             let endpoint = place.endpoint.as_ref();
             let is_current = endpoint.is_none_or(|endpoint| endpoint.is_current());
-            let is_meshed = endpoint.is_some_and(|endpoint| endpoint.meshed);
-            let patience = Patience::of(&self.limits, is_meshed);
-            place.connections.borrow_mut().retain(|connection| {
-                connection.keep_alive(patience, now);
-                let in_use = connection.streams.get() > 0;
+            let mut connections = place.connections.borrow_mut();
+            connections.retain(|connection| {
+                connection.keep_alive(now);
                 let is_fresh = now.duration_since(connection.used.get()) < self.idle;
-                is_current && !connection.state.is_over.get() && (in_use || is_fresh)
+                connection.is_used() || is_fresh
             });
-            let is_empty = place.connections.borrow().is_empty();
-            !is_empty || Rc::strong_count(place) > 1
+            let is_over = |connection: &mut Rc<Connection>| connection.is_over() || !is_current;
+            retired.extend(connections.extract_if(.., is_over));
+            !connections.is_empty() || Rc::strong_count(place) > 1
         });
     }
 }
@@ -130,11 +138,17 @@ impl Place {
     /// `reached`.
     pub(super) fn take(&self, reached: impl FnOnce()) -> Option<Hold> {
         let mut connections = self.connections.borrow_mut();
-        connections.retain(|connection| !connection.state.is_over.get());
-        let least = connections.iter().min_by_key(|each| each.streams.get())?;
+        // Those that are used yet are looked after until they aren't.
+        connections.retain(|connection| !connection.is_over() || connection.is_used());
+        let open = || {
+            connections
+                .iter()
+                .filter(|connection| !connection.is_over())
+        };
+        let least = open().min_by_key(|each| each.streams.get())?;
         let has_room = least.streams.get() < least.requests.current_max_send_streams();
         if !has_room {
-            if connections.len() < CONNECTIONS_MAX {
+            if open().count() < CONNECTIONS_MAX {
                 return None;
             }
             reached();
@@ -187,6 +201,7 @@ impl Place {
             told.is_over.set(true);
             told.greeted();
         });
+        let is_meshed = self.endpoint.as_ref().is_some_and(|at| at.meshed);
         let shared = Rc::new(Connection {
             requests,
             streams: Cell::new(0),
@@ -194,6 +209,7 @@ impl Place {
             state,
             gathered,
             keepalive,
+            patience: Patience::of(limits, is_meshed),
             task: task.abort_handle(),
         });
         let hold = Hold::of(&shared);
@@ -203,12 +219,22 @@ impl Place {
 }
 
 impl Connection {
+    /// Whether it has streams.
+    fn is_used(&self) -> bool {
+        self.streams.get() > 0
+    }
+
+    /// Whether it takes no more streams.
+    fn is_over(&self) -> bool {
+        self.state.is_over.get()
+    }
+
     /// Ends the connection if its upstream has vanished: its streams fail at once.
-    fn keep_alive(&self, patience: Option<Patience>, now: Instant) {
-        let Some(patience) = patience else {
+    fn keep_alive(&self, now: Instant) {
+        let Some(patience) = self.patience else {
             return;
         };
-        let seen = (self.gathered.take_heard(), self.streams.get() > 0);
+        let seen = (self.gathered.take_heard(), self.is_used());
         if self.keepalive.is_alive(seen, patience, now) {
             return;
         }

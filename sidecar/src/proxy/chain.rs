@@ -45,7 +45,7 @@ pub(crate) const OWN: OwnPorts = OwnPorts {
     admin: 15020,
 };
 /// Where the client was going.
-const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
+pub(crate) const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
 pub(crate) const HEAD_BYTES_MAX: usize = 8192;
 pub(crate) const PING_INTERVAL: Duration = Duration::from_millis(50);
 

@@ -7,7 +7,7 @@ use super::{
     policy::{get, never_ejecting},
     *,
 };
-use crate::proxy::chain::PING_INTERVAL;
+use crate::proxy::chain::{PING_INTERVAL, SERVICE, know};
 
 /// An endpoint with a sidecar that takes a connection, greets, and then says this
 /// often that it is alive; whatever is sent to it, it does not answer.
@@ -67,6 +67,26 @@ async fn a_stream_does_not_wait_for_an_upstream_that_has_vanished() {
     assert_eq!(asked.get(), 4, "it was there as long as it answered");
     let failed = chain.requests(&[r#"error_type="upstream_silent""#]);
     assert_eq!(failed, 1, "{}", chain.metrics.expose());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_stream_does_not_wait_for_an_upstream_that_the_catalog_took_away() {
+    let (chain, asked) = mute(1).await;
+    let mut client = client(&chain).await;
+    let lose = async {
+        while chain.count("netting_tcp_connect_duration_seconds_count", &[]) < 1 {
+            tokio::task::yield_now().await;
+        }
+        know(&chain.outbound.view, SERVICE.into(), &[]);
+        look_after(&chain).await;
+    };
+    let asks = tokio::time::timeout(PING_INTERVAL * 200, ask(&mut client, get()));
+    let response = tokio::select! {
+        response = asks => response.expect("in time").expect("it is answered"),
+        () = lose => unreachable!("it looks for ever"),
+    };
+    assert_eq!(response.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(asked.get(), 2, "it was there as long as it answered");
 }
 
 #[tokio::test(flavor = "local")]
