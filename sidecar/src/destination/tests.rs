@@ -278,3 +278,44 @@ fn an_update_keeps_the_load_of_endpoints_that_stay() {
         &after.endpoints[0].record
     ));
 }
+
+#[test]
+fn an_address_that_passes_to_another_service_takes_nothing_along() {
+    let named = |namespace: &str, name: &str| v1::Destination {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        ..Default::default()
+    };
+    let snapshot = |destination: v1::Destination| v1::Snapshot {
+        destination: Some(destination),
+        ..service(false, vec![endpoint("10.0.0.1:80")])
+    };
+    let own = Place::default();
+    let before = Destination::from_snapshot(snapshot(named("shop", "a")), None, &own);
+    let before = before.expect("a good snapshot");
+    let _waiting = before.admit();
+    let pod = v1::Destination {
+        kind: v1::DestinationKind::Workload.into(),
+        ..named("shop", "a")
+    };
+    for (now, waiting) in [
+        (named("shop", "a"), 1),
+        (named("shop", "b"), 0),
+        (named("other", "a"), 0),
+        (pod, 0),
+    ] {
+        let after = Destination::from_snapshot(snapshot(now.clone()), Some(&before), &own);
+        assert_eq!(
+            after.expect("a good snapshot").waiting(),
+            waiting,
+            "{now:?}"
+        );
+        let delta = v1::Delta {
+            base_hash: before.hash.clone(),
+            destination: Some(now.clone()),
+            ..Default::default()
+        };
+        let after = before.with_delta(delta, &own).expect("a good delta");
+        assert_eq!(after.waiting(), waiting, "{now:?}");
+    }
+}

@@ -25,7 +25,7 @@ type Endpoints = BTreeMap<EndpointAddr, Arc<Endpoint>>;
 
 impl Destination {
     /// The state that a snapshot tells. Endpoints that `before` had too keep their
-    /// records. `own` is where the sidecar is.
+    /// records, and the same service or pod its counts. `own` is where the sidecar is.
     ///
     /// # Errors
     /// If the snapshot has no destination. An endpoint without a usable address is
@@ -38,9 +38,7 @@ impl Destination {
         let destination = snapshot.destination.ok_or(BadUpdate::NoDestination)?;
         let mut endpoints = Endpoints::new();
         upsert(&mut endpoints, snapshot.endpoints, before);
-        let shared = before.map(|before| Arc::clone(&before.shared));
-        let shared = shared.unwrap_or_else(|| Arc::new(Shared::new()));
-        Ok(assemble(destination, endpoints, snapshot.hash, shared).seen_from(own))
+        Ok(assemble(destination, endpoints, snapshot.hash, before).seen_from(own))
     }
 
     /// The state after a delta.
@@ -61,8 +59,7 @@ impl Destination {
         }
         upsert(&mut endpoints, delta.upserted, Some(self));
         if let Some(destination) = delta.destination {
-            let shared = Arc::clone(&self.shared);
-            return Ok(assemble(destination, endpoints, delta.hash, shared).seen_from(own));
+            return Ok(assemble(destination, endpoints, delta.hash, Some(self)).seen_from(own));
         }
         let same = Destination {
             endpoints: endpoints.into_values().collect(),
@@ -77,12 +74,20 @@ fn assemble(
     destination: v1::Destination,
     endpoints: Endpoints,
     hash: Vec<u8>,
-    shared: Arc<Shared>,
+    before: Option<&Destination>,
 ) -> Destination {
     let kind = match destination.kind() {
         v1::DestinationKind::Workload => Kind::Workload,
         v1::DestinationKind::Service | v1::DestinationKind::Unspecified => Kind::Service,
     };
+    // An address may have passed to something else, which has nothing to do with that.
+    let is_same = |before: &&Destination| {
+        (before.kind, &before.namespace, &before.name)
+            == (kind, &destination.namespace, &destination.name)
+    };
+    let shared = before.filter(is_same);
+    let shared = shared.map(|before| Arc::clone(&before.shared));
+    let shared = shared.unwrap_or_else(|| Arc::new(Shared::new()));
     let prefer = match destination.traffic_distribution() {
         v1::TrafficDistribution::Unspecified => Prefer::Any,
         v1::TrafficDistribution::PreferSameZone => Prefer::SameZone,
