@@ -98,7 +98,8 @@ impl Connector {
     /// Connects to the endpoint that was chosen for a request, until then at most.
     ///
     /// # Errors
-    /// If that fails. The endpoint is told.
+    /// If that fails. That is held against the endpoint, unless there was less time
+    /// than endpoints have.
     pub async fn one(
         &self,
         chosen: Chosen,
@@ -110,7 +111,9 @@ impl Connector {
         match self.connect(addr, limit).await {
             Ok(upstream) => Ok(upstream.at(chosen)),
             Err(failure) => {
-                chosen.failed(Instant::now());
+                if limit == self.timeout || failure.reason != Reason::ConnectTimeout {
+                    chosen.failed(Instant::now());
+                }
                 Err(failure)
             }
         }

@@ -58,9 +58,8 @@ async fn a_refused_connect_says_so_and_is_counted() {
     assert_eq!(destination.endpoints[0].open(), 0);
 }
 
-#[tokio::test]
-async fn an_endpoint_that_does_not_answer_is_given_up_in_time() {
-    // A listener whose backlog is full drops what comes next, like a host that is gone.
+/// A listener whose backlog is full drops what comes next, like a host that is gone.
+async fn full() -> (SocketAddr, impl Sized) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket
         .bind(([127, 0, 0, 1], 0).into())
@@ -72,12 +71,50 @@ async fn an_endpoint_that_does_not_answer_is_given_up_in_time() {
         let connect = timeout(Duration::from_millis(20), TcpStream::connect(addr));
         queued.push(connect.await);
     }
+    (addr, (full, queued))
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_answer_is_given_up_in_time() {
+    let (addr, _full) = full().await;
     let begun = Instant::now();
     let failed = connect_first(&destination(&[addr]))
         .await
         .expect_err("it is full");
     assert_eq!(failed.reason, Reason::ConnectTimeout);
     assert!(begun.elapsed() >= CONNECTOR.timeout);
+}
+
+#[tokio::test]
+async fn an_endpoint_is_not_blamed_for_a_request_that_had_little_time_left() {
+    let (addr, _full) = full().await;
+    for (left, blamed) in [
+        (Some(Duration::from_millis(2)), 0),
+        (Some(CONNECTOR.timeout * 10), 1),
+        (None, 1),
+    ] {
+        let destination = destination(&[addr]);
+        let first = destination.choose(Unit::Request, &[], Instant::now());
+        let first = first.expect("there is one");
+        let until = left.map(|left| Instant::now() + left);
+        let failed = CONNECTOR.one(first, until).await.expect_err("it is full");
+        assert_eq!(failed.reason, Reason::ConnectTimeout);
+        assert_eq!(destination.endpoints[0].failed(), blamed, "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_counts_however_little_time_was_left() {
+    let destination = destination(&[closed().await]);
+    let first = destination.choose(Unit::Request, &[], Instant::now());
+    let first = first.expect("there is one");
+    let until = Some(Instant::now() + CONNECTOR.timeout / 2);
+    let failed = CONNECTOR.one(first, until).await;
+    assert_eq!(
+        failed.expect_err("nobody listens").reason,
+        Reason::ConnectRefused
+    );
+    assert_eq!(destination.endpoints[0].failed(), 1);
 }
 
 #[tokio::test]
