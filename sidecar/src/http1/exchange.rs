@@ -121,7 +121,8 @@ impl<'e> Exchange<'e> {
         };
         match outcome {
             Outcome::Done { .. } | Outcome::Tunnel | Outcome::Abandoned | Outcome::Unwanted => {}
-            Outcome::Failed(Reason::RequestMalformed) => {}
+            Outcome::Failed(Reason::RequestMalformed)
+            | Outcome::BrokenOff(Reason::RequestMalformed) => {}
             // One that was closed before it was used says nothing of its endpoint.
             Outcome::Unanswered => {}
             Outcome::Failed(Reason::ResponseTimeout)

@@ -18,9 +18,12 @@ pub(super) struct Fields<'h> {
     /// `Keep-Alive` says (RFC 2068 section 19.7.1.1).
     pub(super) kept_seconds: Option<NonZeroU32>,
     /// `Connection: upgrade`.
-    pub(super) upgrade: bool,
-    /// `Upgrade`'s value.
-    pub(super) upgrade_to: Option<&'h [u8]>,
+    upgrade: bool,
+    /// There is an `Upgrade`.
+    has_upgrade: bool,
+    /// It names HTTP/2 among others (RFC 7540 section 3.2, which RFC 9113 has taken
+    /// back). It stays HTTP/1.1 then.
+    names_h2c: bool,
     /// `Content-Length`.
     pub(super) length: Option<u64>,
     /// There is a `Transfer-Encoding`.
@@ -86,7 +89,7 @@ impl<'h> Fields<'h> {
             match Role::of(header.name) {
                 Role::Connection => fields.connection(header.value),
                 Role::KeepAlive => fields.kept_seconds = kept_seconds(header.value),
-                Role::Upgrade => fields.upgrade_to = Some(header.value),
+                Role::Upgrade => fields.upgrade_to(header.value),
                 Role::Length => fields.length(header.value)?,
                 Role::Coding => fields.coding(header.value)?,
                 Role::Host => fields.host(header.value),
@@ -106,6 +109,12 @@ impl<'h> Fields<'h> {
                 () => self.listed.push(token),
             }
         }
+    }
+
+    fn upgrade_to(&mut self, value: &[u8]) {
+        let is_h2c = |protocol: &[u8]| protocol.eq_ignore_ascii_case(b"h2c");
+        self.names_h2c |= list(value).any(is_h2c);
+        self.has_upgrade = true;
     }
 
     fn host(&mut self, value: &[u8]) {
@@ -145,11 +154,9 @@ impl<'h> Fields<'h> {
         Ok(())
     }
 
-    /// Whether the other protocol that is asked for is HTTP/2 (RFC 7540 section
-    /// 3.2, which RFC 9113 has taken back). It stays HTTP/1.1 then.
-    pub(super) fn asks_for_h2c(&self) -> bool {
-        let asked = self.upgrade_to.unwrap_or_default();
-        list(asked).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"))
+    /// Whether another protocol is named that may be spoken instead.
+    pub(super) fn upgrades(&self) -> bool {
+        self.upgrade && self.has_upgrade && !self.names_h2c
     }
 
     /// Writes the fields that are meant for the other end, as they came.
@@ -163,7 +170,7 @@ impl<'h> Fields<'h> {
                 Role::Coding | Role::Host => true,
                 // Trailers can be had: they are passed on. Other codings cannot.
                 Role::Te => header.value.eq_ignore_ascii_case(b"trailers"),
-                Role::Http2Settings => !self.asks_for_h2c(),
+                Role::Http2Settings => !self.names_h2c,
                 Role::End => !self.lists(header.name),
             };
             if keep {

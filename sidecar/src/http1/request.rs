@@ -64,7 +64,7 @@ pub(crate) fn parse(
         is_head: method == "HEAD",
         is_connect: method == "CONNECT",
         is_idempotent: ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&method),
-        upgrades: is_11 && fields.upgrade && fields.upgrade_to.is_some() && !fields.asks_for_h2c(),
+        upgrades: is_11 && fields.upgrades(),
     };
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');

@@ -109,8 +109,7 @@ pub(crate) fn parse(
         .position(|byte| matches!(byte, b'\r' | b'\n'));
     out.extend_from_slice(&line_at[..end.unwrap_or(0)]);
     out.extend_from_slice(b"\r\n");
-    let offers = fields.upgrade && fields.upgrade_to.is_some() && !fields.asks_for_h2c();
-    let upgrades = status == 101 || offers;
+    let upgrades = status == 101 || fields.upgrades();
     fields.write(parsed.headers, upgrades, out);
     connection(&response, request, (upgrades, stay.together), out);
     out.extend_from_slice(b"\r\n");

@@ -126,6 +126,11 @@ impl Message {
         self.streamed == 0 && self.approved == 0
     }
 
+    /// Whether nothing of it is left at its source.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.body.is_over() && self.approved == 0
+    }
+
     /// Bytes of its body that were passed on, counted once however often it was sent.
     pub(crate) fn body_passed(&self) -> u64 {
         self.streamed + self.written.saturating_sub(self.body_begins) as u64

@@ -319,11 +319,15 @@ async fn connect_becomes_a_tunnel_if_it_is_accepted() {
 
 #[tokio::test(flavor = "local")]
 async fn http2_is_not_spoken_because_http1_asks_for_it() {
-    let ask = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n\
-               Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
-    let (_chain, mut client, mut app) = between(ask, GET).await;
-    say(&mut app, OK).await;
-    expect(&mut client, OK).await;
+    for upgrade in ["h2c", "h2c\r\nUpgrade: websocket", "websocket, h2c"] {
+        let ask = format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+             Upgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+        );
+        let (_chain, mut client, mut app) = between(&ask, GET).await;
+        say(&mut app, OK).await;
+        expect(&mut client, OK).await;
+    }
 }
 
 #[tokio::test(flavor = "local")]

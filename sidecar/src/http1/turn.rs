@@ -54,7 +54,9 @@ impl Session<'_> {
             Ok(()) => self.exchange(request, &mut upload).await,
             Err(_) => Ended::without_upstream(Outcome::Failed(Reason::RequestMalformed)),
         };
-        let stays = request.keeps_alive && upload.body.is_over() && !self.is_draining();
+        // Faults don't say that they keep a connection, as HTTP/1.0 would have it.
+        let keeps_alive = request.keeps_alive && request.is_11;
+        let stays = keeps_alive && upload.is_taken() && !self.is_draining();
         let (after, failed) = match ended.outcome {
             Outcome::Done {
                 downstream_stays,
