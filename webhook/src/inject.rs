@@ -17,6 +17,7 @@ mod mend;
 mod probes;
 mod resources;
 mod scraping;
+mod sockets;
 
 use draft::Draft;
 
@@ -40,8 +41,9 @@ pub(crate) fn patch(
     warnings: &mut Warnings,
 ) -> Option<Patch> {
     let resources = resources::of(pod, namespace, options, chosen, warnings);
+    let mounts = sockets::mounts(pod, chosen, warnings);
     let init = containers::init(pod, options, chosen, &resources);
-    let mut sidecar = containers::sidecar(pod, options, chosen, &resources);
+    let mut sidecar = containers::sidecar(pod, options, chosen, mounts, &resources);
     let mut status = Status::new(chosen.mode);
     let mut draft = Draft::of(pod.raw());
     let told = [

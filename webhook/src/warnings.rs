@@ -62,7 +62,8 @@ impl Warnings {
         ));
     }
 
-    /// `netting: no container mounts /run/dsd.socket, so no telemetry is sent there`.
+    /// `netting: no container mounts /run/dsd.socket, so no telemetry is sent there`; or
+    /// one does, at a path that is the sidecar's own.
     pub fn unmounted(&mut self, socket: &str) {
         let socket = clip(&socket.escape_debug().to_string(), KEY_CHARS_MAX);
         self.push(format!(

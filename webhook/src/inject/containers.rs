@@ -31,11 +31,12 @@ pub(super) fn init(
 }
 
 /// The proxy. It has no liveness probe: to restart a proxy that is slow to answer
-/// would break every connection through it.
+/// would break every connection through it. `mounts` come after that of its token.
 pub(super) fn sidecar(
     pod: &Pod<'_>,
     options: &Options,
     chosen: &PodOptions,
+    mounts: Vec<Value>,
     resources: &Value,
 ) -> Value {
     let mut container = common(options, names::SIDECAR_CONTAINER, SIDECAR);
@@ -44,7 +45,9 @@ pub(super) fn sidecar(
     container["ports"] = json!([{"name": "netting-admin", "containerPort": names::ADMIN_PORT}]);
     let capabilities = json!({"drop": ["ALL"]});
     container["securityContext"] = security_context(pod, names::SIDECAR_UID, &capabilities);
-    container["volumeMounts"] = volume_mounts(pod, chosen);
+    let token =
+        json!({"name": names::TOKEN_VOLUME, "mountPath": names::TOKEN_DIR, "readOnly": true});
+    container["volumeMounts"] = Value::Array([vec![token], mounts].concat());
     let ready = json!({"path": "/ready", "port": names::ADMIN_PORT});
     // The application waits for this one, so it is asked as often as can be.
     container["startupProbe"] =
@@ -61,18 +64,6 @@ pub(super) fn sidecar(
         }
     }
     sized(container, resources)
-}
-
-/// The token, and what the exporters' sockets are in, as the application has it.
-fn volume_mounts(pod: &Pod<'_>, chosen: &PodOptions) -> Value {
-    let mut mounts =
-        vec![json!({"name": names::TOKEN_VOLUME, "mountPath": names::TOKEN_DIR, "readOnly": true})];
-    for socket in chosen.telemetry.sockets() {
-        mounts.extend(pod.mount_of(socket).cloned());
-    }
-    // Two sockets may be in one directory.
-    mounts.dedup();
-    Value::Array(mounts)
 }
 
 /// The pod's identity, for the catalog alone. It is there also where the pod mounts

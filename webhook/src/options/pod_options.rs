@@ -76,11 +76,6 @@ impl PodOptions {
         layers.lay_over(namespace.says());
         layers.lay_over(pod_says(pod));
         let mut chosen = layers.chosen;
-        for socket in chosen.telemetry.sockets() {
-            if pod.mount_of(socket).is_none() {
-                warnings.unmounted(&socket.to_string_lossy());
-            }
-        }
         if !options.native_sidecars {
             chosen.mode = SidecarMode::Classic;
         }
