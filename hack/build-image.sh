@@ -34,7 +34,7 @@ cd "$(dirname "$0")/.."
 . hack/image/rootfs.sh
 
 registry=ghcr.io/netting-dev
-netting_packages=(netting-iptables-init netting-sidecar netting-catalog netting-webhook)
+netting_packages=(netting-iptables-init netting-sidecar netting-control-plane)
 out=target/image
 tag=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 profile=release
@@ -72,7 +72,7 @@ build_binaries() {
         # dependency that only the others need. These are on no request's path, and at most a
         # few of them run: size counts.
         build_static "$profile" 3 netting-iptables-init netting-sidecar
-        build_static "$profile" s netting-catalog netting-webhook
+        build_static "$profile" s netting-control-plane
         ;;
       netting-test-app) build_static "$profile" 3 netting-test-app ;;
     esac
@@ -111,6 +111,9 @@ make_image() { # NAME
       rootfs_base "$root/base"
       rootfs_iptables "$root/base"
       install_binaries "$root/binaries" "${netting_packages[@]}"
+      # One program by two names, as they share most of it.
+      ln -s netting-control-plane "$root/binaries/netting/netting-catalog"
+      ln -s netting-control-plane "$root/binaries/netting/netting-webhook"
       oci_layer "$root/base" 'iptables and users'
       oci_layer "$root/binaries" 'binaries of Netting'
       ;;

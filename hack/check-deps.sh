@@ -77,6 +77,8 @@ knows_only netting-catalog netting-runtime netting-telemetry netting-proto
 knows_only netting-webhook netting-runtime netting-telemetry
 # The webhook as a library, and through it what that links.
 knows_only netting netting-webhook netting-runtime netting-telemetry netting-proto
+# Both halves of the control plane in one program: nothing but a choice between the two.
+knows_only netting-control-plane netting-catalog netting-webhook netting-runtime netting-telemetry netting-proto
 # Like any application, it knows nothing of the mesh that it's run in.
 knows_only netting-test-app
 
