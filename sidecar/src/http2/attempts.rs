@@ -1,5 +1,7 @@
 //! One request, at one endpoint after another, and its response.
 
+use std::future::poll_fn;
+
 use h2::{Reason as Code, RecvStream};
 use http::{Response, request};
 use tokio::time::Instant;
@@ -72,12 +74,17 @@ impl Stream {
             Err(error) => return not_sent(error, tries),
         };
         self.upstream = Some(taken.addr);
-        if wants_protocol(request.head)
-            && !matches!(within(until, taken.hold.offers_connect()).await, Some(true))
-        {
-            return Tried::Last(Ended::Failed(Reason::ConnectProtocolUnsupported));
-        }
         let sent = request.sent;
+        if wants_protocol(request.head) {
+            let offers = within(until, self.offers_connect(&taken.hold)).await;
+            match offers.unwrap_or(Err(NoResponse::Late)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Tried::Last(Ended::Failed(Reason::ConnectProtocolUnsupported));
+                }
+                Err(no_response) => return unanswered(no_response, &mut taken, tries, sent),
+            }
+        }
         let mut upload = Upload::default();
         let asked = self.ask(&taken.hold, request, &mut upload);
         let answered = within(until, asked).await;
@@ -98,6 +105,19 @@ impl Stream {
         sent.let_go();
         let response = Response::from_parts(head, body);
         Tried::Last(self.pass_back(response, upload, taken, received).await)
+    }
+
+    /// Whether the upstream lets streams ask for other protocols.
+    async fn offers_connect(&mut self, hold: &Hold) -> Result<bool, NoResponse> {
+        tokio::select! {
+            biased;
+            _ = poll_fn(|cx| self.respond.poll_reset(cx)) => Err(NoResponse::Abandoned),
+            offers = hold.offers_connect() => match offers {
+                Some(offers) => Ok(offers),
+                None if hold.was_silent() => Err(NoResponse::Silent),
+                None => Err(NoResponse::Closed),
+            },
+        }
     }
 
     /// Sends the request, and waits for the head of its response.

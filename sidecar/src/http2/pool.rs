@@ -72,8 +72,9 @@ struct State {
     is_over: Cell<bool>,
     /// It gave no sign of life.
     is_silent: Cell<bool>,
-    /// The upstream has said what it offers, or won't.
+    /// The upstream has said what it offers.
     has_greeted: Cell<bool>,
+    /// It has, or won't any more.
     greeted: Notify,
 }
 
@@ -185,8 +186,9 @@ impl Place {
         let task = spawn_local(async move {
             let ended = poll_fn(|cx| {
                 let ended = Pin::new(&mut connection).poll(cx);
-                if !told.has_greeted.get() && wired.has_heard() {
-                    told.greeted();
+                if !told.has_greeted.get() && wired.has_first_frame() {
+                    told.has_greeted.set(true);
+                    told.greeted.notify_waiters();
                 }
                 if ended.is_pending()
                     && let Poll::Ready(Err(error)) = wired.poll_send(cx)
@@ -198,8 +200,7 @@ impl Place {
             if let Err(error) = ended.await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
-            told.is_over.set(true);
-            told.greeted();
+            told.ended();
         });
         let is_meshed = self.endpoint.as_ref().is_some_and(|at| at.meshed);
         let shared = Rc::new(Connection {
@@ -240,15 +241,14 @@ impl Connection {
         }
         tracing::info!(reason = %Reason::UpstreamSilent, "gave an upstream connection up");
         self.state.is_silent.set(true);
-        self.state.is_over.set(true);
         self.task.abort();
-        self.state.greeted();
+        self.state.ended();
     }
 }
 
 impl State {
-    fn greeted(&self) {
-        self.has_greeted.set(true);
+    fn ended(&self) {
+        self.is_over.set(true);
         self.greeted.notify_waiters();
     }
 }
@@ -275,12 +275,15 @@ impl Hold {
     }
 
     /// Whether streams may ask for other protocols (RFC 8441). That is the first thing
-    /// that the upstream says.
-    pub(super) async fn offers_connect(&self) -> bool {
+    /// that the upstream says; `None` if it ended before.
+    pub(super) async fn offers_connect(&self) -> Option<bool> {
         while !self.0.state.has_greeted.get() {
+            if self.0.is_over() {
+                return None;
+            }
             self.0.state.greeted.notified().await;
         }
-        self.0.requests.is_extended_connect_protocol_enabled()
+        Some(self.0.requests.is_extended_connect_protocol_enabled())
     }
 }
 

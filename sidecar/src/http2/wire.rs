@@ -46,9 +46,36 @@ pub(super) struct Gathered {
     early: RefCell<Vec<u8>>,
     /// Something came since that was last asked.
     heard: Cell<bool>,
+    first: Cell<First>,
     held: RefCell<Vec<u8>>,
     /// How much of it has been sent.
     sent: Cell<usize>,
+}
+
+/// What has come of the first frame.
+#[derive(Clone, Copy, Debug, Default)]
+struct First {
+    bytes: usize,
+    /// How long its payload is (RFC 9113 section 4.1), as far as that has come.
+    length: [u8; 3],
+}
+
+impl First {
+    const HEAD_BYTES: usize = 9;
+
+    fn heard(mut self, bytes: &[u8]) -> Self {
+        let length = self.length.iter_mut().skip(self.bytes);
+        for (place, byte) in length.zip(bytes) {
+            *place = *byte;
+        }
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        self
+    }
+
+    fn is_whole(self) -> bool {
+        let [high, middle, low] = self.length.map(usize::from);
+        self.bytes >= Self::HEAD_BYTES + (high << 16 | middle << 8 | low)
+    }
 }
 
 /// Both ends of a connection's task. So many bytes have been sent of what will be
@@ -67,6 +94,7 @@ fn joined(stream: TcpStream, has: usize, early: Vec<u8>) -> (Wire, Rc<Gathered>)
         stream,
         early: RefCell::new(early),
         heard: Cell::new(false),
+        first: Cell::default(),
         held: RefCell::default(),
         sent: Cell::new(has),
     });
@@ -74,9 +102,9 @@ fn joined(stream: TcpStream, has: usize, early: Vec<u8>) -> (Wire, Rc<Gathered>)
 }
 
 impl Gathered {
-    /// Whether something has come.
-    pub(super) fn has_heard(&self) -> bool {
-        self.heard.get()
+    /// Whether a whole frame has come.
+    pub(super) fn has_first_frame(&self) -> bool {
+        self.first.get().is_whole()
     }
 
     /// Whether something has come since this was last asked.
@@ -129,11 +157,14 @@ impl AsyncRead for Wire {
             return Poll::Ready(Ok(()));
         }
         let stream = &self.0.stream;
+        let before = buffer.filled().len();
         loop {
             ready!(stream.poll_read_ready(cx))?;
             match stream.try_read_buf(buffer) {
                 Ok(read) => {
                     self.0.heard.set(true);
+                    let first = self.0.first.get();
+                    self.0.first.set(first.heard(&buffer.filled()[before..]));
                     if 0 < read && buffer.remaining() > 0 {
                         await_more(stream);
                     }
@@ -221,6 +252,19 @@ mod tests {
         assert!(read.is_err(), "it was reset");
         wire.write_all(b"late").await.expect("it is held");
         assert!(poll_fn(|cx| gathered.poll_send(cx)).await.is_err());
+    }
+
+    #[test]
+    fn the_first_frame_is_known_when_all_of_it_has_come() {
+        let frame = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1];
+        let mut first = First::default();
+        for byte in &frame {
+            assert!(!first.is_whole(), "{first:?}");
+            first = first.heard(&[*byte]);
+        }
+        assert!(first.is_whole());
+        assert!(First::default().heard(&frame).is_whole());
+        assert!(!First::default().heard(&frame[..14]).is_whole());
     }
 
     #[tokio::test]
