@@ -137,8 +137,10 @@ fn failed(status: &Status) -> Failure {
     let message = format!("{:?}: {}", status.code(), said.escape_debug());
     let asked = pushback(status.metadata());
     match status.code() {
-        // What tonic makes of a connection that breaks.
-        Code::Unknown | Code::Unavailable if std::error::Error::source(status).is_some() => {
+        // What tonic makes of a connection that breaks, or on which there is no HTTP/2.
+        Code::Unknown | Code::Unavailable | Code::Internal
+            if std::error::Error::source(status).is_some() =>
+        {
             Failure::transient(Reason::Broken, message)
         }
         Code::Cancelled
