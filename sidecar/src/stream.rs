@@ -9,7 +9,10 @@ use std::{
 };
 
 use socket2::SockRef;
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{
+    io::{Interest, ReadBuf},
+    net::TcpStream,
+};
 
 use crate::reason::Reason;
 
@@ -36,6 +39,17 @@ pub(crate) fn poll_read(
             Err(error) => return Poll::Ready(Err(error)),
         }
     }
+}
+
+/// Ready once there is something to read, or the peer has ended.
+///
+/// A read that just filled its buffer has left the stream looking readable: only then
+/// the kernel is asked.
+pub(crate) fn poll_heard(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+    let mut byte = [0];
+    stream
+        .poll_peek(cx, &mut ReadBuf::new(&mut byte))
+        .map(|_| ())
 }
 
 /// Writes once.

@@ -102,7 +102,9 @@ impl Session<'_> {
             let granted = tries.stale(Instant::now());
             granted.then_some(Reason::UpstreamClosed)
         } else {
-            taken.again(outcome, tries, upload.can_be_repeated())
+            // What follows interim responses is the rest of an answer.
+            let replayable = received == 0 && upload.can_be_repeated();
+            taken.again(outcome, tries, replayable)
         };
         if let Some(reason) = again {
             if reason != Reason::ResponseTimeout {

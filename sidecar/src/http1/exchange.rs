@@ -218,6 +218,7 @@ impl<'e> Exchange<'e> {
                 // Interim responses are not held up by what comes after them.
                 let flushed = ready!(self.download.poll_head(cx, &self.downstream.stream));
                 flushed.map_err(|_| Outcome::Abandoned)?;
+                self.download.forget_head();
                 ready!(self.poll_response(cx))?;
                 continue;
             };

@@ -1,12 +1,6 @@
 //! Upstream connections that wait for another request.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    sync::Arc,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -47,12 +41,6 @@ struct Idle {
 }
 
 impl Idle {
-    /// An upstream that says something now has hung up, or breaks the rules.
-    fn is_silent(&self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        self.side.stream.poll_read_ready(&mut nobody).is_pending()
-    }
-
     /// Whether the upstream has said that it ends the connection about now.
     fn is_nearly_over(&self) -> bool {
         let kept = self.side.kept_seconds.map(|kept| kept.get().into());
@@ -80,7 +68,7 @@ impl Pool {
         loop {
             let idle = waiting.by_endpoint.get_mut(&endpoint)?.pop()?;
             waiting.count -= 1;
-            if idle.is_silent() && !idle.is_nearly_over() {
+            if idle.side.is_silent() && !idle.is_nearly_over() {
                 return Some(idle.side);
             }
             idle.close();
@@ -116,7 +104,7 @@ impl Pool {
             let stays = |idle: &mut Idle| {
                 now.duration_since(idle.since) < self.limits.idle
                     && idle.endpoint.is_current()
-                    && idle.is_silent()
+                    && idle.side.is_silent()
                     && !idle.is_nearly_over()
             };
             for over in idle.extract_if(.., |idle| !stays(idle)) {

@@ -32,7 +32,7 @@ use crate::{
     proxy::{Accepted, Counted, Proxy},
     reason::Reason,
     relay::relay,
-    stream::{finish_but_the_other, write_all},
+    stream::{finish_but_the_other, poll_heard, write_all},
     view::InUse,
 };
 
@@ -193,9 +193,10 @@ impl<'p> Session<'p> {
                 });
             }
             // The application ends connections that it has waited on for long; what it
-            // may say then is for nobody.
-            let upstream = self.upstream.as_ref();
-            if upstream.is_some_and(|side| side.stream.poll_read_ready(cx).is_ready()) {
+            // may say then is for nobody. A request that has begun goes over another.
+            let idle = self.downstream.buffer.is_empty();
+            let upstream = self.upstream.as_ref().filter(|_| idle);
+            if upstream.is_some_and(|side| poll_heard(&side.stream, cx).is_ready()) {
                 return Poll::Ready(Some(Next::Over(Reason::Finished)));
             }
             Poll::Ready(Some(match ready!(self.waiter.poll_over(cx)) {

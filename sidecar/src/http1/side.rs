@@ -4,14 +4,14 @@ use std::{
     io,
     net::Shutdown,
     num::NonZeroU32,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::{body::Body, buffer::Buffer};
-use crate::stream::{Unfinished, poll_read, poll_write};
+use crate::stream::{Unfinished, poll_heard, poll_read, poll_write};
 
 /// A connection, and what was read from it.
 #[derive(Debug)]
@@ -50,6 +50,13 @@ impl Side {
                 other
             }
         }
+    }
+
+    /// Whether the peer has said nothing, not even that it ends. Between requests, one
+    /// that says something has hung up, or breaks the rules.
+    pub(crate) fn is_silent(&self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        poll_heard(&self.stream, &mut nobody).is_pending()
     }
 
     /// Tells the peer that nothing more comes. One that is gone needs no telling.
@@ -119,6 +126,17 @@ impl Message {
             self.approved = taken;
         }
         Ok(())
+    }
+
+    /// Whether nothing of it was passed on, but for what is forgotten.
+    pub(crate) fn is_at_beginning(&self) -> bool {
+        self.written == 0 && self.streamed == 0
+    }
+
+    /// Forgets a head that was passed on, and is followed by another one.
+    pub(crate) fn forget_head(&mut self) {
+        self.head.clear();
+        self.written = 0;
     }
 
     /// Whether all of it can be sent once more.

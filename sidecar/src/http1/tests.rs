@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use crate::{
+    addr::{ClientAddr, OriginalDst},
     connect,
     proxy::chain::{Chain, HEAD_BYTES_MAX, know, listen},
     reason::Reason,
@@ -539,6 +540,62 @@ async fn a_request_that_begins_slowly_is_sent_again_whole_if_its_connection_is_c
     drop(first);
     let mut second = accept(&app).await;
     expect(&mut second, GET).await;
+    say(&mut second, OK).await;
+    expect(&mut client, OK).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn after_interim_responses_a_failure_is_still_answered() {
+    let (_chain, mut client, mut app) = between(GET, GET).await;
+    let hint = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n";
+    for _ in 0..3 {
+        say(&mut app, hint).await;
+        expect(&mut client, hint).await;
+    }
+    drop(app);
+    expect(&mut client, "HTTP/1.1 502 Bad Gateway\r\n").await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_response_that_just_fills_the_buffer_ends_no_connection() {
+    let (chain, mut client, mut app) = between(GET, GET).await;
+    for length in [16, 32, 64].map(|kibibytes| kibibytes * 1024) {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        say(&mut app, &head).await;
+        expect(&mut client, &head).await;
+        let body = "x".repeat(length);
+        say(&mut app, &body).await;
+        expect(&mut client, &body).await;
+        say(&mut client, GET).await;
+        expect(&mut app, GET).await;
+    }
+    let connects = chain.count("netting_tcp_connect_duration_seconds_count", &[]);
+    assert_eq!(connects, 1, "{}", chain.metrics.expose());
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_has_begun_survives_the_applications_end() {
+    let (app, addr) = listen().await;
+    let chain = Chain::before(addr).await;
+    let (listener, inbound) = listen().await;
+    let mut client = TcpStream::connect(inbound).await.expect("it listens");
+    let (stream, from) = listener.accept().await.expect("the client connects");
+    spawn_local(async move {
+        let (dst, from) = (OriginalDst(addr), ClientAddr(from));
+        chain.inbound.connection(dst, stream, from).await;
+    });
+    say(&mut client, GET).await;
+    let mut first = accept(&app).await;
+    expect(&mut first, GET).await;
+    say(&mut first, OK).await;
+    expect(&mut client, OK).await;
+    say(&mut client, "POST / HTTP/1.1\r\n").await;
+    drop(first);
+    tokio::task::yield_now().await;
+    say(&mut client, "Content-Length: 2\r\n\r\nhi").await;
+    let mut second = accept(&app).await;
+    let post = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi";
+    expect(&mut second, post).await;
     say(&mut second, OK).await;
     expect(&mut client, OK).await;
 }

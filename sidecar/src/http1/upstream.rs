@@ -39,14 +39,17 @@ impl Session<'_> {
         let connector = &self.proxy.connector;
         let Some(chosen) = tries.choose(Instant::now()) else {
             // The client's own connection, or a service whose last endpoint has gone.
-            if let Some(side) = self.upstream.take() {
-                return Ok(Taken {
-                    side,
-                    addr: self.dst.0,
-                    is_old: true,
-                    has: 0,
-                    in_flight: None,
-                });
+            if let Some(mut side) = self.upstream.take() {
+                if side.is_silent() {
+                    return Ok(Taken {
+                        side,
+                        addr: self.dst.0,
+                        is_old: true,
+                        has: 0,
+                        in_flight: None,
+                    });
+                }
+                side.stream.finish();
             }
             let upstream = Box::pin(connector.original(self.dst)).await?;
             return Ok(self.taken(upstream));

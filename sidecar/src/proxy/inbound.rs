@@ -51,7 +51,7 @@ impl Inbound {
     }
 
     /// One connection to the application, to its end.
-    pub(super) async fn connection(
+    pub(crate) async fn connection(
         &self,
         dst: OriginalDst,
         downstream: TcpStream,

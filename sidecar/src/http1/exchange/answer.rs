@@ -100,9 +100,10 @@ impl Exchange<'_> {
         }
     }
 
-    /// What a failure is to the client: an answer, unless another one has begun.
+    /// What a failure is to the client: an answer, unless another one has begun. Whole
+    /// interim ones can come before it.
     pub(super) fn no_good(&self, reason: Reason) -> Outcome {
-        if self.download.passed == 0 {
+        if self.download.is_at_beginning() {
             Outcome::Failed(reason)
         } else {
             Outcome::BrokenOff(reason)
