@@ -40,7 +40,7 @@ pub(crate) fn patch(
     chosen: &PodOptions,
     warnings: &mut Warnings,
 ) -> Option<Patch> {
-    let resources = resources::of(pod, namespace, options, chosen, warnings);
+    let resources = resources::of(pod, namespace, chosen, warnings);
     let mounts = sockets::mounts(pod, chosen, warnings);
     let init = containers::init(pod, options, chosen, &resources);
     let mut sidecar = containers::sidecar(pod, options, chosen, mounts, &resources);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    options::{Bound, Budget, Namespace, Options, PodOptions, Quantity},
+    options::{Bound, Budget, Namespace, PodOptions, Quantity},
     pod::{Container, Pod},
     warnings::Warnings,
 };
@@ -36,15 +36,12 @@ const CONSTANTS: &str = "the constants are quantities";
 /// server would refuse, and its class depends on the pod's amounts alone
 /// (<https://kubernetes.io/docs/concepts/workloads/pods/pod-level-resources/>).
 ///
-/// Where LimitRanger has filled in what a container of the pod had left out, it is
-/// asked again after this patch and fills in ours, by the rules that it will be
-/// checked against: what nobody chose is left to it. Otherwise ours are moved to where
-/// the namespace's LimitRanges allow them
-/// (<https://kubernetes.io/docs/concepts/policy/limit-range/>).
+/// Ours are moved to where the namespace's LimitRanges allow them
+/// (<https://kubernetes.io/docs/concepts/policy/limit-range/>), whatever the pod's note
+/// says that LimitRanger has filled in: it comes along with an exported pod.
 pub(super) fn of(
     pod: &Pod<'_>,
     namespace: Namespace<'_>,
-    options: &Options,
     chosen: &PodOptions,
     warnings: &mut Warnings,
 ) -> Value {
@@ -53,14 +50,11 @@ pub(super) fn of(
     let guaranteed = !any_shared && pod.all_containers().all(is_guaranteed);
     let mut requests = Map::new();
     let mut limits = Map::new();
-    let defaults = &options.pod_defaults;
-    let cpu = (&chosen.cpu, &defaults.cpu);
-    let memory = (&chosen.memory, &defaults.memory);
-    for (name, (budget, default), needed, most) in [
-        ("cpu", cpu, GUARANTEED_CPU, LIMITED_CPU),
-        ("memory", memory, GUARANTEED_MEMORY, LIMITED_MEMORY),
+    for (name, budget, needed, most) in [
+        ("cpu", &chosen.cpu, GUARANTEED_CPU, LIMITED_CPU),
+        ("memory", &chosen.memory, GUARANTEED_MEMORY, LIMITED_MEMORY),
     ] {
-        let is_chosen = budget != default;
+        let is_chosen = budget.is_chosen();
         if shared.contains(&(name, true)) {
             if is_chosen {
                 warnings.push(format!(
@@ -68,9 +62,6 @@ pub(super) fn of(
                      netting.dev/proxy-{name}-… ignored"
                 ));
             }
-            continue;
-        }
-        if !is_chosen && limit_ranger_set(pod, name) {
             continue;
         }
         let (request, limit) = if guaranteed {
@@ -149,13 +140,6 @@ fn limit_of(budget: &Budget, otherwise: Quantity) -> Quantity {
     chosen.unwrap_or_else(|| budget.request().clone().max(otherwise))
 }
 
-/// What LimitRanger wrote into the pod it says in an annotation: `LimitRanger plugin
-/// set: cpu, memory request for container web; cpu limit for container web`.
-fn limit_ranger_set(pod: &Pod<'_>, name: &str) -> bool {
-    let note = pod.annotation("kubernetes.io/limit-ranger");
-    note.is_some_and(|note| note.contains(name))
-}
-
 /// The largest of the limits, if every container has one. A LimitRange allows that
 /// much at least.
 fn largest_limit(pod: &Pod<'_>, name: &str) -> Option<Quantity> {
@@ -199,7 +183,7 @@ mod tests {
         let options = crate::test_options();
         let mut warnings = Warnings::default();
         let chosen = PodOptions::choose(&options, &pod, namespace, &mut warnings);
-        of(&pod, namespace, &options, &chosen, &mut warnings)
+        of(&pod, namespace, &chosen, &mut warnings)
     }
 
     #[test]
@@ -252,13 +236,7 @@ mod tests {
             let options = crate::test_options();
             let mut warnings = Warnings::default();
             let namespace = Namespace::named("shop");
-            of(
-                &pod,
-                namespace,
-                &options,
-                &options.pod_defaults,
-                &mut warnings,
-            )
+            of(&pod, namespace, &options.pod_defaults, &mut warnings)
         };
         let both = json!({"cpu": "1", "memory": "1Gi"});
         assert_eq!(of_pod(json!({"limits": both, "requests": both})), json!({}));
@@ -285,22 +263,20 @@ mod tests {
     }
 
     #[test]
-    fn what_limit_ranger_fills_in_is_left_to_it() {
-        let note =
-            "LimitRanger plugin set: cpu request for container app; cpu limit for container app";
+    fn a_note_of_limit_ranger_changes_nothing() {
+        let note = "LimitRanger plugin set: cpu, memory request for container app";
         let annotations = json!({"kubernetes.io/limit-ranger": note});
-        let application = json!({"limits": {"cpu": "200m"}, "requests": {"cpu": "200m"}});
-        let expected = json!({"requests": {"memory": "16Mi"}});
-        assert_eq!(resources(application.clone(), annotations), expected);
-        let chosen = json!({
-            "kubernetes.io/limit-ranger": note,
-            "netting.dev/proxy-cpu-limit": "50m",
-        });
-        let expected = json!({
-            "requests": {"cpu": "10m", "memory": "16Mi"},
-            "limits": {"cpu": "50m"},
-        });
-        assert_eq!(resources(application, chosen), expected);
+        let expected = json!({"requests": {"cpu": "10m", "memory": "16Mi"}});
+        assert_eq!(resources(json!({}), annotations), expected);
+    }
+
+    #[test]
+    fn what_is_chosen_as_it_is_anyway_is_chosen() {
+        let application = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        let annotations = json!({"netting.dev/proxy-cpu-request": "10m"});
+        let amounts = json!({"cpu": "10m", "memory": "64Mi"});
+        let expected = json!({"limits": amounts, "requests": amounts});
+        assert_eq!(resources(application, annotations), expected);
     }
 
     #[test]
@@ -347,7 +323,7 @@ mod tests {
             let options = crate::test_options();
             let mut warnings = Warnings::default();
             let chosen = PodOptions::choose(&options, &pod, namespace, &mut warnings);
-            let resources = of(&pod, namespace, &options, &chosen, &mut warnings);
+            let resources = of(&pod, namespace, &chosen, &mut warnings);
             (resources, warnings.into_lines())
         };
         let expected = json!({

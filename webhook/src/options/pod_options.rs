@@ -9,6 +9,7 @@ use super::{
     annotations::pod_says,
     drain::{self, NotADrain},
     lists, reference,
+    resources::Resource,
 };
 
 /// Options of later versions: known, so that the warning doesn't call them typos.
@@ -115,11 +116,13 @@ impl Layers<'_> {
         }
         let given = |option| layer.iter().find(|given| given.option() == option).copied();
         self.chosen.cpu.overlay(
+            Resource::Cpu,
             given("proxy-cpu-request"),
             given("proxy-cpu-limit"),
             self.warnings,
         );
         self.chosen.memory.overlay(
+            Resource::Memory,
             given("proxy-memory-request"),
             given("proxy-memory-limit"),
             self.warnings,

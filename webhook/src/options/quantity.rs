@@ -55,6 +55,13 @@ impl Quantity {
         self.nanos == 0
     }
 
+    /// Whether it has no fraction, as a number of bytes.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        const ONE: i128 = 1_000_000_000;
+        self.nanos % ONE == 0
+    }
+
     /// What is left of it, divided by a number: rounded up to thousandths, or, from a
     /// million on, to whole ones, which is what containers are given. `None` if it is
     /// divided by nothing.

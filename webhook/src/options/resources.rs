@@ -2,24 +2,43 @@
 
 use crate::warnings::Warnings;
 
-use super::{Given, Quantity};
+use super::{Given, NotAQuantity, Quantity};
+
+/// What an amount is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// Cores.
+    Cpu,
+    /// Bytes.
+    Memory,
+}
 
 /// A request, and a limit that is never below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
     request: Quantity,
     limit: Option<Quantity>,
+    is_chosen: bool,
 }
 
 impl Budget {
-    /// A budget of both, or `None` if the limit is below the request: the API
-    /// server would refuse a pod with such a container.
+    /// A budget of both that nobody chose yet, or `None` if the limit is below the
+    /// request: the API server would refuse a pod with such a container.
     #[must_use]
     pub fn new(request: Quantity, limit: Option<Quantity>) -> Option<Self> {
-        match &limit {
-            Some(limit) if *limit < request => None,
-            _ => Some(Self { request, limit }),
-        }
+        let is_chosen = false;
+        let fits = limit.as_ref().is_none_or(|limit| *limit >= request);
+        fits.then_some(Self {
+            request,
+            limit,
+            is_chosen,
+        })
+    }
+
+    /// Whether a pod or its namespace has a part in it, be it what it would be anyway.
+    #[must_use]
+    pub fn is_chosen(&self) -> bool {
+        self.is_chosen
     }
 
     /// The amount that the scheduler keeps free.
@@ -34,53 +53,68 @@ impl Budget {
         self.limit.as_ref()
     }
 
-    /// Lays what annotations ask for over this budget. A limit alone takes
-    /// the request down with it, as Kubernetes' own default does; a request and a
-    /// limit that contradict each other lose the one that was given last.
-    pub fn overlay(
+    /// Lays what annotations ask for over this budget. Either of the two, alone, takes
+    /// the other along as far as it must, since what was there is of less weight; a
+    /// request and a limit that contradict each other lose the limit.
+    pub(super) fn overlay(
         &mut self,
+        resource: Resource,
         request: Option<Given<'_>>,
         limit: Option<Given<'_>>,
         warnings: &mut Warnings,
     ) {
-        let request = request.and_then(|given| Some((given, quantity(given, warnings)?)));
-        let limit = limit.and_then(|given| Some((given, quantity(given, warnings)?)));
-        match (request, limit) {
-            (None, None) => {}
-            (None, Some((_, limit))) => {
-                self.request = self.request.clone().min(limit.clone());
-                self.limit = Some(limit);
+        let request = request.and_then(|given| resource.request(given, warnings));
+        let limit = limit.and_then(|given| Some((given, resource.limit(given, warnings)?)));
+        self.is_chosen |= request.is_some() || limit.is_some();
+        let limit = limit.and_then(|(given, limit)| match &request {
+            Some(request) if limit < *request => {
+                let why = format!("is less than the request of {request}");
+                warnings.ignored(given, &why);
+                None
             }
-            (Some((given, request)), None) => match &self.limit {
-                Some(limit) if *limit < request => {
-                    let why = format!("is more than the limit of {limit}");
-                    warnings.ignored(given, &why);
-                }
-                _ => self.request = request,
-            },
-            (Some((_, request)), Some((given, limit))) => {
-                if limit < request {
-                    let why = format!("is less than the request of {request}");
-                    warnings.ignored(given, &why);
-                    self.limit.take_if(|limit| *limit < request);
-                } else {
-                    self.limit = Some(limit);
-                }
-                self.request = request;
-            }
+            _ => Some(limit),
+        });
+        if let Some(limit) = limit {
+            self.request = self.request.clone().min(limit.clone());
+            self.limit = Some(limit);
+        }
+        if let Some(request) = request {
+            self.limit = self.limit.take().map(|limit| limit.max(request.clone()));
+            self.request = request;
         }
     }
 }
 
-fn quantity(given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
-    match given.value.parse() {
-        Ok(quantity) => Some(quantity),
-        Err(error) => {
-            let error: super::NotAQuantity = error;
-            warnings.ignored(given, &error.to_string());
-            None
+impl Resource {
+    fn request(self, given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
+        let amount = quantity(given, warnings)?;
+        // `m` is for thousandths, where `Mi` was meant.
+        if self == Self::Memory && !amount.is_whole() {
+            warnings.ignored(given, "is not a whole number of bytes");
+            return None;
         }
+        Some(amount)
     }
+
+    fn limit(self, given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
+        /// With less the kernel ends the sidecar before it is there.
+        const MEMORY_MIN: &str = "8Mi";
+        let amount = quantity(given, warnings)?;
+        let least = MEMORY_MIN.parse().expect("the constant is a quantity");
+        if self == Self::Memory && amount < least {
+            warnings.ignored(given, &format!("is less than {least}"));
+            return None;
+        }
+        Some(amount)
+    }
+}
+
+fn quantity(given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
+    given
+        .value
+        .parse()
+        .inspect_err(|error: &NotAQuantity| warnings.ignored(given, &error.to_string()))
+        .ok()
 }
 
 #[cfg(test)]
@@ -104,6 +138,7 @@ mod tests {
         let given =
             |key, value: Option<&'static str>| value.map(|value| Given { source, key, value });
         budget.overlay(
+            Resource::Cpu,
             given("request", request),
             given("limit", own),
             &mut warnings,
@@ -116,21 +151,61 @@ mod tests {
         assert!(Budget::new(quantity("1"), Some(quantity("999m"))).is_none());
 
         let (budget, warnings) = laid_over(None, Some("100m"), Some("50m"));
-        assert_eq!(
-            budget,
-            Budget::new(quantity("100m"), None).expect("no limit")
-        );
+        assert_eq!(budget.request(), &quantity("100m"));
+        assert_eq!(budget.limit(), None);
         assert_eq!(
             warnings,
             [r#"limit: "50m" is less than the request of 100m; ignored"#]
         );
+    }
 
+    #[test]
+    fn a_request_goes_before_a_limit_of_less_weight() {
         let (budget, warnings) = laid_over(Some("50m"), Some("2"), None);
-        assert_eq!(budget.request(), &quantity("10m"));
-        assert_eq!(
-            warnings,
-            [r#"request: "2" is more than the limit of 50m; ignored"#]
-        );
+        assert_eq!(budget.request(), &quantity("2"));
+        assert_eq!(budget.limit(), Some(&quantity("2")));
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+
+    #[test]
+    fn too_little_memory_to_be_meant_leaves_the_default() {
+        let given = |key, value| {
+            let source = Source::Pod;
+            Some(Given { source, key, value })
+        };
+        let default = Budget::new(quantity("16Mi"), None).expect("there is no limit");
+        for (request, limit, why) in [
+            (
+                None,
+                given("limit", "64m"),
+                r#"limit: "64m" is less than 8Mi; ignored"#,
+            ),
+            (
+                None,
+                given("limit", "1"),
+                r#"limit: "1" is less than 8Mi; ignored"#,
+            ),
+            (
+                None,
+                given("limit", "0"),
+                r#"limit: "0" is less than 8Mi; ignored"#,
+            ),
+            (
+                given("request", "64m"),
+                None,
+                r#"request: "64m" is not a whole number of bytes; ignored"#,
+            ),
+        ] {
+            let (mut budget, mut warnings) = (default.clone(), Warnings::default());
+            budget.overlay(Resource::Memory, request, limit, &mut warnings);
+            assert_eq!(budget, default);
+            assert_eq!(warnings.into_lines(), [why]);
+        }
+        let (mut budget, mut warnings) = (default, Warnings::default());
+        let (nothing, least) = (given("request", "0"), given("limit", "8Mi"));
+        budget.overlay(Resource::Memory, nothing, least, &mut warnings);
+        assert!(budget.request().is_zero(), "a quota may want that");
+        assert!(warnings.into_lines().is_empty());
     }
 
     #[test]
@@ -140,6 +215,7 @@ mod tests {
             budget,
             Budget::new(quantity("10m"), Some(quantity("1"))).expect("ordered")
         );
+        assert!(!budget.is_chosen());
         assert_eq!(warnings.len(), 2, "{warnings:?}");
     }
 
