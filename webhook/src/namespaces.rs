@@ -92,6 +92,15 @@ impl Namespaces {
         (Self { store, ranges, api }, following)
     }
 
+    /// Waits until all that there is has been heard of once.
+    pub async fn listed(&self) {
+        // An end of what follows them is one of the process too.
+        let _ = tokio::join!(
+            self.store.wait_until_ready(),
+            self.ranges.wait_until_ready()
+        );
+    }
+
     /// What matters of a namespace. Nothing, if it is unknown and the API server does
     /// not say in time.
     pub async fn known(&self, name: &str) -> Known {

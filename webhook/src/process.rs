@@ -19,7 +19,7 @@ use netting_telemetry::{
     registry::Settings,
     resource::{self, Pod},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     Options, api_version,
@@ -40,6 +40,10 @@ use crate::{
 /// Readiness waits for the API server's version for so long: what is injected before
 /// it is known has a classic sidecar, which runs everywhere.
 const VERSION_AWAITED: Duration = Duration::from_secs(5);
+
+/// And so long for the namespaces: of one that is not heard of in time, nobody knows
+/// whether it takes injected pods.
+const NAMESPACES_AWAITED: Duration = Duration::from_secs(5);
 
 /// What the names of telemetry's backends are looked up with.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -208,6 +212,14 @@ fn mutate(
     }
     let (namespaces, following) = Namespaces::follow(client.clone());
     tokio::spawn(following);
+    let listed = readiness.condition("knows the namespaces");
+    let awaited = namespaces.clone();
+    tokio::spawn(async move {
+        if timeout(NAMESPACES_AWAITED, awaited.listed()).await.is_err() {
+            tracing::warn!("could not list namespaces and limit ranges in time; going on without");
+        }
+        listed.set(true);
+    });
     let (events, writer) = Events::new(EventMetrics::register(metrics), &args.pod_name);
     tokio::spawn(writer.write(client));
     Mutate {

@@ -16,7 +16,7 @@ use netting_webhook::{
     review::Review,
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use api_server::ApiServer;
 
@@ -119,8 +119,10 @@ async fn limit_ranges_bound_the_pods_of_their_own_namespace() {
     server.lock().put(&path("one"), range("shop", "32Mi"));
     server.lock().put(&path("other"), range("bank", "1Gi"));
     let (namespaces, following) = Namespaces::follow(server.client());
+    let early = timeout(SETTLED, namespaces.listed()).await;
+    assert!(early.is_err(), "nothing has been listed");
     tokio::spawn(following);
-    sleep(SETTLED).await;
+    namespaces.listed().await;
     let min = async |name: &str| {
         let min = namespaces.known(name).await.bounds.memory.min;
         min.map(|min| min.to_string())
