@@ -20,6 +20,11 @@ pub(super) struct Draft {
 /// Netting's making, and annotations have a limit of their own.
 const BEFORE_BYTES_MAX: usize = 1024;
 
+/// Whether a value could be brought back.
+pub(super) fn is_kept(value: &Value) -> bool {
+    value.to_string().len() <= BEFORE_BYTES_MAX
+}
+
 impl Draft {
     pub(super) fn of(document: &Value) -> Self {
         Self {
@@ -99,7 +104,7 @@ impl Draft {
             place = member;
             let last = depth + 1 == path.len();
             let kept = match member {
-                value if last => value.to_string().len() <= BEFORE_BYTES_MAX,
+                value if last => is_kept(value),
                 Value::Null => true,
                 Value::Object(object) => object.is_empty(),
                 Value::Array(list) => list.is_empty(),

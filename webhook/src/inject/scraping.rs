@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::draft::Draft;
+use super::draft::{self, Draft};
 use crate::{names, options::PodOptions, pod::Pod, status::Status, warnings::Warnings};
 
 /// Whether a pod is scraped: `"true"`.
@@ -73,7 +73,10 @@ fn application(pod: &Pod<'_>, warnings: &mut Warnings) -> Option<String> {
     let is_path = path
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'$');
-    is_path.then(|| format!("{port}/{}", path.trim_start_matches('/')))
+    // What is replaced must come back with the sidecar's removal.
+    let replaced = [PORT, PATH].map(|key| pod.annotation(key).unwrap_or_default());
+    let is_kept = replaced.iter().all(|value| draft::is_kept(&json!(value)));
+    (is_path && is_kept).then(|| format!("{port}/{}", path.trim_start_matches('/')))
 }
 
 #[cfg(test)]
@@ -124,6 +127,8 @@ mod tests {
             scraped(&[(PORT, "15020")]),
             scraped(&[(PATH, "/a b")]),
             scraped(&[(PATH, "/$(HOME)")]),
+            scraped(&[(PATH, &"/a".repeat(550))]),
+            scraped(&[(PORT, &format!("{:0>1100}", 9080))]),
         ] {
             let redirected = redirected(&annotations, |_| {});
             assert_eq!(redirected.patch, json!([]), "{annotations}");
