@@ -163,8 +163,9 @@ impl<'a> Pod<'a> {
     pub fn termination_grace_seconds(&self) -> u64 {
         const DEFAULT: u64 = 30;
         self.spec("terminationGracePeriodSeconds")
-            .and_then(Value::as_u64)
-            .unwrap_or(DEFAULT)
+            .and_then(Value::as_i64)
+            // The API server makes 1 of what is negative.
+            .map_or(DEFAULT, |seconds| seconds.try_into().unwrap_or(1))
     }
 }
 
@@ -319,6 +320,16 @@ mod tests {
         let pod = Pod::read(&raw).expect("nothing is missing");
         let users: Vec<_> = pod.all_containers().map(|c| pod.run_as_user(c)).collect();
         assert_eq!(users, [Some(0), Some(1000), Some(1000)]);
+    }
+
+    #[test]
+    fn a_negative_grace_period_is_one_second() {
+        for (seconds, expected) in [(json!(-5), 1), (json!(0), 0), (json!(9), 9)] {
+            let raw = json!({"spec":
+                {"containers": [{}], "terminationGracePeriodSeconds": seconds}});
+            let pod = Pod::read(&raw).expect("nothing is missing");
+            assert_eq!(pod.termination_grace_seconds(), expected);
+        }
     }
 
     #[test]

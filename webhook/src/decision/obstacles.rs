@@ -130,6 +130,15 @@ fn is_windows(pod: &Pod<'_>) -> bool {
         .chain(OS_LABELS.iter().filter_map(selected))
         .any(|os| os == "windows")
         || requires_windows(pod)
+        || has_windows_options(pod)
+}
+
+/// The API server refuses them beside `os: linux`.
+fn has_windows_options(pod: &Pod<'_>) -> bool {
+    let own = pod.all_containers().map(|c| c.get("securityContext"));
+    own.chain([pod.spec("securityContext")])
+        .filter_map(|context| context?.get("windowsOptions")?.as_object())
+        .any(|options| !options.is_empty())
 }
 
 /// Of a required affinity's terms any may hold; of a term's expressions all must.

@@ -38,6 +38,10 @@ fn each_obstacle_has_its_own_name() {
         (json!({"spec": {"hostNetwork": true}}), "host_network"),
         (json!({"spec": {"os": {"name": "windows"}}}), "windows"),
         (
+            json!({"spec": {"securityContext": {"windowsOptions": {"hostProcess": false}}}}),
+            "windows",
+        ),
+        (
             json!({"spec": {"nodeSelector": {"kubernetes.io/os": "windows"}}}),
             "windows",
         ),
