@@ -90,8 +90,9 @@ impl Reference {
             let fits = |c: char| c.is_ascii_alphanumeric() || also.contains(c);
             !text.is_empty() && text.len() <= 253 && text.chars().all(fits)
         };
-        // As Kubernetes names Secrets and their keys.
-        (named(name, "-.") && named(key, "-._")).then(|| Self::Secret {
+        // As Kubernetes names Secrets and their keys, which become files' names.
+        let is_key = named(key, "-._") && key != "." && !key.starts_with("..");
+        (named(name, "-.") && is_key).then(|| Self::Secret {
             name: name.to_owned(),
             key: key.to_owned(),
         })
@@ -175,6 +176,9 @@ mod tests {
             "secret:a_b/c",
             "secret:a/",
             "secret:/c",
+            "secret:a/.",
+            "secret:a/..",
+            "secret:a/..c",
             "",
         ] {
             let unknown = BadReference::Unknown(name.to_owned());
