@@ -208,3 +208,43 @@ impl Message {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+    use crate::proxy::chain::listen;
+
+    async fn side() -> (Side, TcpStream) {
+        let (listener, addr) = listen().await;
+        let connected = TcpStream::connect(addr).await.expect("it listens");
+        let (peer, _) = listener.accept().await.expect("it is connected");
+        (Side::new(connected), peer)
+    }
+
+    #[tokio::test]
+    async fn a_body_is_not_taken_before_it_is_passed_on() {
+        let ((mut source, _client), (sink, _app)) = (side().await, side().await);
+        source.buffer.put(b"hello and more");
+        let mut message = Message::new(vec![b'x'; ALONG_BYTES_MAX], Body::Length(5));
+        message.take_along(&mut source).expect("it has a length");
+        assert!(message.body.is_over() && !message.is_taken());
+        let passed = poll_fn(|cx| message.poll(cx, &mut source, &sink.stream)).await;
+        passed.expect("the connection holds");
+        assert!(message.is_taken());
+        assert_eq!(source.buffer.bytes(), b" and more");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_was_passed_on_is_forgotten_and_counted() {
+        let (sink, _app) = side().await;
+        let mut message = Message::new(b"interim".to_vec(), Body::NONE);
+        let passed = poll_fn(|cx| message.poll_head(cx, &sink.stream)).await;
+        passed.expect("the connection holds");
+        assert!(!message.is_at_beginning());
+        message.forget_head();
+        assert!(message.is_at_beginning() && message.head.is_empty());
+        assert_eq!(message.passed, 7);
+    }
+}
