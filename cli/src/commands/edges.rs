@@ -1,17 +1,17 @@
 //! `netting edges`: who talks to whom.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::{
-    cluster::{self, Cluster, Scope},
-    commands::stat::{tell_of_none, window},
+    cluster::{self, Cluster},
+    commands::stat::TwoLooks,
     edges::{self, Held, Sidecar},
     exit::Exit,
-    mesh, output, stat,
+    mesh, stat,
     traffic::Counts,
     workload::Workload,
 };
@@ -31,15 +31,7 @@ some minutes after the last.";
 pub struct Args {
     /// Whose edges.
     #[command(flatten)]
-    scope: Scope,
-
-    /// How long to count
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = window)]
-    window: Duration,
-
-    /// How to print it.
-    #[command(flatten)]
-    output: output::Flags,
+    looks: TwoLooks,
 }
 
 impl Args {
@@ -49,23 +41,17 @@ impl Args {
     /// If the cluster can't be asked.
     pub async fn run(self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
         let cluster = cluster.connect().await?;
-        let namespace = self.scope.in_cluster(&cluster);
-        let pods = mesh::pods(&cluster, namespace).await?;
-        if pods.is_empty() {
-            tell_of_none(namespace);
-        }
+        let pods = self.looks.pods(&cluster).await?;
         let client = cluster.client();
         let (before, _) = held(&client, &pods).await;
         let begun = Instant::now();
-        if !pods.is_empty() {
-            sleep(self.window).await;
-        }
+        self.looks.wait(&pods).await;
         let (after, silent) = held(&client, &pods).await;
         for why in &silent {
             eprintln!("netting: {why}");
         }
         let edges = edges::edges(&before, &after, begun.elapsed());
-        self.output.print(&edges, || edges::table(&edges))?;
+        self.looks.output.print(&edges, || edges::table(&edges))?;
         let all_silent = after.is_empty() && !silent.is_empty();
         Ok(if all_silent {
             Exit::CannotAsk

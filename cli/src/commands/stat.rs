@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use tokio::time::sleep;
 
 use crate::{
-    cluster::{self, Scope},
+    cluster::{self, Cluster, Scope},
     exit::Exit,
     mesh, output,
     stat::{look, rows, table},
@@ -24,6 +25,14 @@ requests without an answer. Nothing but the sidecars is asked: no Prometheus is 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
+    /// What to look at.
+    #[command(flatten)]
+    looks: TwoLooks,
+}
+
+/// Of which pods, how long between two looks at them, and how to print what came of it.
+#[derive(Debug, clap::Args)]
+pub(super) struct TwoLooks {
     /// Of which namespaces.
     #[command(flatten)]
     scope: Scope,
@@ -34,7 +43,26 @@ pub struct Args {
 
     /// How to print it.
     #[command(flatten)]
-    output: output::Flags,
+    pub(super) output: output::Flags,
+}
+
+impl TwoLooks {
+    /// The pods to look at. Without any it says so on stderr.
+    pub(super) async fn pods(&self, cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
+        let namespace = self.scope.in_cluster(cluster);
+        let pods = mesh::pods(cluster, namespace).await?;
+        if pods.is_empty() {
+            tell_of_none(namespace);
+        }
+        Ok(pods)
+    }
+
+    /// Lets the time between the looks pass, if there is something to look at.
+    pub(super) async fn wait(&self, pods: &[Pod]) {
+        if !pods.is_empty() {
+            sleep(self.window).await;
+        }
+    }
 }
 
 impl Args {
@@ -44,19 +72,13 @@ impl Args {
     /// If the cluster can't be asked.
     pub async fn run(self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
         let cluster = cluster.connect().await?;
-        let namespace = self.scope.in_cluster(&cluster);
-        let pods = mesh::pods(&cluster, namespace).await?;
-        if pods.is_empty() {
-            tell_of_none(namespace);
-        }
+        let pods = self.looks.pods(&cluster).await?;
         let client = cluster.client();
         let before = look(&client, &pods).await;
-        if !pods.is_empty() {
-            sleep(self.window).await;
-        }
+        self.looks.wait(&pods).await;
         let after = look(&client, &pods).await;
         let rows = rows(&before, &after);
-        self.output.print(&rows, || table(&rows))?;
+        self.looks.output.print(&rows, || table(&rows))?;
         let silent = !rows.is_empty() && rows.iter().all(|row| row.silent.len() == row.pods);
         for why in rows
             .iter()
@@ -71,7 +93,7 @@ impl Args {
 }
 
 /// Says on stderr why there is nothing to see.
-pub(super) fn tell_of_none(namespace: Option<&str>) {
+fn tell_of_none(namespace: Option<&str>) {
     let place = match namespace {
         Some(namespace) => format!(
             "namespace {namespace} has no running pods with a sidecar (-A for all namespaces)"
