@@ -51,6 +51,30 @@ fn files_come_from_config_maps_secrets_and_the_pod_itself() {
     });
 }
 
+/// The second source is what OpenShift's API server adds to every pod; its controller makes the
+/// ConfigMap without the key, which nobody else adds here.
+#[test]
+fn the_ca_of_openshifts_services_is_not_waited_for() {
+    in_a_box(&[], async |boxed| {
+        let from = |name: &str, key: &str| json!({"configMap": {"name": name, "items": [{"key": key, "path": key}]}});
+        let service_ca = "openshift-service-ca.crt";
+        let sources = [
+            from("kube-root-ca.crt", "ca.crt"),
+            from(service_ca, "service-ca.crt"),
+        ];
+        let volumes = json!([{"name": "api", "projected": {"sources": sources}}]);
+        let mounted = json!([{"name": "api", "mountPath": "/api"}]);
+        let container = mounts(shell("main", "ls /api"), mounted);
+        let spec = json!({"volumes": volumes});
+        let without = boxed.output("missing", container.clone(), spec.clone());
+        assert_eq!(without.await, "ca.crt\n");
+        boxed
+            .create::<ConfigMap>(json!({"metadata": {"name": service_ca}}))
+            .await;
+        assert_eq!(boxed.output("empty", container, spec).await, "ca.crt\n");
+    });
+}
+
 #[test]
 fn a_token_is_for_its_audience_and_bound_to_its_pod() {
     in_a_box(&[], async |boxed| {

@@ -16,6 +16,10 @@ use super::owner::Owner;
 use super::tokens::Tokens;
 use crate::node::fields::{Placed, pod_field};
 
+/// What OpenShift's API server puts into every pod, and an operator of OpenShift's fills. Without
+/// that operator it is missing or empty, and pods start without it: none of them asked for it.
+const OPENSHIFT_SERVICE_CA: &str = "openshift-service-ca.crt";
+
 /// A volume's files by path.
 pub(super) type Files = BTreeMap<String, File>;
 
@@ -102,7 +106,8 @@ impl Source {
             let content = self.tokens.get(&self.client, &self.pod, token).await?;
             Ok([(token.path.clone(), content.into_bytes())].into())
         } else if let Some(map) = &source.config_map {
-            self.config_map(&map.name, map.items.as_deref(), map.optional)
+            let optional = map.optional == Some(true) || map.name == OPENSHIFT_SERVICE_CA;
+            self.config_map(&map.name, map.items.as_deref(), Some(optional))
                 .await
         } else if let Some(secret) = &source.secret {
             self.secret(&secret.name, secret.items.as_deref(), secret.optional)
