@@ -18,6 +18,16 @@ use super::{
 };
 use crate::outgoing::{self, Security};
 
+/// Where a kubelet is looked for, the first of them that a node has: the default of API servers
+/// (`--kubelet-preferred-address-types`).
+const KUBELET_ADDRESS_TYPES: [&str; 5] = [
+    "Hostname",
+    "InternalDNS",
+    "InternalIP",
+    "ExternalDNS",
+    "ExternalIP",
+];
+
 /// POST to `binding`: the scheduler's decision.
 pub(crate) async fn bind(cluster: &Cluster, call: &Call) -> Result<Value, Status> {
     let binding = call.decode()?;
@@ -127,10 +137,10 @@ pub(super) fn kubelet(cluster: &Cluster, pod: &Value) -> Result<(String, u16), S
         .store
         .get(&Key::new(nodes, "", name))
         .ok_or_else(|| Status::not_found(nodes, name))?;
-    let mut addresses = node.items("/status/addresses").iter();
-    let host = addresses
-        .find(|one| one["type"] == "InternalIP")
-        .map(|one| one.text("/address").to_owned());
+    let addresses = node.items("/status/addresses");
+    let of_type = |kind: &&str| addresses.iter().find(|one| one["type"] == *kind);
+    let host = KUBELET_ADDRESS_TYPES.iter().find_map(of_type);
+    let host = host.map(|one| one.text("/address").to_owned());
     let port = node
         .pointer("/status/daemonEndpoints/kubeletEndpoint/Port")
         .and_then(Value::as_u64);

@@ -68,10 +68,10 @@ fn arch() -> &'static str {
 
 fn status(node: &Node, logs_port: u16) -> Value {
     let addrs = node.network.node_addrs().iter();
-    let mut addresses: Vec<Value> = addrs
+    // No Hostname: API servers prefer it by default, and nothing resolves the node's name.
+    let addresses: Vec<Value> = addrs
         .map(|addr| json!({"type": "InternalIP", "address": addr}))
         .collect();
-    addresses.push(json!({"type": "Hostname", "address": node.name}));
     let time = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let ready = json!({"type": "Ready", "status": "True", "reason": "KubeletReady",
         "message": "the node agent is running",

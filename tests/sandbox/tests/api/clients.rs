@@ -65,7 +65,7 @@ async fn the_logs_of_a_pod_are_asked_of_its_node() {
     })
     .await;
     let node: Node = object(json!({"metadata": {"name": "n"}, "status": {
-        "addresses": [{"type": "Hostname", "address": "n"}, {"type": "InternalIP", "address": "127.0.0.1"}],
+        "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}, {"type": "Hostname", "address": "127.0.0.1"}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.addr.port()}}}}));
     Api::<Node>::all(harness.admin.clone())
         .create(&PostParams::default(), &node)
