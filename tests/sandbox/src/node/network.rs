@@ -147,9 +147,10 @@ impl Network {
         format!("netting-{}-{}", self.config.tag, short_id(uid))
     }
 
-    /// Removes a pod's namespace and link; its addresses are the last to be given out again.
+    /// Removes a pod's namespace and link with what is left in them; its addresses are the last to
+    /// be given out again.
     pub(crate) async fn detach(&self, pod: &PodNetwork) {
-        // The link goes with the namespace only when the last process in it has ended.
+        commands::end_processes(&pod.namespace).await;
         for command in [["link", "del", &pod.link], ["netns", "del", &pod.namespace]] {
             if let Err(error) = ip(&command).await {
                 tracing::debug!(
@@ -209,7 +210,7 @@ async fn remove_leftovers(tag: &str) -> anyhow::Result<()> {
         .filter_map(|line| line.split_whitespace().next())
     {
         if let Some(id) = name.strip_prefix(&prefix) {
-            commands::kill_in_namespace(name).await;
+            commands::end_processes(name).await;
             // May be gone with its namespace already.
             let _ = ip(&["link", "del", &format!("nt{tag}{id}")]).await;
             ip(&["netns", "del", name]).await?;

@@ -9,6 +9,8 @@ use kube::runtime::wait::await_condition;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::boxed::{
@@ -76,6 +78,32 @@ fn nothing_survives_an_agent_that_is_killed_and_the_next_one_goes_on() {
         assert_eq!(command("ip", &["netns", "list"]).lines().count(), 1);
         assert!(end(&mut agent, Signal::SIGTERM).await.success());
         assert_nothing_left(&boxed.state());
+    });
+}
+
+/// Otherwise an API server would go on waiting for answers of a webhook that is no more.
+#[test]
+fn whoever_is_connected_to_a_pod_is_told_when_the_agent_ends() {
+    in_a_box_without_a_node(async |boxed| {
+        let mut agent = start(&boxed);
+        let server = "exec python3 -c 'import socket
+listener = socket.create_server((\"\", 7777))
+connections = []
+while True: connections.append(listener.accept())'";
+        boxed
+            .run("web", json!({"containers": [shell("main", server)]}))
+            .await;
+        let addr = boxed.ready("web").await.pod_ip.expect("an address");
+        let mut stream = loop {
+            // It counts as ready before it listens.
+            match TcpStream::connect((addr.as_str(), 7777)).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        end(&mut agent, Signal::SIGTERM).await;
+        let told = tokio::time::timeout(Duration::from_secs(30), stream.read_u8()).await;
+        assert!(told.expect("an end").is_err());
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::io::AsyncWriteExt as _;
@@ -12,6 +13,10 @@ use super::{Config, POD_GATEWAY_V4, POD_GATEWAY_V6, PodNetwork};
 
 /// Routes of this protocol number are this agent's, and go when it goes.
 const ROUTE_PROTOCOL: &str = "117";
+
+/// Between two looks at whether killed processes are gone, and how many there are at most.
+const PROCESS_LOOK_AGAIN: Duration = Duration::from_millis(5);
+const PROCESS_LOOKS_MAX: usize = 400;
 
 /// Makes the node's interface, and an answer for pod addresses that nobody has (any more): without
 /// it, packets to them would leave by the default route.
@@ -197,15 +202,23 @@ pub(super) async fn route_source(towards: &str) -> Option<IpAddr> {
     words.nth(1)?.parse().ok()
 }
 
-/// Ends the processes that an agent which was killed itself left in a pod's namespace.
-pub(super) async fn kill_in_namespace(namespace: &str) {
-    let pids = ip_output(&["netns", "pids", namespace])
-        .await
-        .unwrap_or_default();
-    for pid in pids.lines().filter_map(|pid| pid.trim().parse().ok()) {
-        // Whatever has ended by itself is as good.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+/// Ends the processes in a pod's namespace, and waits until they are gone: whoever is connected to
+/// them is told so by the kernel, as long as there is a way to tell.
+pub(super) async fn end_processes(namespace: &str) {
+    for _ in 0..PROCESS_LOOKS_MAX {
+        let pids = ip_output(&["netns", "pids", namespace]).await;
+        let pids = pids.unwrap_or_default();
+        if pids.trim().is_empty() {
+            return;
+        }
+        for pid in pids.lines().filter_map(|pid| pid.trim().parse().ok()) {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            // Whatever has ended by itself is as good.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL);
+        }
+        tokio::time::sleep(PROCESS_LOOK_AGAIN).await;
     }
+    tracing::warn!(namespace, "processes of a pod don't end");
 }
 
 pub(super) async fn remove_unreachable() {
