@@ -35,12 +35,13 @@ pub(crate) async fn relay(
     let (host, port) = pods::kubelet(cluster, &pod)?;
     let unreachable = |error: String| Status::unreachable(error);
     let addr = outgoing::resolve(&host, port).await.map_err(unreachable)?;
-    let ports: Vec<String> = ports.iter().map(|port| format!("port={port}")).collect();
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    // All of them in one parameter, with the comma as Go writes it.
     let path = format!(
-        "/portForward/{}/{}?{}",
+        "/portForward/{}/{}?port={}",
         pod.namespace(),
         pod.name(),
-        ports.join("&")
+        ports.join("%2C")
     );
     let mut request = Request::builder()
         .uri(path)

@@ -30,7 +30,7 @@ const PROTOCOL: &str = "v4.channel.k8s.io";
 /// To a port of the same machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Goes on as a WebSocket with whoever asks for a pod's ports (`?port=80&port=81`).
+/// Goes on as a WebSocket with whoever asks for a pod's ports (`?port=80,81`).
 pub(super) async fn answer(
     State(node): State<Arc<Node>>,
     UrlPath((namespace, name)): UrlPath<(String, String)>,
@@ -44,7 +44,8 @@ pub(super) async fn answer(
     };
     let accept = derive_accept_key(key);
     let ports = query.iter().filter(|(name, _)| name == "port");
-    let ports: Result<Vec<u16>, _> = ports.map(|(_, port)| port.parse()).collect();
+    let ports = ports.flat_map(|(_, list)| list.split(','));
+    let ports: Result<Vec<u16>, _> = ports.map(str::parse).collect();
     let Ok(ports) = ports else {
         return refuse(StatusCode::BAD_REQUEST, "port is no number".to_owned());
     };
