@@ -2,6 +2,7 @@
 //! all there is to decide; a scheduler that was faster is right.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -10,6 +11,9 @@ use kube::api::PostParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
+
+/// After an attempt that the API didn't answer: nobody tells of a pod again that doesn't change.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Binds pods for as long as it is polled.
 pub(crate) async fn run(client: Client, node: String) {
@@ -47,19 +51,29 @@ async fn bind(client: &Client, node: &str, pod: &Pod) {
         "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
     let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let params = PostParams::default();
-    match api
-        .create_subresource::<_, Status>("binding", &name, &params, &binding)
-        .await
-    {
-        Ok(_) => {}
-        // It has a node by now, or is gone.
-        Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => (),
-        Err(error) => tracing::warn!(%error, pod = name, "could not bind a pod"),
+    loop {
+        let bound = api.create_subresource::<_, Status>("binding", &name, &params, &binding);
+        match bound.await {
+            Ok(_) => return,
+            // It has a node by now, or is gone.
+            Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => return,
+            Err(error) => {
+                tracing::warn!(%error, pod = name, "could not bind a pod");
+                if matches!(error, kube::Error::Api(status) if status.code < 500) {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(RETRY).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::{Json, Router, http::StatusCode, routing::post};
     use serde_json::Value;
 
     use super::*;
@@ -84,5 +98,40 @@ mod tests {
             json!({}),
             json!({"schedulerName": "default-scheduler", "nodeName": ""})
         ));
+    }
+
+    /// How often a server is asked for a binding that answers with these codes, and then well.
+    async fn asked(codes: &'static [u16]) -> usize {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let answer = move || {
+            let code = codes.get(counted.fetch_add(1, Ordering::Relaxed));
+            let code = code.copied().unwrap_or(201);
+            let body = json!({"kind": "Status", "apiVersion": "v1", "code": code});
+            let code = StatusCode::from_u16(code).expect("a code");
+            std::future::ready((code, Json(body)))
+        };
+        let path = "/api/v1/namespaces/shop/pods/web/binding";
+        let router = Router::new().route(path, post(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let server = tokio::spawn(async { axum::serve(listener, router).await });
+        let config = kube::Config::new(url.parse().expect("a URL"));
+        let client = Client::try_from(config).expect("a client");
+        let pod = json!({"metadata": {"name": "web", "namespace": "shop"}});
+        let pod = serde_json::from_value(pod).expect("a pod");
+        bind(&client, "box", &pod).await;
+        server.abort();
+        count.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn a_binding_is_asked_for_until_the_api_server_has_decided() {
+        for refused in [&[403][..], &[404], &[409]] {
+            assert_eq!(asked(refused).await, 1, "{refused:?}");
+        }
+        assert_eq!(asked(&[]).await, 1);
+        assert_eq!(asked(&[500]).await, 2);
     }
 }
