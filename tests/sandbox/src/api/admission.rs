@@ -11,6 +11,8 @@ use super::{
     store::Key,
 };
 
+/// How the name of the token's volume begins.
+const TOKEN_VOLUME: &str = "kube-api-access-";
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// An hour, and a bit that tells these tokens from those that were asked for.
 const TOKEN_SECONDS: i64 = 3607;
@@ -59,9 +61,18 @@ fn service_account(cluster: &Cluster, resource: &Resource, pod: &mut Value) -> R
     Ok(())
 }
 
-/// Adds the volume with token, CA and namespace, and mounts it where nothing else is mounted.
+/// Adds the volume with token, CA and namespace, unless it is there, and mounts it where nothing
+/// else is mounted.
 fn mount_token(pod: &mut Value) {
-    let name = format!("kube-api-access-{}", name_suffix());
+    let mut names = pod
+        .items("/spec/volumes")
+        .iter()
+        .map(|one| one.text("/name"));
+    let known = names
+        .find(|name| name.starts_with(TOKEN_VOLUME))
+        .map(str::to_owned);
+    let is_new = known.is_none();
+    let name = known.unwrap_or_else(|| format!("{TOKEN_VOLUME}{}", name_suffix()));
     let mut used = false;
     for kind in ["/spec/initContainers", "/spec/containers"] {
         for container in pod.each(kind) {
@@ -73,7 +84,7 @@ fn mount_token(pod: &mut Value) {
             }
         }
     }
-    if used {
+    if used && is_new {
         let sources = json!([
             {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},

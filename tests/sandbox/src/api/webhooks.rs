@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Cluster, call::Call, object::Object as _, resources, status::Status};
+use super::{Cluster, admission, call::Call, object::Object as _, resources, status::Status};
 
 pub(crate) use matching::compile;
 
@@ -48,6 +48,7 @@ pub(crate) async fn mutate(
         operation,
         old,
     };
+    let given = object.clone();
     let mut object = object;
     // The webhooks that may be asked again, and the object as each left it.
     let mut again: Vec<(Value, Value)> = Vec::new();
@@ -61,6 +62,10 @@ pub(crate) async fn mutate(
                 again.push((hook.clone(), object.clone()));
             }
         }
+    }
+    // The server's own plugins see what webhooks add: new containers get the token mounted, too.
+    if operation == "CREATE" && object != given {
+        admission::admit(cluster, call.target.resource, &mut object)?;
     }
     for (hook, left) in again {
         if left != object

@@ -110,10 +110,11 @@ async fn what_a_webhook_adds_gets_its_defaults_and_its_warnings_arrive() {
     let made = create_pod(&harness, json!({"name": "p"})).await;
     assert_eq!(made.status, 201, "{}", made.body);
     assert_eq!(made.headers["warning"], "299 - \"mind the \\\"gap\\\"\"");
-    assert_eq!(
-        made.body["spec"]["initContainers"][0]["terminationMessagePolicy"],
-        "File"
-    );
+    let (spec, added) = (&made.body["spec"], &made.body["spec"]["initContainers"][0]);
+    assert_eq!(added["terminationMessagePolicy"], "File");
+    // The plugin for service accounts has looked once more, and found its own volume.
+    assert_eq!(added["volumeMounts"], spec["containers"][0]["volumeMounts"]);
+    assert_eq!(spec["volumes"].as_array().map(Vec::len), Some(1));
     assert_eq!(
         made.body["metadata"]["labels"]["netting.dev/injected"],
         "true"
