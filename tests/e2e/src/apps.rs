@@ -24,6 +24,8 @@ use crate::{
 
 /// The label that turns injection on.
 pub const INJECT: &str = "netting.dev/inject";
+/// How the names of the tests' namespaces begin.
+pub const NAME_PREFIX: &str = "netting-e2e-";
 /// Where the applications listen.
 pub const PORT: u16 = 8080;
 /// Where a load generator tells its counts.
@@ -173,7 +175,7 @@ impl Namespace {
             json!({})
         };
         let namespace: KubeNamespace = parse(json!({
-            "metadata": {"generateName": "netting-e2e-", "labels": labels},
+            "metadata": {"generateName": NAME_PREFIX, "labels": labels},
         }))?;
         let namespaces: Api<KubeNamespace> = Api::all(cluster.client());
         let created = namespaces

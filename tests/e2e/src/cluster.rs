@@ -8,11 +8,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use k8s_openapi::{api::core::v1::Node, jiff::Timestamp};
 use kube::{
-    Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    Api, Client, Config,
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
+    runtime::wait::await_condition,
 };
-use serde_json::json;
 use tempfile::{NamedTempFile, TempDir};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -24,11 +25,13 @@ use tokio::{
 pub const IMAGE: &str = "ghcr.io/netting-dev/netting:0.1.0";
 /// The image of the applications.
 pub const TEST_IMAGE: &str = "ghcr.io/netting-dev/netting-test-app:0.1.0";
+/// The name of the node agent's node.
+const NODE: &str = "netting-e2e";
 /// How long the sandbox or the node agent may take to end.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two looks at whether it has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How long the sandbox may take to be ready.
+/// How long they may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What people need to look around in a sandbox.
@@ -91,7 +94,7 @@ impl Cluster {
             }),
             (Err(_), Err(_)) => {
                 let state = TempDir::new()?;
-                let process = node_agent(&kubeconfig, state.path())?;
+                let process = node_agent(&client, &kubeconfig, state.path()).await?;
                 Ok(Self {
                     client,
                     kubeconfig,
@@ -123,15 +126,19 @@ impl Cluster {
     /// The same with the rights of whoever has this token.
     ///
     /// # Errors
-    /// If there is no room for a file.
+    /// If it can't be read, or there is no room for another.
     pub fn kubeconfig_of(&self, token: &str) -> anyhow::Result<NamedTempFile> {
-        let text = std::fs::read_to_string(&self.kubeconfig)?;
-        let mut kubeconfig: serde_json::Value = serde_saphyr::from_str(&text)?;
-        for user in kubeconfig["users"].as_array_mut().into_iter().flatten() {
-            user["user"] = json!({"token": token});
+        // With whole paths, for files that it may name beside itself.
+        let mut kubeconfig = Kubeconfig::read_from(&self.kubeconfig)?;
+        for user in &mut kubeconfig.auth_infos {
+            let token = Some(token.to_owned().into());
+            user.auth_info = Some(AuthInfo {
+                token,
+                ..AuthInfo::default()
+            });
         }
         let file = NamedTempFile::new()?;
-        std::fs::write(file.path(), kubeconfig.to_string())?;
+        std::fs::write(file.path(), serde_json::to_vec(&kubeconfig)?)?;
         Ok(file)
     }
 
@@ -257,10 +264,28 @@ async fn sandbox(state: &Path) -> anyhow::Result<(Child, Enter)> {
     Ok((process, enter))
 }
 
-fn node_agent(kubeconfig: &Path, state: &Path) -> anyhow::Result<Child> {
-    let process = sandbox_command("node", state)?
-        .args(["--node-name", "netting-e2e", "--schedule", "--kubeconfig"])
+/// Starts the node agent, and returns once the cluster knows of it.
+async fn node_agent(client: &Client, kubeconfig: &Path, state: &Path) -> anyhow::Result<Child> {
+    let begun = Timestamp::now();
+    let mut process = sandbox_command("node", state)?
+        .args(["--node-name", NODE, "--schedule", "--kubeconfig"])
         .arg(kubeconfig)
-        .spawn();
-    process.context("could not start the node agent")
+        .spawn()
+        .context("could not start the node agent")?;
+    // What an earlier agent said of itself may be there still. Times have no fractions.
+    let is_new = |node: Option<&Node>| {
+        let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
+        let mut conditions = conditions.into_iter().flatten();
+        let since = conditions.find(|one| one.type_ == "Ready" && one.status == "True");
+        let since = since.and_then(|ready| ready.last_transition_time.as_ref());
+        since.is_some_and(|since| since.0.as_second() >= begun.as_second())
+    };
+    let ready = await_condition(Api::<Node>::all(client.clone()), NODE, is_new);
+    tokio::select! {
+        ready = timeout(START_TIMEOUT, ready) => {
+            ready.with_context(|| format!("the node was not ready within {START_TIMEOUT:?}"))??;
+        }
+        ended = process.wait() => bail!("the node agent ended ({}); it needs root", ended?),
+    }
+    Ok(process)
 }

@@ -9,11 +9,18 @@ use kube::{
 };
 use serde_json::Value;
 
-/// Kinds that come and go by themselves.
-const FLEETING: [&str; 2] = ["Event", "Lease"];
+/// Kinds that come and go by themselves, or change with what they measure.
+const FLEETING: [&str; 5] = [
+    "ComponentStatus",
+    "Event",
+    "Lease",
+    "NodeMetrics",
+    "PodMetrics",
+];
 
 /// All objects of all kinds, by kind and name, without what changes on its own:
-/// versions, and what nodes and controllers keep saying in `status`.
+/// versions, what nodes and controllers keep saying in `status`, and of a Node
+/// everything, for controllers keep tainting and annotating it.
 ///
 /// # Errors
 /// If a kind can't be listed.
@@ -38,6 +45,9 @@ pub async fn of(client: &Client) -> anyhow::Result<BTreeMap<String, Value>> {
                 }
                 if let Some(object) = value.as_object_mut() {
                     object.remove("status");
+                }
+                if resource.kind == "Node" {
+                    value = Value::Null;
                 }
                 all.insert(title, value);
             }

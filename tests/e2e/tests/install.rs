@@ -1,12 +1,15 @@
 //! Netting comes by one command and goes by one, and leaves nothing.
 
+use std::collections::BTreeSet;
+
 use anyhow::ensure;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Namespace, Pod, ServiceAccount},
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use netting_e2e::{
@@ -20,10 +23,18 @@ fn image(cluster: &Cluster) -> String {
     format!("--image={}", cluster.image())
 }
 
-/// A cluster without Netting, also where an earlier test left it.
+/// A cluster without Netting, also where an earlier test left it, and without the
+/// rest of what those left.
 async fn start() -> anyhow::Result<Cluster> {
     let cluster = Cluster::start().await?;
     netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
+    let namespaces: Api<Namespace> = Api::all(cluster.client());
+    observe::eventually("what earlier tests deployed is gone", async || {
+        let namespaces = namespaces.list(&ListParams::default()).await?;
+        let mut names = namespaces.iter().map(ResourceExt::name_any);
+        Ok(!names.any(|name| name.starts_with(netting_e2e::apps::NAME_PREFIX)))
+    })
+    .await?;
     Ok(cluster)
 }
 
@@ -70,19 +81,16 @@ async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow:
     ensure!(asked.stderr.contains("kubectl -n "), "{asked:?}");
     namespace.delete().await?;
     netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
-    observe::eventually("what the test deployed is gone", async || {
-        let left = inventory::of(&cluster.client()).await?;
-        Ok(left.len() <= before.len())
-    })
-    .await?;
-    let after = inventory::of(&cluster.client()).await?;
-    for (title, object) in &after {
-        ensure!(
-            before.get(title) == Some(object),
-            "{title} is left: {object:#}"
-        );
+    // Controllers take away what belonged to what is gone.
+    let as_before = observe::eventually("nothing is left", async || {
+        Ok(inventory::of(&cluster.client()).await? == before)
+    });
+    if let Err(error) = as_before.await {
+        let after = inventory::of(&cluster.client()).await?;
+        let changed = |title: &&String| before.get(*title) != after.get(*title);
+        let titles = before.keys().chain(after.keys()).filter(changed);
+        return Err(error.context(format!("{:?}", titles.collect::<BTreeSet<_>>())));
     }
-    ensure!(after.len() == before.len(), "{before:#?} became {after:#?}");
     let nothing = netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
     ensure!(nothing.stderr.contains("Nothing of Netting"), "{nothing:?}");
     Ok(())
@@ -212,7 +220,8 @@ async fn hold_namespace(cluster: &Cluster, hold: bool) -> anyhow::Result<()> {
 #[tokio::test]
 async fn whoever_may_not_do_all_of_it_begins_nothing() -> anyhow::Result<()> {
     let cluster = start().await?;
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), "default");
+    let namespace = netting_e2e::Namespace::create(&cluster, false).await?;
+    let accounts: Api<ServiceAccount> = namespace.api();
     let robot = serde_json::from_value(json!({"metadata": {"name": "robot"}}))?;
     accounts.create(&PostParams::default(), &robot).await?;
     let asked = serde_json::from_value(json!({"spec": {"audiences": []}}))?;
@@ -225,39 +234,61 @@ async fn whoever_may_not_do_all_of_it_begins_nothing() -> anyhow::Result<()> {
     let kubeconfig = cluster.kubeconfig_of(&token)?;
     let nobody = netting_by(kubeconfig.path(), &["install"]).await?;
     nobody.refused(2, "not allowed to list mutatingwebhookconfigurations")?;
-    allow_reading(&cluster).await?;
-    let reader = netting_by(kubeconfig.path(), &["install"]).await?;
-    let reader = reader.refused(2, "nothing was begun")?;
+    let reader = Reader::allow(&cluster, namespace.name()).await?;
+    // An API server takes a moment to heed a new role.
+    observe::eventually("the robot may read", async || {
+        let said = netting_by(kubeconfig.path(), &["install"]).await?;
+        Ok(!said.stderr.contains("not allowed to list"))
+    })
+    .await?;
+    let said = netting_by(kubeconfig.path(), &["install"]).await?;
+    let said = said.refused(2, "nothing was begun")?;
     for missing in [
         "create deployments.apps in netting",
         "patch namespaces",
         "create pods in default",
     ] {
-        ensure!(reader.stderr.contains(missing), "{missing}: {reader:?}");
+        ensure!(said.stderr.contains(missing), "{missing}: {said:?}");
     }
     let after = inventory::of(&cluster.client()).await?;
-    let ours = after.keys().filter(|title| !before.contains_key(*title));
-    ensure!(
-        ours.clone().all(|title| title.contains("/reader")),
-        "{:?}",
-        ours.collect::<Vec<_>>()
-    );
-    Ok(())
+    let new = after.keys().filter(|title| !before.contains_key(*title));
+    let new: Vec<_> = new.filter(|t| !t.contains(namespace.name())).collect();
+    ensure!(new.is_empty(), "{new:?}");
+    reader.forbid().await?;
+    namespace.delete().await
 }
 
-async fn allow_reading(cluster: &Cluster) -> anyhow::Result<()> {
-    use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-    let roles: Api<ClusterRole> = Api::all(cluster.client());
-    let rule = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]});
-    let role = json!({"metadata": {"name": "reader"}, "rules": [rule]});
-    let role = serde_json::from_value(role)?;
-    roles.create(&PostParams::default(), &role).await?;
-    let bindings: Api<ClusterRoleBinding> = Api::all(cluster.client());
-    let subject = json!({"kind": "ServiceAccount", "name": "robot", "namespace": "default"});
-    let role =
-        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"});
-    let binding = json!({"metadata": {"name": "reader"}, "subjects": [subject], "roleRef": role});
-    let binding = serde_json::from_value(binding)?;
-    bindings.create(&PostParams::default(), &binding).await?;
-    Ok(())
+/// The right of a namespace's robot to read everything.
+struct Reader {
+    name: String,
+    roles: Api<ClusterRole>,
+    bindings: Api<ClusterRoleBinding>,
+}
+
+impl Reader {
+    async fn allow(cluster: &Cluster, namespace: &str) -> anyhow::Result<Self> {
+        let reader = Self {
+            name: namespace.to_owned(),
+            roles: Api::all(cluster.client()),
+            bindings: Api::all(cluster.client()),
+        };
+        let metadata = json!({"name": namespace});
+        let rule = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list"]});
+        let role = serde_json::from_value(json!({"metadata": metadata, "rules": [rule]}))?;
+        let params = PostParams::default();
+        reader.roles.create(&params, &role).await?;
+        let subject = json!({"kind": "ServiceAccount", "name": "robot", "namespace": namespace});
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": namespace});
+        let binding = json!({"metadata": metadata, "subjects": [subject], "roleRef": role});
+        let binding = serde_json::from_value(binding)?;
+        reader.bindings.create(&params, &binding).await?;
+        Ok(reader)
+    }
+
+    async fn forbid(self) -> anyhow::Result<()> {
+        let params = DeleteParams::default();
+        self.bindings.delete(&self.name, &params).await?;
+        self.roles.delete(&self.name, &params).await?;
+        Ok(())
+    }
 }
