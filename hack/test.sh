@@ -33,6 +33,12 @@ fail() {
   exit 1
 }
 
+# The tests run in other directories.
+for name in NETTING_KUBECONFIG NETTING_BIN_DIR; do
+  [[ -n ${!name:-} ]] || continue
+  path=$(realpath -e -- "${!name}") || fail "$name is ${!name}, which isn't there"
+  export "$name=$path"
+done
 cd "$(dirname "$0")/.."
 locked=()
 profile=default
