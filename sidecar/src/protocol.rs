@@ -28,6 +28,7 @@ use crate::{
     connect::{ConnectError, Upstream},
     detect::{Detection, PREFIX_BYTES, Protocol, detect},
     ports::PortSet,
+    stream::has_hung_up,
 };
 
 pub use begun::Begun;
@@ -139,40 +140,30 @@ impl Finder {
                     (Ok(_), Detection::NeedMore) => {}
                 },
                 _ = upstream.stream.readable() => {
-                    let answers = !begun.bytes().is_empty();
-                    if answers || self.has_spoken(dst, &upstream.stream).await {
+                    let is_first = begun.bytes().is_empty();
+                    if self.has_spoken(dst, &upstream.stream, is_first).await {
                         break Protocol::Opaque;
                     }
-                    match self.after_hang_up(downstream).await {
-                        Protocol::Opaque => break Protocol::Opaque,
-                        protocol => return Found::at_once(protocol),
-                    }
+                    break after_hang_up(&mut begun, downstream).await;
                 }
                 () = hesitates, if !begun.is_passed_on() => {
                     wait = self.wait;
                     if begun.pass_on(&upstream.stream).is_err() {
-                        break Protocol::Opaque;
+                        break after_hang_up(&mut begun, downstream).await;
                     }
                 }
             }
         };
+        // Whatever had come of what it was sent, nobody could act on that yet. An opaque
+        // client is told of it as it is.
+        if protocol != Protocol::Opaque && has_hung_up(&upstream.stream) {
+            let begun = begun.anew();
+            return Found { begun, ..Found::at_once(protocol) };
+        }
         Found {
             protocol,
             upstream: Some(upstream),
             begun,
-        }
-    }
-
-    /// What the client speaks, if it still does. An endpoint that ends hangs up on
-    /// connections whose clients were about to ask, and another one may answer them.
-    async fn after_hang_up(&self, downstream: &TcpStream) -> Protocol {
-        let says = async {
-            let _ = downstream.readable().await;
-            Box::pin(self.client_says(downstream)).await
-        };
-        match timeout(HUNG_UP, says).await {
-            Ok(Said::Protocol(protocol)) => protocol,
-            _ => Protocol::Opaque,
         }
     }
 
@@ -203,13 +194,13 @@ impl Finder {
         remembered.is_some_and(|since| since.elapsed() < REMEMBERED_FOR)
     }
 
-    /// Whether the upstream said something rather than hung up. Who speaks first is
-    /// remembered.
-    async fn has_spoken(&self, dst: OriginalDst, upstream: &TcpStream) -> bool {
+    /// Whether the upstream said something rather than hung up. If that is the first
+    /// word, it is remembered.
+    async fn has_spoken(&self, dst: OriginalDst, upstream: &TcpStream, is_first: bool) -> bool {
         let mut begin = [0; 5];
         let said = upstream.peek(&mut begin).await.unwrap_or(0);
         // HTTP servers tell clients that say nothing so (408). That is no habit.
-        if said > 0 && &begin != b"HTTP/" {
+        if is_first && said > 0 && &begin != b"HTTP/" {
             self.remember(dst);
         }
         said > 0
@@ -235,6 +226,21 @@ impl Found {
             begun: Begun::default(),
         }
     }
+}
+
+/// What a client speaks, if it still does or goes on soon. An endpoint that ends hangs up
+/// on connections whose clients were about to ask, and another one may answer them.
+async fn after_hang_up(begun: &mut Begun, downstream: &TcpStream) -> Protocol {
+    let says = async {
+        loop {
+            match (begun.read(downstream).await, detect(begun.bytes())) {
+                (Ok(0) | Err(_), _) => return Protocol::Opaque,
+                (Ok(_), Detection::Is(protocol)) => return protocol,
+                (Ok(_), Detection::NeedMore) => {}
+            }
+        }
+    };
+    timeout(HUNG_UP, says).await.unwrap_or(Protocol::Opaque)
 }
 
 /// What can be seen of a connection without reading from it.

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io,
     ops::Deref,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -50,6 +50,15 @@ pub(crate) fn poll_heard(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
     stream
         .poll_peek(cx, &mut ReadBuf::new(&mut byte))
         .map(|_| ())
+}
+
+/// Whether the peer has ended or broken off without having said anything that is still
+/// unread, as far as is known by now.
+pub(crate) fn has_hung_up(stream: &TcpStream) -> bool {
+    let mut nobody = Context::from_waker(Waker::noop());
+    let mut byte = [0];
+    let heard = stream.poll_peek(&mut nobody, &mut ReadBuf::new(&mut byte));
+    matches!(heard, Poll::Ready(Ok(0) | Err(_)))
 }
 
 /// Writes once.

@@ -41,6 +41,14 @@ impl Begun {
         self.bytes
     }
 
+    /// The same, for an upstream that has nothing of it.
+    pub(super) fn anew(self) -> Self {
+        Self {
+            passed_on: 0,
+            ..self
+        }
+    }
+
     pub(super) fn is_passed_on(&self) -> bool {
         self.rest().is_empty()
     }

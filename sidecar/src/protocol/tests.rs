@@ -243,3 +243,35 @@ async fn a_client_that_speaks_after_its_upstream_hung_up_gets_another() {
     assert_eq!(found.protocol, Protocol::Http1);
     assert!(found.upstream.is_none(), "nothing may be sent to it");
 }
+
+#[tokio::test]
+async fn a_client_that_goes_on_after_its_upstream_hung_up_gets_another() {
+    let (finder, mut sides) = (finder(SOON), sides().await);
+    let (dst, downstream) = (sides.dst, sides.downstream);
+    let find = finder.find(dst, None, &downstream, async || connect(dst).await);
+    let http = b"GET / HTTP/1.1\r\n\r\n";
+    let talk = async {
+        sides
+            .client
+            .write_all(&http[..5])
+            .await
+            .expect("it connects");
+        let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+        let mut heard = [0; 5];
+        let read = server.read_exact(&mut heard).await;
+        read.expect("it is passed on");
+        drop(server);
+        sides
+            .client
+            .write_all(&http[5..])
+            .await
+            .expect("it is connected");
+    };
+    let (found, ()) = tokio::join!(find, talk);
+    let found = found.expect("the server was there");
+    assert_eq!(found.protocol, Protocol::Http1);
+    assert_eq!(
+        (found.begun.passed_on(), found.begun.bytes()),
+        (0, &http[..])
+    );
+}
