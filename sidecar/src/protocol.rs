@@ -12,8 +12,10 @@ mod hint;
 use std::{
     cell::RefCell,
     collections::HashMap,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -27,7 +29,9 @@ use crate::{
     addr::OriginalDst,
     connect::{ConnectError, Upstream},
     detect::{Detection, PREFIX_BYTES, Protocol, detect},
+    http::idle::{Waiter, Waiters, WaitsFor},
     ports::PortSet,
+    reason::Reason,
     stream::has_hung_up,
 };
 
@@ -51,6 +55,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 pub struct Finder {
     opaque_ports: PortSet,
     wait: Duration,
+    waiters: Rc<Waiters>,
     server_first: RefCell<HashMap<SocketAddr, Instant>>,
 }
 
@@ -65,6 +70,17 @@ pub struct Found {
     pub begun: Begun,
 }
 
+/// Why nothing was found out.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfound {
+    /// The upstream had to be connected and could not be.
+    #[error(transparent)]
+    Unconnected(#[from] ConnectError),
+    /// Neither side said anything, for as long as that is waited for.
+    #[error("neither side said anything ({0})")]
+    Unused(Reason),
+}
+
 /// What a client says by itself.
 enum Said {
     /// Nothing soon.
@@ -77,12 +93,13 @@ enum Said {
 
 impl Finder {
     /// `wait` is how long the client is given to speak first, and to go on with what
-    /// it began.
+    /// it began; `waiters` end connections on which nobody says anything.
     #[must_use]
-    pub fn new(opaque_ports: PortSet, wait: Duration) -> Self {
+    pub(crate) fn new(opaque_ports: PortSet, wait: Duration, waiters: Rc<Waiters>) -> Self {
         Self {
             opaque_ports,
             wait,
+            waiters,
             server_first: RefCell::default(),
         }
     }
@@ -91,42 +108,45 @@ impl Finder {
     /// unless the client hesitates.
     ///
     /// # Errors
-    /// If the upstream had to be connected and could not be.
+    /// If the upstream had to be connected and could not be, or nobody ever speaks.
     pub async fn find(
         &self,
         dst: OriginalDst,
         hint: Option<Hint>,
         downstream: &TcpStream,
         connect: impl AsyncFnOnce() -> Result<Upstream, ConnectError>,
-    ) -> Result<Found, ConnectError> {
+    ) -> Result<Found, Unfound> {
         let is_opaque = hint == Some(Hint::Opaque)
             || self.opaque_ports.contains(dst.0.port())
             || self.server_spoke_first(dst);
         if is_opaque {
             return Ok(Found::at_once(Protocol::Opaque));
         }
-        if hint == Some(Hint::ClientFirst) {
-            // However long that takes. An error shows when it is read.
-            let _ = downstream.readable().await;
+        let mut said = Box::pin(self.client_says(downstream)).await;
+        if matches!(said, Said::Nothing) && hint == Some(Hint::ClientFirst) {
+            // An error shows when it is read.
+            let _ = self.first_word(downstream.readable()).await?;
+            said = Box::pin(self.client_says(downstream)).await;
         }
-        let hesitated = match Box::pin(self.client_says(downstream)).await {
+        let hesitated = match said {
             Said::Protocol(protocol) => return Ok(Found::at_once(protocol)),
             Said::Beginning => true,
             Said::Nothing => false,
         };
         let upstream = connect().await?;
         let sides = (downstream, upstream);
-        Ok(Box::pin(self.find_meanwhile(dst, sides, hesitated)).await)
+        Box::pin(self.find_meanwhile(dst, sides, hesitated)).await
     }
 
-    /// Waits for either side to speak, however long. What the client has begun with,
-    /// and does not go on with soon, is passed on; at once, if it has `hesitated`.
+    /// Waits for either side to speak. What the client has begun with, and does not go
+    /// on with soon, is passed on; at once, if it has `hesitated`.
     async fn find_meanwhile(
         &self,
         dst: OriginalDst,
         (downstream, upstream): (&TcpStream, Upstream),
         hesitated: bool,
-    ) -> Found {
+    ) -> Result<Found, Unfound> {
+        let waiter = self.waits_for_first_word();
         let mut begun = Begun::default();
         let mut wait = if hesitated { Duration::ZERO } else { self.wait };
         let protocol = loop {
@@ -152,19 +172,38 @@ impl Finder {
                         break after_hang_up(&mut begun, downstream).await;
                     }
                 }
+                reason = poll_fn(|cx| waiter.poll_over(cx)), if begun.bytes().is_empty() => {
+                    return Err(Unfound::Unused(reason));
+                }
             }
         };
         // Whatever had come of what it was sent, nobody could act on that yet. An opaque
         // client is told of it as it is.
         if protocol != Protocol::Opaque && has_hung_up(&upstream.stream) {
             let begun = begun.anew();
-            return Found { begun, ..Found::at_once(protocol) };
+            return Ok(Found { begun, ..Found::at_once(protocol) });
         }
-        Found {
+        Ok(Found {
             protocol,
             upstream: Some(upstream),
             begun,
+        })
+    }
+
+    /// Waits for the first word of a connection, as long as anybody does.
+    async fn first_word<T>(&self, said: impl Future<Output = T>) -> Result<T, Unfound> {
+        let waiter = self.waits_for_first_word();
+        tokio::select! {
+            biased;
+            said = said => Ok(said),
+            reason = poll_fn(|cx| waiter.poll_over(cx)) => Err(Unfound::Unused(reason)),
         }
+    }
+
+    fn waits_for_first_word(&self) -> Waiter {
+        let waiter = self.waiters.join();
+        waiter.waits_for(WaitsFor::Request);
+        waiter
     }
 
     /// What the client says. Bytes that go on coming are waited for, as far as a

@@ -1,15 +1,8 @@
 //! The life of a connection, both ways.
 
-use std::{
-    cell::Cell,
-    net::SocketAddr,
-    pin::Pin,
-    rc::Rc,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, pin::Pin, rc::Rc};
 
 use netting_telemetry::{
-    access_log::{Entry, Kind},
     connections::{Direction, DirectionMetrics},
     trace::Tracer,
     traffic::{Traffic, TrafficMetrics},
@@ -23,15 +16,16 @@ use crate::{
     detect::Protocol,
     http1::session::{Http1, Session, Target},
     http2::{self, session::Http2},
-    protocol::{Begun, Finder},
+    protocol::{Begun, Finder, Unfound},
     reason::Reason,
-    relay::{Count, relay},
     route::OwnPorts,
-    stream::{Unfinished, finish_but_the_other, write_all},
 };
 
 mod inbound;
+mod opaque;
 mod outbound;
+
+pub(crate) use opaque::Counted;
 
 pub use inbound::Inbound;
 pub use outbound::Outbound;
@@ -74,94 +68,11 @@ pub(crate) struct Accepted {
     pub(crate) traffic: Traffic,
 }
 
-/// How a connection ended that was relayed as it is.
-struct Ended {
-    client: ClientAddr,
-    dst: OriginalDst,
-    upstream: SocketAddr,
-    lasted: Duration,
-    reason: Reason,
-}
-
 /// How a connection goes on once it is known what it carries. To find that out takes
 /// more memory than most of what follows, so each has its own for as long as it lasts.
 type Rest<'p> = Pin<Box<dyn Future<Output = ()> + 'p>>;
 
 impl Proxy {
-    /// Relays until the end of the connection, and knows nothing of what it carries.
-    /// If one side breaks off, the other side sees a reset too. What is `held` lasts as
-    /// long.
-    fn opaque<'p>(
-        &'p self,
-        accepted: Accepted,
-        (upstream, begun): (Upstream, Begun),
-        protocol: Protocol,
-        held: impl Sized + 'p,
-    ) -> Rest<'p> {
-        let traffic = accepted.traffic;
-        traffic.connected(upstream.took, upstream.retried.map(Reason::as_str));
-        let (addr, held) = (upstream.addr, (upstream.chosen, held));
-        let mut downstream = Unfinished::new(accepted.downstream);
-        let mut upstream = Unfinished::new(upstream.stream);
-        let (client, dst, since) = (accepted.client, accepted.dst, accepted.since);
-        Box::pin(async move {
-            let counted = Counted::new(&traffic);
-            counted.sent(begun.bytes().len() as u64);
-            let reason = match write_all(&upstream, begun.rest()).await {
-                Ok(()) => relay(&downstream, &upstream, &counted).await,
-                Err(_) => Reason::UpstreamReset,
-            };
-            finish_but_the_other(reason, &mut downstream, &mut upstream);
-            traffic.closed(reason.as_str());
-            tracing::debug!(%client, upstream = %addr, %reason, "connection ended");
-            let ended = Ended {
-                client,
-                dst,
-                upstream: addr,
-                lasted: since.elapsed(),
-                reason,
-            };
-            self.tell_of_connection(&ended, &protocol, &counted);
-            drop(held);
-        })
-    }
-
-    /// Tells of a connection that has ended, if it is wanted. That it lasted long is
-    /// nothing bad.
-    fn tell_of_connection(&self, ended: &Ended, protocol: &Protocol, counted: &Counted<'_>) {
-        let failed = ended.reason != Reason::Finished;
-        if !self.access_log.wants(failed, Duration::ZERO) {
-            return;
-        }
-        self.access_log.write(&Entry {
-            kind: Kind::Connection,
-            at: SystemTime::now(),
-            direction: self.direction,
-            client: ended.client.0,
-            dst: ended.dst.0,
-            upstream: Some(ended.upstream),
-            protocol: protocol.as_str(),
-            sni: match protocol {
-                Protocol::Tls(name) => name.as_deref(),
-                _ => None,
-            },
-            method: None,
-            path: None,
-            authority: None,
-            user_agent: None,
-            status: None,
-            grpc_status: None,
-            sent: counted.sent.get(),
-            received: counted.received.get(),
-            took: ended.lasted,
-            resent: 0,
-            reason: Some(ended.reason.as_str()),
-            failed,
-            trace: None,
-            sampled: false,
-        });
-    }
-
     /// Serves request after request until the connection ends.
     fn http1(
         &self,
@@ -226,41 +137,24 @@ impl Proxy {
         connect::reset(downstream);
     }
 
-    /// The same for one whose upstream cannot be connected.
+    /// Ends a connection of which nothing could be found out.
+    fn leave(&self, accepted: Accepted, unfound: Unfound) {
+        match unfound {
+            Unfound::Unconnected(error) => self.give_up(accepted, &error),
+            Unfound::Unused(reason) => {
+                let (client, dst) = (accepted.client, accepted.dst);
+                accepted.traffic.closed(reason.as_str());
+                tracing::debug!(%client, %dst, %reason, "connection ended unused");
+            }
+        }
+    }
+
+    /// The same as [`refuse`](Self::refuse), for one whose upstream cannot be connected.
     fn give_up(&self, accepted: Accepted, error: &ConnectError) {
         let (client, dst, cause) = (accepted.client, accepted.dst, &error.source);
         accepted.traffic.closed(error.reason.as_str());
         tracing::info!(%client, %dst, %error, %cause, reason = %error.reason, "no upstream");
         connect::reset(accepted.downstream);
-    }
-}
-
-/// Counts bytes in the instruments, and for one connection.
-pub(crate) struct Counted<'m> {
-    traffic: &'m Traffic,
-    sent: Cell<u64>,
-    received: Cell<u64>,
-}
-
-impl<'m> Counted<'m> {
-    pub(crate) fn new(traffic: &'m Traffic) -> Self {
-        Self {
-            traffic,
-            sent: Cell::new(0),
-            received: Cell::new(0),
-        }
-    }
-}
-
-impl Count for Counted<'_> {
-    fn sent(&self, bytes: u64) {
-        self.traffic.sent.inc_by(bytes);
-        self.sent.set(self.sent.get() + bytes);
-    }
-
-    fn received(&self, bytes: u64) {
-        self.traffic.received.inc_by(bytes);
-        self.received.set(self.received.get() + bytes);
     }
 }
 

@@ -36,6 +36,10 @@ pub trait Count {
     fn sent(&self, bytes: u64);
     /// So many bytes were passed on from upstream to downstream.
     fn received(&self, bytes: u64);
+    /// Downstream has said all that it had to say. It may be told more than once.
+    fn sent_all(&self) {}
+    /// Upstream has, in the same way; if both have at once, it is told last.
+    fn received_all(&self) {}
 }
 
 /// One direction of a relay.
@@ -77,6 +81,12 @@ pub async fn relay(downstream: &TcpStream, upstream: &TcpStream, count: &impl Co
     poll_fn(|cx| {
         let sent = to_upstream.poll(cx, downstream, upstream, |bytes| count.sent(bytes));
         let received = to_downstream.poll(cx, upstream, downstream, |bytes| count.received(bytes));
+        if sent.is_ready() {
+            count.sent_all();
+        }
+        if received.is_ready() {
+            count.received_all();
+        }
         match (sent, received) {
             (Poll::Ready(Err(BrokenOff)), _) => Poll::Ready(Reason::DownstreamReset),
             (_, Poll::Ready(Err(BrokenOff))) => Poll::Ready(Reason::UpstreamReset),

@@ -106,7 +106,6 @@ pub fn start(shared: Shared, doors: Doors) -> io::Result<()> {
 
 async fn serve(shared: Shared, doors: Doors) {
     let limits = shared.http;
-    let finder = Rc::new(Finder::new(shared.opaque_ports.clone(), shared.detect_wait));
     let pool = Rc::new(Pool::new(PoolLimits {
         connections_max: limits.pool_max,
         idle: limits.pool_idle_timeout,
@@ -120,6 +119,11 @@ async fn serve(shared: Shared, doors: Doors) {
         head: limits.head_timeout,
         draining: limits.drain_quiet,
     }));
+    let finder = Rc::new(Finder::new(
+        shared.opaque_ports.clone(),
+        shared.detect_wait,
+        Rc::clone(&waiters),
+    ));
     let proxy = |direction| Proxy {
         direction,
         own: shared.own,

@@ -1,4 +1,4 @@
-//! Ends connections that nobody has used for long.
+//! Ends connections that nobody has used for long, or ever.
 //!
 //! A timer for each wait would cost as much as a request. Instead a connection notes
 //! when it began to wait, and one task on its thread looks at all of them now and
@@ -22,11 +22,11 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long connections may wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// For the next request.
+    /// For the next request, or the first word.
     pub(crate) idle: Duration,
     /// For the end of a request's head.
     pub(crate) head: Duration,
-    /// For the next request, once the sidecar drains.
+    /// The same, once the sidecar drains.
     pub(crate) draining: Duration,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Waiters {
 pub(crate) enum WaitsFor {
     /// Nothing that it could wait too long for.
     Nothing,
-    /// The first byte of a request.
+    /// The first byte of a request, or of either side of a connection of any kind.
     Request,
     /// The end of a request's head.
     Head,

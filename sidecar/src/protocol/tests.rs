@@ -5,11 +5,17 @@ use tokio::{
 };
 
 use super::*;
-use crate::connect::Connector;
+use crate::{connect::Connector, http::idle::Patience};
 
 /// Long enough that a test which would wait for it hangs.
 const NEVER: Duration = Duration::from_secs(1000);
 const SOON: Duration = Duration::from_millis(20);
+/// For a first word, too.
+const PATIENCE: Patience = Patience {
+    idle: Duration::from_millis(200),
+    head: NEVER,
+    draining: SOON,
+};
 
 /// The two sides of a proxy that looks at a connection.
 struct Sides {
@@ -37,7 +43,8 @@ async fn sides() -> Sides {
 }
 
 fn finder(wait: Duration) -> Finder {
-    Finder::new("3306".parse().expect("a port"), wait)
+    let waiters = Rc::new(Waiters::new(PATIENCE));
+    Finder::new("3306".parse().expect("a port"), wait, waiters)
 }
 
 async fn connect(dst: OriginalDst) -> Result<Upstream, ConnectError> {
@@ -274,4 +281,62 @@ async fn a_client_that_goes_on_after_its_upstream_hung_up_gets_another() {
         (found.begun.passed_on(), found.begun.bytes()),
         (0, &http[..])
     );
+}
+
+/// Looks after connections that wait, until one is given up.
+async fn given_up(finder: &Finder, find: impl Future<Output = Result<Found, Unfound>>) -> Reason {
+    let look = async {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE.idle * 50 {
+            sleep(SOON / 2).await;
+            finder.waiters.look();
+        }
+    };
+    let found = tokio::select! {
+        found = find => found,
+        () = look => panic!("nobody gives it up"),
+    };
+    match found {
+        Err(Unfound::Unused(reason)) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nobody_speaks_is_given_up_whatever_is_known_of_it() {
+    for hint in [None, Some(Hint::ClientFirst)] {
+        let (finder, sides) = (finder(SOON), sides().await);
+        let find = || {
+            finder.find(sides.dst, hint, &sides.downstream, async || {
+                connect(sides.dst).await
+            })
+        };
+        assert_eq!(given_up(&finder, find()).await, Reason::IdleTimeout);
+        finder.waiters.drain();
+        assert_eq!(given_up(&finder, find()).await, Reason::Draining);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_begun_is_not_given_up() {
+    let (finder, mut sides) = (finder(SOON), sides().await);
+    finder.waiters.drain();
+    sides.client.write_all(b"PING").await.expect("it connects");
+    let server = async {
+        let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+        let mut heard = [0; 4];
+        server
+            .read_exact(&mut heard)
+            .await
+            .expect("it is passed on");
+        let waits = Instant::now();
+        while waits.elapsed() < PATIENCE.idle * 2 {
+            sleep(SOON).await;
+            finder.waiters.look();
+        }
+        server.write_all(b"PONG").await.expect("it is connected");
+        server
+    };
+    let (found, _server) = tokio::join!(sides.find(&finder, None), server);
+    assert_eq!(found.protocol, Protocol::Opaque);
 }

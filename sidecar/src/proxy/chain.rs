@@ -48,6 +48,8 @@ pub(crate) const OWN: OwnPorts = OwnPorts {
 pub(crate) const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
 pub(crate) const HEAD_BYTES_MAX: usize = 8192;
 pub(crate) const PING_INTERVAL: Duration = Duration::from_millis(50);
+/// How long connections that wait may still be used once the proxies drain.
+pub(crate) const DRAIN_QUIET: Duration = Duration::from_millis(50);
 
 const HTTP2: Http2Limits = Http2Limits {
     stream_window: 256 * 1024,
@@ -64,6 +66,11 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
     let connections = ConnectionMetrics::register(metrics);
     let peers = TrafficMetrics::register(metrics);
     let second = Duration::from_secs(1);
+    let waiters = Rc::new(Waiters::new(Patience {
+        idle: second * 60,
+        head: second * 60,
+        draining: DRAIN_QUIET,
+    }));
     Proxy {
         direction,
         own: OWN,
@@ -72,7 +79,11 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
             pass_through_timeout: second,
             user_timeout: None,
         },
-        finder: Rc::new(Finder::new(PortSet::default(), Duration::from_millis(10))),
+        finder: Rc::new(Finder::new(
+            PortSet::default(),
+            Duration::from_millis(10),
+            Rc::clone(&waiters),
+        )),
         access_log: AccessLog::off(),
         tracer: None,
         metrics: connections.of(direction),
@@ -83,20 +94,12 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
                 connections_max: 8,
                 idle: second * 60,
             })),
-            waiters: Rc::new(Waiters::new(Patience {
-                idle: second * 60,
-                head: second * 60,
-                draining: second,
-            })),
+            waiters: Rc::clone(&waiters),
             head_bytes_max: HEAD_BYTES_MAX,
         },
         http2: Http2 {
             pool: Rc::new(http2::pool::Pool::new(HTTP2, second * 60)),
-            waiters: Rc::new(Waiters::new(Patience {
-                idle: second * 60,
-                head: second * 60,
-                draining: second,
-            })),
+            waiters,
         },
     }
 }

@@ -81,8 +81,8 @@ impl Inbound {
         let finder = &self.proxy.finder;
         let found = match finder.find(dst, None, &accepted.downstream, connect).await {
             Ok(found) => found,
-            Err(error) => {
-                self.proxy.give_up(accepted, &error);
+            Err(unfound) => {
+                self.proxy.leave(accepted, unfound);
                 return None;
             }
         };

@@ -99,8 +99,8 @@ impl Outbound {
         let finder = &self.proxy.finder;
         let found = match finder.find(dst, hint, &accepted.downstream, connect).await {
             Ok(found) => found,
-            Err(error) => {
-                self.proxy.give_up(accepted, &error);
+            Err(unfound) => {
+                self.proxy.leave(accepted, unfound);
                 return None;
             }
         };

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    chain::{OWN, know, proxy, view},
+    chain::{DRAIN_QUIET, OWN, know, proxy, view},
     *,
 };
 
@@ -41,6 +41,21 @@ impl Fixture {
             outbound.connection(dst, downstream, ClientAddr(peer)).await;
         });
         client
+    }
+
+    /// Looks after connections that wait, while something else is waited for.
+    async fn look_after<T>(&self, meanwhile: impl Future<Output = T>) -> T {
+        let look = async {
+            let begun = Instant::now();
+            while begun.elapsed() < DRAIN_QUIET * 200 {
+                tokio::time::sleep(DRAIN_QUIET / 5).await;
+                self.outbound.proxy.http1.waiters.look();
+            }
+        };
+        tokio::select! {
+            came = meanwhile => came,
+            () = look => panic!("nothing comes"),
+        }
     }
 
     fn has(&self, series: &str) -> bool {
@@ -141,6 +156,42 @@ async fn a_reset_of_the_upstream_reaches_the_client_as_one() {
     let (server, _) = listener.accept().await.expect("the sidecar connects");
     connect::reset(server);
     assert!(is_reset(client).await);
+}
+
+#[tokio::test(flavor = "local")]
+async fn draining_ends_relayed_connections_unless_somebody_has_spoken() {
+    let fixture = fixture();
+    let listener = TcpListener::bind("127.0.0.2:0").await.expect("a free port");
+    let addr = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    let accept = async || listener.accept().await.expect("the sidecar connects").0;
+    let mut greeted = fixture.connection(Some(addr)).await;
+    let mut greeting = accept().await;
+    let said = greeting.write_all(b"220 hello").await;
+    said.expect("it is connected");
+    let mut heard = [0; 9];
+    let read = greeted.read_exact(&mut heard).await;
+    read.expect("the server has spoken");
+    // Who speaks first there is known now, so that these are relayed at once.
+    let silent = fixture.connection(Some(addr)).await;
+    let mut mute = accept().await;
+    let mut half = fixture.connection(Some(addr)).await;
+    let mut late = accept().await;
+    half.shutdown().await.expect("it is connected");
+    assert_eq!(late.read(&mut heard).await.expect("its end"), 0);
+    fixture.outbound.proxy.http1.waiters.drain();
+    let ended = fixture.look_after(answer(silent)).await;
+    assert_eq!(ended.expect("a clean end"), "");
+    assert_eq!(mute.read(&mut heard).await.expect("a clean end"), 0);
+    let closed =
+        r#"netting_tcp_connections_closed_total{direction="outbound",reason="draining"} 1"#;
+    assert!(fixture.has(closed), "{}", fixture.metrics.expose());
+    for (client, server) in [(greeted, &mut greeting), (half, &mut late)] {
+        server.write_all(b"more").await.expect("it is connected");
+        server.shutdown().await.expect("it is connected");
+        assert_eq!(answer(client).await.expect("it goes on"), "more");
+    }
 }
 
 #[tokio::test(flavor = "local")]

@@ -1,0 +1,186 @@
+//! Connections that are relayed as they are.
+
+use std::{
+    cell::Cell,
+    future::{Future as _, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    task::Poll,
+    time::{Duration, SystemTime},
+};
+
+use netting_telemetry::{
+    access_log::{Entry, Kind},
+    traffic::Traffic,
+};
+use tokio::net::TcpStream;
+
+use super::{Accepted, Proxy, Rest};
+use crate::{
+    addr::{ClientAddr, OriginalDst},
+    connect::Upstream,
+    detect::Protocol,
+    http::idle::WaitsFor,
+    protocol::Begun,
+    reason::Reason,
+    relay::{Count, relay},
+    stream::{Unfinished, finish_but_the_other, write_all},
+};
+
+/// How a connection ended that was relayed as it is.
+struct Ended {
+    client: ClientAddr,
+    dst: OriginalDst,
+    upstream: SocketAddr,
+    lasted: Duration,
+    reason: Reason,
+}
+
+impl Proxy {
+    /// Relays until the end of the connection, and knows nothing of what it carries.
+    /// If one side breaks off, the other side sees a reset too. What is `held` lasts as
+    /// long.
+    pub(super) fn opaque<'p>(
+        &'p self,
+        accepted: Accepted,
+        (upstream, begun): (Upstream, Begun),
+        protocol: Protocol,
+        held: impl Sized + 'p,
+    ) -> Rest<'p> {
+        let traffic = accepted.traffic;
+        traffic.connected(upstream.took, upstream.retried.map(Reason::as_str));
+        let (addr, held) = (upstream.addr, (upstream.chosen, held));
+        let mut downstream = Unfinished::new(accepted.downstream);
+        let mut upstream = Unfinished::new(upstream.stream);
+        let (client, dst, since) = (accepted.client, accepted.dst, accepted.since);
+        Box::pin(async move {
+            let counted = Counted::new(&traffic);
+            counted.sent(begun.bytes().len() as u64);
+            let passed_on = write_all(&upstream, begun.rest()).await;
+            drop(begun);
+            let reason = match passed_on {
+                Ok(()) => self.relay((&downstream, &upstream), &counted).await,
+                Err(_) => Reason::UpstreamReset,
+            };
+            finish_but_the_other(reason, &mut downstream, &mut upstream);
+            traffic.closed(reason.as_str());
+            tracing::debug!(%client, upstream = %addr, %reason, "connection ended");
+            let ended = Ended {
+                client,
+                dst,
+                upstream: addr,
+                lasted: since.elapsed(),
+                reason,
+            };
+            self.tell_of_connection(&ended, &protocol, &counted);
+            drop(held);
+        })
+    }
+
+    /// Relays to the end, but for a connection on which nobody says anything for too long:
+    /// nothing is lost with that.
+    async fn relay(
+        &self,
+        (downstream, upstream): (&TcpStream, &TcpStream),
+        counted: &Counted<'_>,
+    ) -> Reason {
+        let mut unused = counted.is_unused().then(|| self.http1.waiters.join());
+        if let Some(waiter) = &unused {
+            waiter.waits_for(WaitsFor::Request);
+        }
+        let mut relayed = pin!(relay(downstream, upstream, counted));
+        poll_fn(|cx| {
+            if let Poll::Ready(reason) = relayed.as_mut().poll(cx) {
+                return Poll::Ready(reason);
+            }
+            unused = unused.take().filter(|_| counted.is_unused());
+            match &unused {
+                Some(waiter) => waiter.poll_over(cx),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Tells of a connection that has ended, if it is wanted. That it lasted long is
+    /// nothing bad.
+    fn tell_of_connection(&self, ended: &Ended, protocol: &Protocol, counted: &Counted<'_>) {
+        use Reason::{Draining, Finished, IdleTimeout};
+        let failed = !matches!(ended.reason, Finished | Draining | IdleTimeout);
+        if !self.access_log.wants(failed, Duration::ZERO) {
+            return;
+        }
+        self.access_log.write(&Entry {
+            kind: Kind::Connection,
+            at: SystemTime::now(),
+            direction: self.direction,
+            client: ended.client.0,
+            dst: ended.dst.0,
+            upstream: Some(ended.upstream),
+            protocol: protocol.as_str(),
+            sni: match protocol {
+                Protocol::Tls(name) => name.as_deref(),
+                _ => None,
+            },
+            method: None,
+            path: None,
+            authority: None,
+            user_agent: None,
+            status: None,
+            grpc_status: None,
+            sent: counted.sent.get(),
+            received: counted.received.get(),
+            took: ended.lasted,
+            resent: 0,
+            reason: Some(ended.reason.as_str()),
+            failed,
+            trace: None,
+            sampled: false,
+        });
+    }
+}
+
+/// Counts bytes in the instruments, and for one connection.
+pub(crate) struct Counted<'m> {
+    traffic: &'m Traffic,
+    sent: Cell<u64>,
+    received: Cell<u64>,
+    /// A side has said all that it had to say, be it nothing.
+    is_ending: Cell<bool>,
+}
+
+impl<'m> Counted<'m> {
+    pub(crate) fn new(traffic: &'m Traffic) -> Self {
+        Self {
+            traffic,
+            sent: Cell::new(0),
+            received: Cell::new(0),
+            is_ending: Cell::new(false),
+        }
+    }
+
+    /// Whether nothing has passed either way, not even an end.
+    fn is_unused(&self) -> bool {
+        self.sent.get() == 0 && self.received.get() == 0 && !self.is_ending.get()
+    }
+}
+
+impl Count for Counted<'_> {
+    fn sent(&self, bytes: u64) {
+        self.traffic.sent.inc_by(bytes);
+        self.sent.set(self.sent.get() + bytes);
+    }
+
+    fn received(&self, bytes: u64) {
+        self.traffic.received.inc_by(bytes);
+        self.received.set(self.received.get() + bytes);
+    }
+
+    fn sent_all(&self) {
+        self.is_ending.set(true);
+    }
+
+    fn received_all(&self) {
+        self.is_ending.set(true);
+    }
+}
