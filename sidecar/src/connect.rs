@@ -12,6 +12,7 @@ use crate::{
     addr::{EndpointAddr, OriginalDst},
     balance::Unit,
     destination::{Chosen, Destination},
+    ejection::Outcome,
     reason::Reason,
 };
 
@@ -20,6 +21,9 @@ use crate::{
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 4;
+
+/// Nobody has so little patience with connections that are of use.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How upstreams are connected.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +60,8 @@ pub struct Upstream {
     pub addr: SocketAddr,
     /// How long the successful connect took.
     pub took: Duration,
+    /// When that was.
+    pub since: Instant,
     /// Why an earlier try at another endpoint failed, if there was one.
     pub retried: Option<Reason>,
     /// Counts the connection at its endpoint, if it goes to one.
@@ -151,10 +157,12 @@ impl Connector {
             Ok(connected) => connected.map_err(failed)?,
             Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
         };
+        let since = Instant::now();
         Ok(Upstream {
             stream,
             addr,
-            took: begun.elapsed(),
+            took: since - begun,
+            since,
             retried: None,
             chosen: None,
         })
@@ -163,12 +171,29 @@ impl Connector {
 
 impl Upstream {
     fn at(self, chosen: Chosen) -> Self {
-        chosen.connected(self.took, Instant::now());
+        chosen.connected(self.took, self.since);
         Self {
             chosen: Some(chosen),
             ..self
         }
     }
+
+    /// It has ended or broken off, and not said anything. At once, that is held against
+    /// its endpoint; later it is what servers do with connections that nobody uses.
+    pub fn hung_up(&mut self) {
+        let now = Instant::now();
+        if let Some(chosen) = &mut self.chosen
+            && is_at_once(self.since, now)
+        {
+            chosen.showed(Outcome::Reset, now);
+        }
+    }
+}
+
+/// Whether somebody who does something now to a connection that was made then seems to do
+/// it to all of them.
+pub(crate) fn is_at_once(connected: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(connected) < AT_ONCE
 }
 
 /// Sets what relayed connections need: no delay (the applications decide what they

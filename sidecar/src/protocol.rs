@@ -143,7 +143,7 @@ impl Finder {
     async fn find_meanwhile(
         &self,
         dst: OriginalDst,
-        (downstream, upstream): (&TcpStream, Upstream),
+        (downstream, mut upstream): (&TcpStream, Upstream),
         hesitated: bool,
     ) -> Result<Found, Unfound> {
         let waiter = self.waits_for_first_word();
@@ -161,8 +161,10 @@ impl Finder {
                 },
                 _ = upstream.stream.readable() => {
                     let is_first = begun.bytes().is_empty();
-                    if self.has_spoken(dst, &upstream.stream, is_first).await {
-                        break Protocol::Opaque;
+                    match self.has_spoken(dst, &upstream.stream, is_first).await {
+                        Ok(true) => break Protocol::Opaque,
+                        Ok(false) => {}
+                        Err(_) => upstream.hung_up(),
                     }
                     break after_hang_up(&mut begun, downstream).await;
                 }
@@ -180,8 +182,12 @@ impl Finder {
         // Whatever had come of what it was sent, nobody could act on that yet. An opaque
         // client is told of it as it is.
         if protocol != Protocol::Opaque && has_hung_up(&upstream.stream) {
+            upstream.hung_up();
             let begun = begun.anew();
-            return Ok(Found { begun, ..Found::at_once(protocol) });
+            return Ok(Found {
+                begun,
+                ..Found::at_once(protocol)
+            });
         }
         Ok(Found {
             protocol,
@@ -233,16 +239,21 @@ impl Finder {
         remembered.is_some_and(|since| since.elapsed() < REMEMBERED_FOR)
     }
 
-    /// Whether the upstream said something rather than hung up. If that is the first
-    /// word, it is remembered.
-    async fn has_spoken(&self, dst: OriginalDst, upstream: &TcpStream, is_first: bool) -> bool {
+    /// Whether the upstream said something rather than ended. If that is the first word, it
+    /// is remembered.
+    async fn has_spoken(
+        &self,
+        dst: OriginalDst,
+        upstream: &TcpStream,
+        is_first: bool,
+    ) -> io::Result<bool> {
         let mut begin = [0; 5];
-        let said = upstream.peek(&mut begin).await.unwrap_or(0);
+        let said = upstream.peek(&mut begin).await?;
         // HTTP servers tell clients that say nothing so (408). That is no habit.
         if is_first && said > 0 && &begin != b"HTTP/" {
             self.remember(dst);
         }
-        said > 0
+        Ok(said > 0)
     }
 
     fn remember(&self, dst: OriginalDst) {

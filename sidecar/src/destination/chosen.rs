@@ -16,6 +16,8 @@ pub struct Chosen {
     endpoint: Arc<Endpoint>,
     among: Arc<Candidates>,
     unit: Unit,
+    /// What it shows of its endpoint is known.
+    has_shown: bool,
 }
 
 /// A request that is on its way to its endpoint, or whose response is still coming.
@@ -37,6 +39,7 @@ impl Chosen {
             endpoint,
             among,
             unit,
+            has_shown: false,
         }
     }
 
@@ -53,14 +56,26 @@ impl Chosen {
         &self.endpoint
     }
 
-    /// The connect succeeded.
+    /// The connect succeeded. Whether the endpoint is of use, it has yet to show: a
+    /// sidecar accepts connections to an application that is not there.
     pub fn connected(&self, took: Duration, now: Instant) {
         let record = &self.endpoint.record;
         record.opened.fetch_add(1, Relaxed);
         record.took(Unit::Connection, took, now);
-        if self.unit == Unit::Connection {
-            self.came_to(Outcome::Success, true, now);
+    }
+
+    /// What a connection that is relayed to it shows of the endpoint. The first thing
+    /// counts.
+    pub fn showed(&mut self, outcome: Outcome, now: Instant) {
+        if !std::mem::replace(&mut self.has_shown, true) {
+            self.came_to(outcome, true, now);
         }
+    }
+
+    /// Whether it has shown something.
+    #[must_use]
+    pub fn has_shown(&self) -> bool {
+        self.has_shown
     }
 
     /// The connect failed.

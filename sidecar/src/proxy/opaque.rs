@@ -13,13 +13,15 @@ use netting_telemetry::{
     access_log::{Entry, Kind},
     traffic::Traffic,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{Accepted, Proxy, Rest};
 use crate::{
     addr::{ClientAddr, OriginalDst},
-    connect::Upstream,
+    connect::{Upstream, is_at_once},
+    destination::Chosen,
     detect::Protocol,
+    ejection::Outcome,
     http::idle::WaitsFor,
     protocol::Begun,
     reason::Reason,
@@ -49,7 +51,11 @@ impl Proxy {
     ) -> Rest<'p> {
         let traffic = accepted.traffic;
         traffic.connected(upstream.took, upstream.retried.map(Reason::as_str));
-        let (addr, held) = (upstream.addr, (upstream.chosen, held));
+        let addr = upstream.addr;
+        let mut trial = Trial {
+            endpoint: upstream.chosen,
+            since: upstream.since,
+        };
         let mut downstream = Unfinished::new(accepted.downstream);
         let mut upstream = Unfinished::new(upstream.stream);
         let (client, dst, since) = (accepted.client, accepted.dst, accepted.since);
@@ -59,9 +65,13 @@ impl Proxy {
             let passed_on = write_all(&upstream, begun.rest()).await;
             drop(begun);
             let reason = match passed_on {
-                Ok(()) => self.relay((&downstream, &upstream), &counted).await,
+                Ok(()) => {
+                    let sides = (&*downstream, &*upstream);
+                    self.relay(sides, &counted, &mut trial).await
+                }
                 Err(_) => Reason::UpstreamReset,
             };
+            trial.look(&counted, Some(reason));
             finish_but_the_other(reason, &mut downstream, &mut upstream);
             traffic.closed(reason.as_str());
             tracing::debug!(%client, upstream = %addr, %reason, "connection ended");
@@ -73,7 +83,7 @@ impl Proxy {
                 reason,
             };
             self.tell_of_connection(&ended, &protocol, &counted);
-            drop(held);
+            drop((trial, held));
         })
     }
 
@@ -83,6 +93,7 @@ impl Proxy {
         &self,
         (downstream, upstream): (&TcpStream, &TcpStream),
         counted: &Counted<'_>,
+        trial: &mut Trial,
     ) -> Reason {
         let mut unused = counted.is_unused().then(|| self.http1.waiters.join());
         if let Some(waiter) = &unused {
@@ -93,6 +104,7 @@ impl Proxy {
             if let Poll::Ready(reason) = relayed.as_mut().poll(cx) {
                 return Poll::Ready(reason);
             }
+            trial.look(counted, None);
             unused = unused.take().filter(|_| counted.is_unused());
             match &unused {
                 Some(waiter) => waiter.poll_over(cx),
@@ -140,13 +152,49 @@ impl Proxy {
     }
 }
 
+/// What a connection shows of the endpoint that it goes to, of which it counts as one as
+/// long as it lasts.
+struct Trial {
+    endpoint: Option<Chosen>,
+    since: Instant,
+}
+
+impl Trial {
+    /// Looks at what has passed, and how the connection `ended` if it has.
+    fn look(&mut self, counted: &Counted<'_>, ended: Option<Reason>) {
+        let endpoint = self.endpoint.as_mut().filter(|at| !at.has_shown());
+        let Some(endpoint) = endpoint else {
+            return;
+        };
+        let (asked, answered) = (counted.sent.get() > 0, counted.received.get() > 0);
+        let hung_up = counted.first_end.get() == Some(End::Upstream);
+        let since = self.since;
+        let is_at_once = || is_at_once(since, Instant::now());
+        let outcome = match ended {
+            _ if answered => Outcome::Success,
+            Some(Reason::UpstreamReset) if is_at_once() => Outcome::Reset,
+            _ if hung_up && asked && is_at_once() => Outcome::Reset,
+            // Not all that is sent is to be answered.
+            Some(Reason::Finished) if asked && !hung_up => Outcome::Success,
+            _ => return,
+        };
+        endpoint.showed(outcome, Instant::now());
+    }
+}
+
+/// A side that has said all that it had to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Downstream,
+    Upstream,
+}
+
 /// Counts bytes in the instruments, and for one connection.
 pub(crate) struct Counted<'m> {
     traffic: &'m Traffic,
     sent: Cell<u64>,
     received: Cell<u64>,
-    /// A side has said all that it had to say, be it nothing.
-    is_ending: Cell<bool>,
+    first_end: Cell<Option<End>>,
 }
 
 impl<'m> Counted<'m> {
@@ -155,13 +203,13 @@ impl<'m> Counted<'m> {
             traffic,
             sent: Cell::new(0),
             received: Cell::new(0),
-            is_ending: Cell::new(false),
+            first_end: Cell::new(None),
         }
     }
 
     /// Whether nothing has passed either way, not even an end.
     fn is_unused(&self) -> bool {
-        self.sent.get() == 0 && self.received.get() == 0 && !self.is_ending.get()
+        self.sent.get() == 0 && self.received.get() == 0 && self.first_end.get().is_none()
     }
 }
 
@@ -177,10 +225,12 @@ impl Count for Counted<'_> {
     }
 
     fn sent_all(&self) {
-        self.is_ending.set(true);
+        self.first_end
+            .set(self.first_end.get().or(Some(End::Downstream)));
     }
 
     fn received_all(&self) {
-        self.is_ending.set(true);
+        self.first_end
+            .set(self.first_end.get().or(Some(End::Upstream)));
     }
 }

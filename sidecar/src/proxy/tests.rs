@@ -12,6 +12,8 @@ use super::{
     *,
 };
 
+mod hang_up;
+
 struct Fixture {
     outbound: Outbound,
     metrics: Metrics,
