@@ -141,7 +141,7 @@ impl<'p> Session<'p> {
                 After::Next => {}
                 After::Close(reason) => return Box::pin(self.close(reason)).await,
                 After::Reset(reason) => return reason,
-                After::Tunnel(upstream) => return Box::pin(self.tunnel(upstream)).await,
+                After::Tunnel(taken) => return Box::pin(self.tunnel(taken)).await,
             }
         }
     }
@@ -232,11 +232,13 @@ impl<'p> Session<'p> {
     }
 
     /// Relays what both sides say from now on.
-    async fn tunnel(&mut self, mut upstream: Side) -> Reason {
-        let early = send(&upstream, self.downstream.buffer.bytes()).await;
-        let late = send(&self.downstream, upstream.buffer.bytes()).await;
-        if !early || !late {
+    async fn tunnel(&mut self, mut taken: Box<Taken>) -> Reason {
+        let upstream = &mut taken.side;
+        if !self.downstream.pass_on(upstream).await {
             return Reason::UpstreamReset;
+        }
+        if !upstream.pass_on(&self.downstream).await {
+            return Reason::DownstreamReset;
         }
         let (downstream, upstream) = (&mut self.downstream.stream, &mut upstream.stream);
         let reason = relay(downstream, upstream, &Counted::new(&self.traffic)).await;

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::{body::Body, buffer::Buffer};
-use crate::stream::{Unfinished, poll_heard, poll_read, poll_write};
+use crate::stream::{Unfinished, poll_heard, poll_read, poll_write, write_all};
 
 /// A connection, and what was read from it.
 #[derive(Debug)]
@@ -50,6 +50,16 @@ impl Side {
                 other
             }
         }
+    }
+
+    /// Sends what is held of it to the other side, and holds no memory for it any longer.
+    /// Tells whether that went well.
+    pub(crate) async fn pass_on(&mut self, to: &Side) -> bool {
+        let held = self.buffer.bytes();
+        let length = held.len();
+        let sent = write_all(&to.stream, held).await.is_ok();
+        self.buffer.consume(length);
+        sent
     }
 
     /// Whether the peer has said nothing, not even that it ends. Between requests, one
@@ -213,6 +223,8 @@ impl Message {
 mod tests {
     use std::future::poll_fn;
 
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
     use crate::proxy::chain::listen;
 
@@ -234,6 +246,18 @@ mod tests {
         passed.expect("the connection holds");
         assert!(message.is_taken());
         assert_eq!(source.buffer.bytes(), b" and more");
+    }
+
+    #[tokio::test]
+    async fn what_is_held_before_a_tunnel_is_passed_on_and_not_held_any_longer() {
+        let ((mut source, _client), (sink, mut app)) = (side().await, side().await);
+        source.buffer.put(b"early");
+        assert!(source.pass_on(&sink).await);
+        assert!(source.buffer.is_empty(), "its memory has gone back");
+        let mut heard = [0; 5];
+        let read = app.read_exact(&mut heard).await;
+        read.expect("the connection holds");
+        assert_eq!(&heard, b"early");
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use crate::{
 
 mod fuzz;
 mod policy;
+mod tunnel;
 
 /// Reads as many bytes as are expected, and says which came.
 async fn read(stream: &mut TcpStream, expected: &str) -> io::Result<String> {
@@ -283,39 +284,6 @@ async fn a_large_body_goes_through_both_ways() {
         Ok::<_, io::Error>(client)
     };
     try_join!(application, asking).expect("both connections hold");
-}
-
-#[tokio::test(flavor = "local")]
-async fn an_upgrade_becomes_a_tunnel() {
-    let ask = "GET /chat HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-    let (_chain, mut client, mut app) = between(ask, ask).await;
-    let yes =
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-    say(&mut app, &format!("{yes}early")).await;
-    expect(&mut client, &format!("{yes}early")).await;
-    say(&mut client, "\0\x01 anything \r\n").await;
-    expect(&mut app, "\0\x01 anything \r\n").await;
-    client.shutdown().await.expect("it is connected");
-    assert_eq!(rest(&mut app).await.expect("a clean end"), "");
-    say(&mut app, "late").await;
-    drop(app);
-    assert_eq!(rest(&mut client).await.expect("a clean end"), "late");
-}
-
-#[tokio::test(flavor = "local")]
-async fn connect_becomes_a_tunnel_if_it_is_accepted() {
-    let ask = "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n";
-    let (_chain, mut client, mut app) = between(ask, ask).await;
-    say(&mut app, "HTTP/1.1 200 OK\r\n\r\n").await;
-    expect(&mut client, "HTTP/1.1 200 OK\r\n\r\n").await;
-    say(&mut client, "\x16\x03\x01").await;
-    expect(&mut app, "\x16\x03\x01").await;
-    let (_chain, mut client, mut app) = between(ask, ask).await;
-    let no = "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n";
-    say(&mut app, no).await;
-    expect(&mut client, no).await;
-    say(&mut client, GET).await;
-    expect(&mut app, GET).await;
 }
 
 #[tokio::test(flavor = "local")]

@@ -13,7 +13,8 @@ use super::{
     head,
     request::Request,
     session::{Session, send},
-    side::{Message, Side},
+    side::Message,
+    upstream::Taken,
 };
 use crate::{
     http::{fault::Fault, told},
@@ -28,8 +29,8 @@ pub(super) enum After {
     Close(Reason),
     /// It ends at once.
     Reset(Reason),
-    /// It becomes a tunnel.
-    Tunnel(Side),
+    /// It becomes a tunnel, in which the request is under way as long as it lasts.
+    Tunnel(Box<Taken>),
 }
 
 /// A request, beside what came of it.
@@ -71,7 +72,7 @@ impl Session<'_> {
                 (after, None)
             }
             Outcome::Tunnel => match ended.taken.take() {
-                Some(taken) => (After::Tunnel(taken.side), None),
+                Some(taken) => (After::Tunnel(Box::new(taken)), None),
                 None => (After::Close(Reason::Finished), None),
             },
             // Unwanted is what is tried again, and never the end.
