@@ -85,6 +85,7 @@ impl Session<'_> {
             Err(error) => return self.not_sent(&error, tries),
         };
         upload.begin_behind(taken.has);
+        let before = upload.passed;
         let together = matches!(self.target, Target::Fixed);
         let sides = (&mut self.downstream, &mut taken.side);
         let http = &self.proxy.http1;
@@ -99,7 +100,8 @@ impl Session<'_> {
         let again = if is_stale {
             // What was pooled at the same time may be as stale.
             *fresh = true;
-            let granted = tries.stale(Instant::now());
+            let untouched = upload.passed == before;
+            let granted = tries.stale(untouched, Instant::now());
             granted.then_some(Reason::UpstreamClosed)
         } else {
             // What follows interim responses is the rest of an answer.

@@ -88,11 +88,12 @@ impl Tries {
         replayable: bool,
         now: Instant,
     ) -> bool {
+        // What nobody has looked at is sent once more whatever the policy says: connections
+        // come to their ends, which is no failure of the service (RFC 9113 section 8.7).
+        let is_owed = failure == Failure::Refused && replayable && self.retries == 0;
         let Some(known) = &self.known else {
-            // Its connection may just have come to its end: once more over another.
-            let again = failure == Failure::Refused && replayable && self.retries == 0;
-            self.retries += u32::from(again);
-            return again;
+            self.retries += u32::from(is_owed);
+            return is_owed;
         };
         if self.deadline.is_some_and(|deadline| now >= deadline) {
             return false;
@@ -114,6 +115,10 @@ impl Tries {
                 self.retries += 1;
                 true
             }
+            Next::GiveUp(_) if is_owed => {
+                self.retries += 1;
+                true
+            }
             Next::GiveUp(reason) => {
                 self.is_budget_spent = reason == GaveUp::BudgetSpent;
                 tracing::debug!(%at, ?failure, reason = reason.as_str(), "not tried again");
@@ -124,10 +129,11 @@ impl Tries {
 
     /// A connection that had been kept was closed before the endpoint looked at the
     /// request. Whether it is sent once more over a new one, which is taken out of the
-    /// budget: an endpoint that hangs up on whatever it is sent looks the same.
+    /// budget unless the request is `untouched`, no byte of it having been sent: an
+    /// endpoint that hangs up on whatever it is sent looks the same.
     #[must_use]
-    pub fn stale(&mut self, now: Instant) -> bool {
-        let known = self.known.as_ref();
+    pub fn stale(&mut self, untouched: bool, now: Instant) -> bool {
+        let known = self.known.as_ref().filter(|_| !untouched);
         let granted = known.is_none_or(|known| known.budget().retry(now));
         self.is_budget_spent = !granted;
         granted
@@ -143,5 +149,85 @@ impl Tries {
     /// The response's head is there, and wanted.
     pub fn answered(&mut self) {
         self.waiting = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netting_proto::v1;
+
+    use super::*;
+    use crate::destination::Place;
+
+    fn known(retries: u32) -> Arc<Destination> {
+        let addr = at().0;
+        let policy = v1::ServicePolicy {
+            retries: Some(retries),
+            ..Default::default()
+        };
+        let snapshot = v1::Snapshot {
+            destination: Some(v1::Destination {
+                policy: Some(policy),
+                ..Default::default()
+            }),
+            endpoints: vec![v1::Endpoint {
+                address: Some(addr.into()),
+                ready: true,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let known = Destination::from_snapshot(snapshot, None, &Place::default());
+        Arc::new(known.expect("a good snapshot"))
+    }
+
+    fn at() -> EndpointAddr {
+        EndpointAddr(([10, 0, 0, 1], 80).into())
+    }
+
+    fn begin(known: &Arc<Destination>, now: Instant) -> Tries {
+        let tries = Tries::begin(Some(Arc::clone(known)), false, now);
+        tries.expect("nobody waits")
+    }
+
+    #[test]
+    fn what_may_have_been_looked_at_or_is_gone_is_not_sent_again() {
+        let (known, now) = (known(0), Instant::now());
+        for (failure, replayable) in [
+            (Failure::Connect, true),
+            (Failure::Reset, true),
+            (Failure::TimedOut, true),
+            (Failure::Status(503), true),
+            (Failure::Refused, false),
+        ] {
+            let mut tries = begin(&known, now);
+            assert!(!tries.again(failure, at(), replayable, now), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_looked_at_is_sent_once_more_without_retries_and_without_budget() {
+        let now = Instant::now();
+        let (unwanted, spent) = (known(0), known(2));
+        while spent.budget().retry(now) {}
+        for known in [unwanted, spent] {
+            let mut tries = begin(&known, now);
+            assert!(tries.again(Failure::Refused, at(), true, now));
+            assert!(!tries.again(Failure::Refused, at(), true, now), "twice");
+        }
+    }
+
+    #[test]
+    fn a_stale_connection_costs_budget_only_if_something_was_sent_over_it() {
+        let (known, now) = (known(0), Instant::now());
+        let full = known.budget().left(now);
+        assert!(begin(&known, now).stale(true, now));
+        assert_eq!(known.budget().left(now), full);
+        assert!(begin(&known, now).stale(false, now));
+        assert_eq!(known.budget().left(now), full - 1);
+        while known.budget().retry(now) {}
+        assert!(begin(&known, now).stale(true, now));
+        let mut tries = begin(&known, now);
+        assert!(!tries.stale(false, now) && tries.is_budget_spent());
     }
 }

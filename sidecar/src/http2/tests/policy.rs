@@ -71,6 +71,23 @@ async fn resets(code: Code) -> (SocketAddr, Rc<Cell<usize>>) {
     .await
 }
 
+/// An endpoint that refuses so many streams, and answers the others; and how many it has
+/// had.
+async fn refuses(times: usize) -> (SocketAddr, Rc<Cell<usize>>) {
+    let left = Cell::new(times);
+    endpoint(move |_, mut respond: Responder| {
+        match left.get().checked_sub(1) {
+            Some(fewer) => {
+                left.set(fewer);
+                respond.send_reset(Code::REFUSED_STREAM);
+            }
+            None => respond_ok(respond),
+        }
+        std::future::ready(())
+    })
+    .await
+}
+
 /// An endpoint that takes streams and never answers.
 async fn silent() -> SocketAddr {
     let handle = async |_request, _respond| std::future::pending().await;
@@ -230,6 +247,29 @@ async fn a_stream_behind_the_last_of_a_goaway_is_sent_again() {
     let error = ask(&mut client(&chain).await, post("/")).await;
     let error = error.expect_err("it was never looked at");
     assert_eq!(error.reason(), Some(Code::REFUSED_STREAM));
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_stream_that_nobody_looked_at_is_sent_once_more_also_without_retries() {
+    let without = || v1::ServicePolicy {
+        retries: Some(0),
+        ..never_ejecting()
+    };
+    let (leaving, _) = goes_away(1).await;
+    let (refuses_once, refused) = refuses(1).await;
+    for endpoint in [leaving, refuses_once] {
+        let chain = before(&[endpoint], without()).await;
+        let mut asking = client(&chain).await;
+        assert_eq!(status(&mut asking, post("/")).await, StatusCode::OK);
+        assert_eq!(chain.retries("stream_refused"), 1);
+    }
+    assert_eq!(refused.get(), 2);
+    let (leaving, left) = goes_away(2).await;
+    let chain = before(&[leaving], without()).await;
+    let twice = ask(&mut client(&chain).await, post("/")).await;
+    let twice = twice.expect_err("it is not sent for ever");
+    assert_eq!(twice.reason(), Some(Code::REFUSED_STREAM));
+    assert_eq!(left.get(), 0);
 }
 
 #[tokio::test(flavor = "local")]
