@@ -10,7 +10,7 @@
 //! - [`attempts`]: the same at one upstream after another;
 //! - [`upstream`]: the connection that it takes, perhaps of those in the [`pool`];
 //! - [`exchange`]: messages between two connections;
-//! - [`request`], [`response`], [`fields`], [`host`], [`body`]: what messages say;
+//! - [`request`], [`response`], [`fields`], [`body`]: what messages say;
 //! - [`side`], [`buffer`]: the two connections, and what was read from them.
 
 mod attempts;
@@ -21,7 +21,6 @@ mod fields;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod head;
-mod host;
 pub(crate) mod pool;
 mod request;
 mod response;

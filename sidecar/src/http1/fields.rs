@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use httparse::Header;
 
-use super::host;
+use crate::http::host;
 
 /// What a head's fields say of connection and framing.
 #[derive(Debug, Default)]

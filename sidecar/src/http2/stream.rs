@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::{Reason as Code, RecvStream, server::SendResponse};
-use http::{Method, Request, Response, StatusCode, Uri, Version, header, request, uri::Scheme};
+use http::{Method, Request, Response, StatusCode, header, request};
 use netting_telemetry::{
     requests::{self, Call, Version as Spoken},
     trace::Begun,
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     answer::{GRPC_STATUS, is_grpc},
     attempts::Message,
-    head::{begin, told},
+    head::{begin, complete, told},
     pump::Passed,
     session::Busy,
 };
@@ -175,40 +175,4 @@ impl Stream {
             proxy.tell(span, &told(head), &ended);
         }
     }
-}
-
-/// Writes down what HTTP/2 lets a client leave out, and a request cannot be sent
-/// without: an authority may be in `host` instead (RFC 9113 section 8.3.1).
-fn complete(head: &mut request::Parts, bytes_max: u32) -> Result<(), Reason> {
-    head.version = Version::HTTP_2;
-    if head_bytes(head) > bytes_max as usize {
-        return Err(Reason::RequestHeadTooLarge);
-    }
-    if head.uri.authority().is_some() {
-        return Ok(());
-    }
-    let host = head.headers.get(header::HOST).map(|host| host.as_bytes());
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    let uri = Uri::builder()
-        .scheme(Scheme::HTTP)
-        .authority(host.unwrap_or_default())
-        .path_and_query(target);
-    head.uri = uri.build().map_err(|_| Reason::RequestMalformed)?;
-    Ok(())
-}
-
-/// How large a head is (RFC 9113 section 6.5.2), but for the method.
-fn head_bytes(head: &request::Parts) -> usize {
-    /// What each field counts beside its name and value.
-    const FIELD_BYTES: usize = 32;
-    let authority = head.uri.authority().map_or(0, |name| name.as_str().len());
-    let target = head.uri.path_and_query();
-    let target = target.map_or(0, |target| target.as_str().len());
-    let fields = head.headers.iter();
-    fields.fold(authority + target, |sum, (name, value)| {
-        sum + name.as_str().len() + value.len() + FIELD_BYTES
-    })
 }

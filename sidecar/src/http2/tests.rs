@@ -13,6 +13,7 @@ use tokio::{
 
 use crate::proxy::chain::{Chain, listen};
 
+mod authority;
 mod connect;
 mod keepalive;
 mod limits;

@@ -38,6 +38,8 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// `GET http://a/`, from HPACK's static table.
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
+/// The same without its host.
+pub(super) const GET_PREFIX: &[u8] = GET.split_at(3).0;
 
 /// Sends raw frames until the proxy hangs up, and returns the code that it gives.
 async fn refused(frames: impl IntoIterator<Item = Vec<u8>>) -> Option<Code> {

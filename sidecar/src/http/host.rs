@@ -1,8 +1,10 @@
-//! What may stand in a `Host` field (RFC 9112 section 3.2, RFC 3986 section 3.2).
+//! What may stand in a `Host` field (RFC 9112 section 3.2, RFC 3986 section 3.2), or in
+//! `:authority` (RFC 9113 section 8.3.1): no user, whose name would make one host look like
+//! another.
 
 /// Whether it is `uri-host [ ":" port ]`, or empty, as it is in a request for what has
 /// no authority.
-pub(super) fn is_valid(value: &[u8]) -> bool {
+pub(crate) fn is_valid(value: &[u8]) -> bool {
     if let Some(bracketed) = value.strip_prefix(b"[") {
         let Some(end) = bracketed.iter().position(|byte| *byte == b']') else {
             return false;
@@ -13,6 +15,25 @@ pub(super) fn is_valid(value: &[u8]) -> bool {
     }
     let end = value.iter().position(|byte| !is_of_name(*byte));
     is_port(&value[end.unwrap_or(value.len())..])
+}
+
+/// Whether both name the same, where `default_port` is meant if none is named.
+pub(crate) fn are_same(one: &[u8], other: &[u8], default_port: Option<u16>) -> bool {
+    let without_default = |host| without_port(host, default_port);
+    without_default(one).eq_ignore_ascii_case(without_default(other))
+}
+
+/// A host without the port, if that is `default` or left out behind its colon.
+fn without_port(host: &[u8], default: Option<u16>) -> &[u8] {
+    let Some(colon) = host.iter().rposition(|byte| *byte == b':') else {
+        return host;
+    };
+    let (name, port) = (&host[..colon], str::from_utf8(&host[colon + 1..]));
+    match (port, default) {
+        (Ok(""), Some(_)) => name,
+        (Ok(port), Some(default)) if port.parse() == Ok(default) => name,
+        _ => host,
+    }
 }
 
 /// Nothing, or a colon and digits.
@@ -63,6 +84,34 @@ mod tests {
         ] {
             assert!(!is_valid(host.as_bytes()), "{host:?}");
         }
+    }
+
+    #[test]
+    fn the_same_host_may_be_written_in_more_ways_than_one() {
+        let are_same = |one: &str, other: &str, port| {
+            let (one, other) = (one.as_bytes(), other.as_bytes());
+            super::are_same(one, other, port) && super::are_same(other, one, port)
+        };
+        for (one, other) in [
+            ("a", "a"),
+            ("a.example", "A.Example:80"),
+            ("a:", "a"),
+            ("[::1]:80", "[::1]"),
+        ] {
+            assert!(are_same(one, other, Some(80)), "{one} {other}");
+        }
+        for (one, other) in [
+            ("a", "b"),
+            ("a", ""),
+            ("a:80", "a:81"),
+            ("a:443", "a"),
+            ("a:80:80", "a"),
+            ("[::80]", "[::"),
+            ("a.", "a"),
+        ] {
+            assert!(!are_same(one, other, Some(80)), "{one} {other}");
+        }
+        assert!(!are_same("a:80", "a", None), "a tunnel has no default");
     }
 
     #[test]
