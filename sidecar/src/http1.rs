@@ -6,7 +6,7 @@
 //! message ends is refused. In reading order:
 //!
 //! - [`session`]: one downstream connection, request after request;
-//! - [`turn`]: one request, to the end of its response;
+//! - [`turn`]: one request, to the end of its response; or its [`refusal`];
 //! - [`attempts`]: the same at one upstream after another;
 //! - [`upstream`]: the connection that it takes, perhaps of those in the [`pool`];
 //! - [`exchange`]: messages between two connections;
@@ -22,6 +22,7 @@ mod fields;
 pub(crate) mod fuzz;
 mod head;
 pub(crate) mod pool;
+mod refusal;
 mod request;
 mod response;
 pub(crate) mod session;

@@ -16,7 +16,7 @@ use crate::{
     reason::Reason,
 };
 
-/// What a request's head says, as it went on.
+/// What a request's head says, as it went on. Empty, if it could not be read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told<'h> {
     pub(crate) method: &'h [u8],
@@ -62,6 +62,10 @@ impl<'h> Told<'h> {
             ..Self::default()
         }
     }
+}
+
+fn known(bytes: &[u8]) -> Option<&[u8]> {
+    (!bytes.is_empty()).then_some(bytes)
 }
 
 impl Ended<'_> {
@@ -114,8 +118,8 @@ impl Proxy {
             upstream: ended.upstream,
             protocol: ended.protocol,
             sni: None,
-            method: Some(told.method),
-            path: Some(told.path),
+            method: known(told.method),
+            path: known(told.path),
             authority: told.authority,
             user_agent: told.user_agent,
             status: ended.counted.status,

@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use netting_telemetry::{
-    requests::{Ended, Method, Version},
-    traffic::Traffic,
-};
+use netting_telemetry::traffic::Traffic;
 use tokio::time::timeout;
 
 use super::{
@@ -24,10 +21,7 @@ use super::{
 use crate::{
     addr::{ClientAddr, OriginalDst},
     connect::Upstream,
-    http::{
-        fault::Fault,
-        idle::{Waiter, Waiters, WaitsFor},
-    },
+    http::idle::{Waiter, Waiters, WaitsFor},
     protocol::Begun,
     proxy::{Accepted, Counted, Proxy},
     reason::Reason,
@@ -207,30 +201,6 @@ impl<'p> Session<'p> {
         .await
     }
 
-    /// Answers what is no request, and ends the connection.
-    async fn refuse(&mut self, reason: Reason) -> Reason {
-        let fault = Fault::of(reason);
-        self.traffic.requests.ended(&Ended {
-            // What it says cannot be relied on.
-            method: Method::Other,
-            version: Version::Http11,
-            status: Some(fault.status),
-            error: Some(reason.as_str()),
-            call: None,
-            took: Duration::ZERO,
-            sent: 0,
-            received: 0,
-            trace: None,
-        });
-        let client = self.client;
-        tracing::debug!(%client, %reason, "refused a request");
-        let mut out = lend_out();
-        fault.write_http1(false, false, &mut out);
-        send(&self.downstream, &out).await;
-        take_back(out);
-        self.close(reason).await
-    }
-
     /// Relays what both sides say from now on.
     async fn tunnel(&mut self, mut taken: Box<Taken>) -> Reason {
         let upstream = &mut taken.side;
@@ -247,7 +217,7 @@ impl<'p> Session<'p> {
     }
 
     /// Ends the connection so that the client gets all that it was sent.
-    async fn close(&mut self, reason: Reason) -> Reason {
+    pub(super) async fn close(&mut self, reason: Reason) -> Reason {
         self.downstream.end();
         let discard = poll_fn(|cx| {
             while !self.downstream.ended {

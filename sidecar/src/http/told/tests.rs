@@ -29,7 +29,7 @@ use crate::{
     access_log::AccessLogs,
     allocations,
     args::Args,
-    proxy::chain::{Chain, Tells, listen},
+    proxy::chain::{Chain, HEAD_BYTES_MAX, Tells, listen},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -294,6 +294,34 @@ async fn retries_show_in_the_span() {
     assert!(resent.is_some_and(|count| count != "0"), "{span:?}");
     let status = attribute(&span.attributes, "error.type");
     assert_eq!(status.as_deref(), Some("503"));
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_is_refused_while_it_is_read_is_told_without_what_it_says() {
+    let long = format!("X: {}\r\n", "x".repeat(HEAD_BYTES_MAX));
+    for (fields, status, reason) in [
+        ("Host: b\r\n", "400", "request_malformed"),
+        (&long, "431", "request_head_too_large"),
+    ] {
+        let (tells, heard) = telling("1");
+        let chain = Chain::telling(([127, 0, 0, 1], 1).into(), &tells).await;
+        let mut client = chain.connect().await;
+        let request = format!("GET /secret HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let said = client.write_all(request.as_bytes()).await;
+        said.expect("the proxy reads");
+        let mut answer = String::new();
+        let answered = client.read_to_string(&mut answer).await;
+        answered.expect("it is answered");
+        let records = heard.records.take().items;
+        let [Record { body, .. }] = &records[..] else {
+            panic!("{records:?}");
+        };
+        assert!(body.contains("\"- -\""), "{body}");
+        assert!(body.contains(status) && body.contains(reason), "{body}");
+        let refused = [r#"direction="outbound""#, &format!("reason=\"{reason}\"")];
+        let refused = chain.count("netting_tcp_connections_refused_total", &refused);
+        assert_eq!(refused, 1, "{}", chain.metrics.expose());
+    }
 }
 
 /// How often both proxies, the client and the application take memory for a hundred
