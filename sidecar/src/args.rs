@@ -136,7 +136,7 @@ pub struct Args {
     pub http_idle_timeout: Duration,
 
     /// How many upstream connections each worker thread keeps for further HTTP
-    /// requests.
+    /// requests, of HTTP/1 and of HTTP/2 each. More are open only while they are in use.
     #[arg(long, env = "NETTING_HTTP_POOL_MAX", default_value_t = 1024)]
     pub http_pool_max: usize,
 

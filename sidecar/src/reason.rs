@@ -70,7 +70,7 @@ pub enum Reason {
     ResponseUnwanted,
 
     // A bound was reached, and nobody harmed.
-    /// As many upstream connections wait for a request as may: another one is closed.
+    /// As many upstream connections are kept for requests as may be: one is closed.
     PoolFull,
     /// The client has as many streams open as it may.
     TooManyStreams,

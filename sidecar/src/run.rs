@@ -196,6 +196,7 @@ fn proxies(
             connection_window: args.http2_connection_window,
             streams_max: args.http2_streams_max,
             head_bytes_max: u32::try_from(args.http_head_bytes_max).unwrap_or(u32::MAX),
+            pool_max: args.http_pool_max,
             ping_interval: args.http2_ping_interval,
             ping_timeout: args.http2_ping_timeout,
         },

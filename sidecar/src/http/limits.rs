@@ -30,6 +30,8 @@ pub struct Http2Limits {
     pub streams_max: u32,
     /// Bytes of a request's or response's head.
     pub head_bytes_max: u32,
+    /// Upstream connections of a thread, unless more of them are in use.
+    pub pool_max: usize,
     /// How long an upstream may be silent before it is asked for a sign of life; zero
     /// for ever.
     pub ping_interval: Duration,

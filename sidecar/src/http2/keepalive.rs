@@ -126,6 +126,7 @@ mod tests {
             connection_window: 65_535,
             streams_max: 1,
             head_bytes_max: 1024,
+            pool_max: 1,
             ping_interval: Duration::from_secs(interval),
             ping_timeout: Duration::from_secs(20),
         }

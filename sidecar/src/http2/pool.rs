@@ -1,5 +1,7 @@
 //! Upstream connections, each shared by many streams.
 
+mod room;
+
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,

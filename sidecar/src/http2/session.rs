@@ -92,6 +92,7 @@ impl Session {
             (Target::Fixed(place), _) => Rc::clone(place),
             (Target::Balanced(_), None) => return,
         };
+        self.make_room();
         // One that has gone meanwhile is missed by nobody.
         drop(place.add((upstream.stream, has), pool.limits()).await);
     }

@@ -81,10 +81,21 @@ impl Session {
         }
     }
 
+    /// Makes room in the pool for a connection that streams of all clients share.
+    pub(super) fn make_room(&self) {
+        let Target::Balanced(_) = self.target else {
+            return;
+        };
+        if self.proxy.http2.pool.make_room() {
+            self.proxy.metrics.reached(Reason::PoolFull.as_str());
+        }
+    }
+
     async fn share(&self, place: &Place, upstream: Upstream) -> Result<Taken, Unconnected> {
         let retried = upstream.retried.map(Reason::as_str);
         self.traffic.connected(upstream.took, retried);
         let (addr, chosen) = (upstream.addr, upstream.chosen);
+        self.make_room();
         let limits = self.proxy.http2.pool.limits();
         match place.add((upstream.stream, 0), limits).await {
             Ok(hold) => Ok(Taken::new(hold, addr, chosen)),

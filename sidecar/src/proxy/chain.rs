@@ -47,6 +47,8 @@ pub(crate) const OWN: OwnPorts = OwnPorts {
 /// Where the client was going.
 pub(crate) const SERVICE: ([u8; 4], u16) = ([192, 0, 2, 10], 80);
 pub(crate) const HEAD_BYTES_MAX: usize = 8192;
+/// Upstream connections that the proxies keep, of each version of HTTP.
+pub(crate) const POOL_MAX: usize = 8;
 pub(crate) const PING_INTERVAL: Duration = Duration::from_millis(50);
 /// How long connections that wait may still be used once the proxies drain.
 pub(crate) const DRAIN_QUIET: Duration = Duration::from_millis(50);
@@ -56,6 +58,7 @@ const HTTP2: Http2Limits = Http2Limits {
     connection_window: 16 * 1024 * 1024,
     streams_max: 100,
     head_bytes_max: 8192,
+    pool_max: POOL_MAX,
     // Short, for tests that look after its pool.
     ping_interval: PING_INTERVAL,
     ping_timeout: PING_INTERVAL,
@@ -91,7 +94,7 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
         peers,
         http1: Http1 {
             pool: Rc::new(Pool::new(PoolLimits {
-                connections_max: 8,
+                connections_max: POOL_MAX,
                 idle: second * 60,
             })),
             waiters: Rc::clone(&waiters),

@@ -6,7 +6,7 @@ use super::{
     policy::{before, endpoint, get},
     *,
 };
-use crate::proxy::chain::HEAD_BYTES_MAX;
+use crate::proxy::chain::{HEAD_BYTES_MAX, POOL_MAX};
 
 fn with_header(bytes: usize) -> Request<()> {
     let mut request = get();
@@ -127,4 +127,67 @@ async fn a_stream_that_waits_for_a_full_endpoint_is_noticed_and_answered_in_its_
         let response = response.await.expect("it is answered");
         assert_eq!(response.status(), StatusCode::OK);
     }
+}
+
+/// An endpoint that answers, once it may where that is asked for, and counts the
+/// connections that are open to it.
+async fn counting(
+    open: &Rc<Cell<usize>>,
+    go: &tokio::sync::watch::Receiver<bool>,
+) -> std::net::SocketAddr {
+    let (listener, addr) = listen().await;
+    let (open, go) = (Rc::clone(open), go.clone());
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            open.set(open.get() + 1);
+            let (open, go) = (Rc::clone(&open), go.clone());
+            spawn_local(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("it speaks");
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    let mut go = go.clone();
+                    spawn_local(async move {
+                        if request.uri().path() == "/held" {
+                            go.wait_for(|go| *go).await.expect("the test tells");
+                        }
+                        respond_ok(respond);
+                    });
+                }
+                open.set(open.get() - 1);
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test(flavor = "local")]
+async fn no_more_connections_are_kept_than_may_be_and_those_in_use_stay() {
+    let (open, (go, wait)) = (Rc::default(), tokio::sync::watch::channel(false));
+    let mut endpoints = Vec::new();
+    for _ in 0..POOL_MAX * 2 {
+        endpoints.push(counting(&open, &wait).await);
+    }
+    let chain = before(&endpoints, Default::default()).await;
+    let mut client = client(&chain).await;
+    let (held, _) = client
+        .send_request(post("/held"), true)
+        .expect("it is connected");
+    for _ in 0..POOL_MAX * 20 {
+        let response = ask(&mut client, get()).await;
+        assert_eq!(response.expect("it is answered").status(), StatusCode::OK);
+    }
+    let connects = chain.count("netting_tcp_connect_duration_seconds_count", &[]);
+    assert!(connects > POOL_MAX as u64, "there are many endpoints");
+    let few = async {
+        // Those that the endpoints have not yet seen closed go on for a moment.
+        while open.get() > POOL_MAX {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let few = tokio::time::timeout(Duration::from_secs(10), few).await;
+    assert!(few.is_ok(), "{} are open", open.get());
+    let full = [r#"reason="pool_full""#];
+    assert!(chain.count("netting_tcp_limits_reached_total", &full) > 0);
+    go.send_replace(true);
+    let held = held.await.expect("its connection stays");
+    assert_eq!(held.status(), StatusCode::OK);
 }
