@@ -14,8 +14,12 @@ use tokio_stream::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-/// Where one endpoint serves each address.
-pub(crate) struct Known(pub(crate) HashMap<SocketAddr, SocketAddr>);
+/// Where one endpoint serves each address, and how all of them are treated.
+#[derive(Clone, Default)]
+pub(crate) struct Known {
+    pub(crate) endpoints: HashMap<SocketAddr, SocketAddr>,
+    pub(crate) policy: v1::ServicePolicy,
+}
 
 /// Serves until the test's process ends.
 pub(crate) fn serve(listener: std::net::TcpListener, known: Known) {
@@ -39,7 +43,7 @@ pub(crate) fn serve(listener: std::net::TcpListener, known: Known) {
 impl Known {
     fn answer(&self, address: v1::Address) -> stream_response::Kind {
         let asked = SocketAddr::try_from(&address).expect("the sidecar asks for addresses");
-        let Some(endpoint) = self.0.get(&asked) else {
+        let Some(endpoint) = self.endpoints.get(&asked) else {
             return stream_response::Kind::Unknown(v1::Unknown {
                 address: Some(address),
                 changed_at_us: 0,
@@ -54,7 +58,10 @@ impl Known {
         };
         stream_response::Kind::Snapshot(v1::Snapshot {
             address: Some(address),
-            destination: Some(v1::Destination::default()),
+            destination: Some(v1::Destination {
+                policy: Some(self.policy.clone()),
+                ..Default::default()
+            }),
             endpoints: vec![endpoint],
             ..Default::default()
         })
@@ -69,7 +76,7 @@ impl Catalog for Known {
         &self,
         request: Request<Streaming<v1::StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let known = Known(self.0.clone());
+        let known = self.clone();
         let mut requests = request.into_inner();
         let (responses, queue) = mpsc::channel(64);
         tokio::spawn(async move {

@@ -22,7 +22,10 @@ pub(crate) struct Pod {
 impl Pod {
     /// With a catalog at the peer that knows these services, each with its endpoint.
     pub(crate) fn start(services: &[(SocketAddr, SocketAddr)]) -> Self {
-        let known = Known(services.iter().copied().collect());
+        let known = Known {
+            endpoints: services.iter().copied().collect(),
+            ..Known::default()
+        };
         Self::start_with_catalog(|listener| catalog::serve(listener, known))
     }
 

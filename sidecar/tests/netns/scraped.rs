@@ -49,7 +49,7 @@ fn one_scrape_finds_the_applications_metrics_and_the_sidecars() {
         "NETTING_APPLICATION_METRICS",
         "9080/stats?format=prometheus",
     )];
-    let known = catalog::Known([].into());
+    let known = catalog::Known::default();
     let pod = Pod::start_with(&environment, |listener| catalog::serve(listener, known));
     let ours = "# TYPE netting_tcp_connections_opened_total counter\n";
     for family in FAMILIES {

@@ -84,7 +84,10 @@ impl Pods {
         let listener = self.node.listen(dst("10.0.0.1", 15010));
         let served =
             |port| -> (SocketAddr, SocketAddr) { (dst(SERVICE, port), dst(ENDPOINT, port)) };
-        let known = Known(PORTS.map(served).into());
+        let known = Known {
+            endpoints: PORTS.map(served).into(),
+            ..Known::default()
+        };
         thread::spawn(move || catalog::serve(listener, known));
         for (pod, variables) in [&self.client, &self.server].into_iter().zip(variables) {
             self.sidecars.push(Sidecar::start_with(pod, variables));

@@ -12,3 +12,4 @@ mod malformed;
 mod pieces;
 mod responses;
 mod smuggling;
+mod stalled;

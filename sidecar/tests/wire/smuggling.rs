@@ -14,7 +14,7 @@ use crate::{
 /// Whatever the sidecar does with such a request it does at once.
 const STILL_OPEN: Duration = Duration::from_millis(700);
 /// What must not reach the application as a request of its own.
-const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// What the client got, and the application.
 #[derive(Debug)]
