@@ -131,7 +131,8 @@ pub struct Args {
     #[arg(long, env = "NETTING_HTTP_HEAD_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
     pub http_head_timeout: Duration,
 
-    /// How long an HTTP connection may wait for its next request.
+    /// How long an HTTP connection may wait for its next request, and a connection of
+    /// any kind for the first word of either side.
     #[arg(long, env = "NETTING_HTTP_IDLE_TIMEOUT", default_value = "1h", value_parser = humantime::parse_duration)]
     pub http_idle_timeout: Duration,
 
@@ -179,7 +180,8 @@ pub struct Args {
     pub drain_timeout: Duration,
 
     /// After SIGTERM, how long there must be no connection before the sidecar
-    /// ends. Until then new ones are accepted.
+    /// ends. Until then new ones are accepted. Connections that wait for a request,
+    /// or on which neither side has said anything, are ended after as long.
     #[arg(long, env = "NETTING_DRAIN_QUIET", default_value = "500ms", value_parser = humantime::parse_duration)]
     pub drain_quiet: Duration,
 

@@ -28,7 +28,8 @@ pub struct Policy {
     pub timeout: Option<Duration>,
     /// How long one try may take, until the response's head.
     pub per_try_timeout: Option<Duration>,
-    /// Tries beyond the first.
+    /// Tries beyond the first. What no endpoint has looked at is sent once more also
+    /// without any.
     pub retries: u32,
     /// When to try again, beyond what is safe: failed connects and refused streams.
     pub retry_on: RetryOn,
