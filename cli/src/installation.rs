@@ -89,18 +89,28 @@ impl Installation {
     /// owner, so there can't be two.
     #[must_use]
     pub fn elsewhere(&self) -> Option<&str> {
-        let service = "/webhooks/0/clientConfig/service/namespace";
-        let namespaces =
-            self.objects
-                .iter()
-                .filter_map(|object| match object["kind"].as_str()? {
-                    "MutatingWebhookConfiguration" => object.pointer(service)?.as_str(),
-                    "ClusterRoleBinding" => object.pointer("/subjects/0/namespace")?.as_str(),
-                    "Deployment" => object.pointer("/metadata/namespace")?.as_str(),
-                    _ => None,
-                });
+        let namespaces = self.objects.iter().filter_map(|object| self.place(object));
         let mut others = namespaces.filter(|namespace| *namespace != self.namespace);
         others.next()
+    }
+
+    /// The namespace of the installation that an object belongs to. Of what is
+    /// cluster-wide it is the one that it leads to, as the last to apply it wanted; a
+    /// ClusterRole is its binding's.
+    fn place<'a>(&'a self, object: &'a Value) -> Option<&'a str> {
+        let service = "/webhooks/0/clientConfig/service/namespace";
+        match object["kind"].as_str()? {
+            "MutatingWebhookConfiguration" => object.pointer(service)?.as_str(),
+            "ClusterRoleBinding" => object.pointer("/subjects/0/namespace")?.as_str(),
+            "ClusterRole" => {
+                let is_bound = |binding: &&Value| {
+                    binding["kind"] == "ClusterRoleBinding"
+                        && binding["roleRef"]["name"] == object["metadata"]["name"]
+                };
+                self.place(self.objects.iter().find(is_bound)?)
+            }
+            _ => object.pointer("/metadata/namespace")?.as_str(),
+        }
     }
 
     /// The version of each part that is there.

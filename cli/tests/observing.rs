@@ -1,10 +1,13 @@
 //! The command against API servers that are not as one would wish.
 
+#[path = "observing/command.rs"]
+mod command;
 #[path = "observing/stub.rs"]
 mod stub;
 
+use command::{Said, netting};
 use serde_json::{Value, json};
-use stub::{Said, Stub, netting};
+use stub::Stub;
 
 fn version(minor: &str) -> Value {
     json!({"major": "1", "minor": minor, "gitVersion": format!("v1.{minor}.16"), "gitCommit": "",
@@ -20,8 +23,13 @@ fn ended_with(said: &Said, code: i32, says: &str) {
 
 #[tokio::test]
 async fn without_a_cluster_every_command_says_so_and_ends_with_2() {
-    let (_dir, kubeconfig) = stub::kubeconfig("http://127.0.0.1:1");
+    let (_dir, kubeconfig) = command::kubeconfig("http://127.0.0.1:1");
     for command in [
+        "install",
+        "upgrade",
+        "uninstall --yes",
+        "version",
+        "check --before-install",
         "check",
         "check --wait=1s",
         "stat",
@@ -29,8 +37,11 @@ async fn without_a_cluster_every_command_says_so_and_ends_with_2() {
         "config a",
         "log-level a",
         "explain pod a",
+        "explain service a",
         "explain connection a b:80",
         "catalog services",
+        "catalog endpoints a",
+        "catalog watch a",
         "support-bundle --to nowhere.tgz",
     ] {
         let said = netting(&format!("--kubeconfig {kubeconfig} {command}")).await;
@@ -42,7 +53,39 @@ async fn without_a_cluster_every_command_says_so_and_ends_with_2() {
         ended_with(&said, 2, "has no context \"other\"");
         let said = netting(&format!("--kubeconfig /nowhere/config {command}")).await;
         ended_with(&said, 2, "/nowhere/config");
+        ended_with(&said, 2, "give another by --kubeconfig or KUBECONFIG");
     }
+}
+
+#[tokio::test]
+async fn without_a_kubeconfig_it_says_where_it_looked_and_how_to_give_one() {
+    let home = tempfile::tempdir().expect("a directory");
+    let looked = home.path().join(".kube/config");
+    let at_home = || {
+        let mut command = command::command();
+        command
+            .env("HOME", home.path())
+            .env_remove("KUBERNETES_SERVICE_HOST");
+        command
+    };
+    for arguments in [
+        &["install"][..],
+        &["uninstall", "--yes"],
+        &["check"],
+        &["stat"],
+    ] {
+        let said = command::run(at_home().args(arguments)).await;
+        ended_with(&said, 2, &format!("no kubeconfig at {}", looked.display()));
+        ended_with(&said, 2, "give one by --kubeconfig or KUBECONFIG");
+        let mut elsewhere = at_home();
+        elsewhere
+            .env("KUBECONFIG", "/nowhere/config")
+            .args(arguments);
+        let said = command::run(&mut elsewhere).await;
+        ended_with(&said, 2, "no kubeconfig at /nowhere/config");
+    }
+    let none_needed = command::run(at_home().args(["version", "--client"])).await;
+    ended_with(&none_needed, 0, "netting (this command)");
 }
 
 #[tokio::test]

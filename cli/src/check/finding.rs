@@ -101,8 +101,12 @@ codes! {
 
     /// There is nothing of Netting.
     NotInstalled = "not_installed", ControlPlane, Failure;
+    /// The namespace that it runs in is being deleted.
+    NamespaceEnds = "namespace_ends", ControlPlane, Failure;
     /// A part of it is missing.
     PartMissing = "part_missing", ControlPlane, Failure;
+    /// There is nothing of it here, but in another namespace.
+    InstalledElsewhere = "installed_elsewhere", ControlPlane, Failure;
     /// Another one asks for the same pods.
     TwoInstallations = "two_installations", ControlPlane, Failure;
     /// As many pods as should be are ready.
@@ -154,7 +158,7 @@ codes! {
     SidecarWithoutCatalog = "sidecar_without_catalog", Pods, Warning;
     /// A sidecar does not answer at its admin port.
     SidecarSilent = "sidecar_silent", Pods, Warning;
-    /// Pods of a namespace are refused for what the sidecar's init container needs.
+    /// Pods of a namespace can't have what the sidecar's init container needs.
     PodSecurityRefuses = "pod_security_refuses", Pods, Failure;
     /// An annotation asks for what only a label can ask for.
     AnnotationNotLabel = "annotation_not_label", Pods, Warning;

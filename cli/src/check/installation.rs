@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration, apps::v1::Deployment, core::v1::Pod,
+    admissionregistration::v1::MutatingWebhookConfiguration,
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod},
 };
 use kube::ResourceExt as _;
 use netting_webhook::names;
 
 use super::{Code, Facts, Finding, Unknown, facts::Mesh};
-use crate::{exposition, instruments};
+use crate::{exposition, installation::removal, instruments};
 
 /// The Deployment of the catalog.
 pub(super) const CATALOG: &str = "netting-catalog";
@@ -42,6 +44,7 @@ pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
         mesh.configurations.as_ref().err(),
     ];
     let mut findings: Vec<_> = unknown.into_iter().flatten().map(not_asked).collect();
+    findings.extend(ending(facts));
     if !is_there(mesh) {
         if findings.is_empty() {
             let message = format!(
@@ -52,6 +55,12 @@ pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
             findings.push(Code::NotInstalled.finding("", message, advice));
         }
         return findings;
+    }
+    if let Some(other) = elsewhere(facts, mesh) {
+        findings.push(other);
+        if mesh.deployments.as_ref().is_ok_and(Vec::is_empty) {
+            return findings;
+        }
     }
     if let Ok(all) = &mesh.configurations {
         findings.extend(configurations(all));
@@ -67,6 +76,52 @@ pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
     findings.push(trial(mesh));
     findings.extend(versions(facts, mesh));
     findings
+}
+
+/// The system namespace, if it is on its way out.
+fn ending(facts: &Facts) -> Option<Finding> {
+    let namespaces = facts.namespaces.as_ref().ok()?;
+    let is_own = |one: &&Namespace| one.name_any() == facts.system_namespace;
+    let own = namespaces.iter().find(is_own)?;
+    own.metadata.deletion_timestamp.as_ref()?;
+    let object = serde_json::to_value(own).expect("an object is JSON");
+    Some(Code::NamespaceEnds.finding(
+        format!("namespace/{}", facts.system_namespace),
+        format!("is being deleted ({})", removal::held_by(&object)),
+        "`netting uninstall` finishes that and says what holds it; then `netting install`, if you want it back",
+    ))
+}
+
+/// The installation that pods are sent to, if that is not the one looked at.
+fn elsewhere(facts: &Facts, mesh: &Mesh) -> Option<Finding> {
+    let own = &facts.system_namespace;
+    let configurations = mesh.configurations.as_ref().ok()?;
+    let named =
+        |one: &&MutatingWebhookConfiguration| one.name_any() == names::WEBHOOK_CONFIGURATION;
+    let webhooks = configurations.iter().find(named)?.webhooks.as_ref()?;
+    let mut services = webhooks
+        .iter()
+        .filter_map(|one| one.client_config.service.as_ref());
+    let asked = &services.next()?.namespace;
+    let subject = format!("namespace/{asked}");
+    if asked == own {
+        return None;
+    }
+    Some(match &mesh.deployments {
+        Ok(deployments) if deployments.is_empty() => Code::InstalledElsewhere.finding(
+            subject,
+            format!("Netting is installed there, and not in namespace {own}"),
+            format!("say --system-namespace {asked}, or set NETTING_SYSTEM_NAMESPACE"),
+        ),
+        _ => Code::TwoInstallations.finding(
+            subject,
+            format!("its webhook is asked for sidecars, and there is another in namespace {own}"),
+            format!(
+                "keep one of the two: netting uninstall --system-namespace {own}, or {asked}; \
+                 then `netting install` for the one that stays"
+            ),
+        ),
+    })
 }
 
 fn configurations(all: &[MutatingWebhookConfiguration]) -> Vec<Finding> {

@@ -31,7 +31,9 @@ fn of_one(namespace: &Namespace) -> Vec<Finding> {
     if let (true, Some(level @ ("baseline" | "restricted"))) = (asks, enforced) {
         findings.push(Code::PodSecurityRefuses.finding(
             subject.clone(),
-            format!("{ENFORCE}: {level} refuses pods that are injected: netting-init needs NET_ADMIN and NET_RAW"),
+            format!(
+                "its pods get no sidecar: {ENFORCE}={level} would refuse them, since netting-init needs NET_ADMIN and NET_RAW"
+            ),
             format!(
                 "kubectl label --overwrite {subject} {ENFORCE}=privileged, with warn and audit at {level}: \
                  the sidecar itself runs as uid {SIDECAR_UID} with no capability"

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Facts, Finding, Severity, certificate, cluster, installation, namespaces, pods, sync};
+use super::{
+    Code, Facts, Finding, Severity, certificate, cluster, installation, namespaces, pods, sync,
+};
 use crate::exit::Exit;
 
 /// All that was found.
@@ -21,9 +23,10 @@ impl Report {
         let mut findings = cluster::findings(facts);
         if let Some(mesh) = &facts.mesh {
             let installed = installation::findings(facts, mesh);
-            let is_there = installation::is_there(mesh);
+            let elsewhere = |one: &Finding| one.code == Code::InstalledElsewhere;
+            let is_here = installation::is_there(mesh) && !installed.iter().any(elsewhere);
             findings.extend(installed);
-            if is_there {
+            if is_here {
                 findings.extend(certificate::findings(facts, mesh));
                 findings.extend(sync::findings(facts, mesh));
             }

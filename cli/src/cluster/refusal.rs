@@ -17,7 +17,9 @@ pub enum CannotAsk {
         file: PathBuf,
     },
     /// The kubeconfig can't be read, or is wrong.
-    #[error("the kubeconfig can't be used: {0}")]
+    #[error(
+        "the kubeconfig can't be used: {0}; correct it, or give another by --kubeconfig or KUBECONFIG"
+    )]
     Kubeconfig(KubeconfigError),
     /// The kubeconfig has no current context. With those that it has.
     #[error("the kubeconfig has no current context; choose one by --context: {0}")]

@@ -58,12 +58,6 @@ impl Args {
         let cluster = cluster.connect().await?;
         let namespace = &cluster.system_namespace;
         let found = Installation::find(&cluster).await?;
-        if let Some(other) = found.elsewhere() {
-            bail!(
-                "what is there belongs to the installation in the namespace {other}: \
-                 netting uninstall --system-namespace {other}"
-            );
-        }
         if found.is_helms() {
             bail!(
                 "Helm has installed Netting here: helm uninstall removes it; run this again for what is left then"
@@ -71,6 +65,13 @@ impl Args {
         }
         let progress = Progress::new();
         let mut objects = found.to_remove();
+        let elsewhere = found.elsewhere();
+        if let (Some(other), true) = (elsewhere, objects.is_empty()) {
+            bail!(
+                "what is there belongs to the installation in the namespace {other}: \
+                 netting uninstall --system-namespace {other}"
+            );
+        }
         if objects.is_empty() {
             progress.title(&format!(
                 "Nothing of Netting is in the cluster, nor in the namespace {namespace}."
@@ -80,6 +81,10 @@ impl Args {
         let strangers = removal::strangers(&cluster).await?;
         if !strangers.is_empty() {
             objects.retain(|object| object["kind"] != "Namespace");
+        }
+        if objects.is_empty() {
+            progress.title(&stays(namespace, &strangers));
+            return Ok(Exit::Fine);
         }
         let meshed = removal::meshed_pods(&cluster).await?;
         announce(progress, &objects, namespace, &strangers, &meshed);
@@ -95,7 +100,16 @@ impl Args {
             return Ok(Exit::NotWell);
         }
         removal::all(&cluster, &objects, self.timeout).await?;
-        progress.title("Nothing of Netting is left.");
+        progress.title(&match (elsewhere, strangers.is_empty()) {
+            (Some(other), _) => format!(
+                "Nothing of this installation is left. Another is in the namespace {other}: \
+                 netting uninstall --system-namespace {other}"
+            ),
+            (None, false) => format!(
+                "Nothing of Netting is left but the namespace {namespace}, for what else is in it."
+            ),
+            (None, true) => "Nothing of Netting is left.".to_owned(),
+        });
         Ok(Exit::Fine)
     }
 }
@@ -112,10 +126,7 @@ fn announce(
         progress.say(Tone::Bad, "remove", &manifests::title(object));
     }
     if !strangers.is_empty() {
-        progress.title(&format!(
-            "The namespace {namespace} stays, because not all in it is Netting's: {}",
-            strangers.join(", ")
-        ));
+        progress.title(&stays(namespace, strangers));
     }
     if !meshed.is_empty() {
         progress.title(
@@ -132,6 +143,13 @@ fn announce(
             );
         }
     }
+}
+
+fn stays(namespace: &str, strangers: &[String]) -> String {
+    format!(
+        "The namespace {namespace} stays, because not all in it is Netting's: {}",
+        strangers.join(", ")
+    )
 }
 
 fn is_sure() -> anyhow::Result<bool> {

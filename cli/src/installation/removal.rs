@@ -2,16 +2,26 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
+        batch::v1::{CronJob, Job},
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
-    Api, ResourceExt as _,
+    Api, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams},
 };
 use netting_webhook::names;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -28,12 +38,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl Installation {
     /// What is to go, in the order in which it goes. The namespace stays if it was not
-    /// made by Netting.
+    /// made by Netting, and what is cluster-wide if it is another installation's.
     #[must_use]
     pub fn to_remove(&self) -> Vec<&Value> {
-        let here = |object: &Value| match object["metadata"]["namespace"].as_str() {
-            Some(namespace) => namespace == self.namespace,
-            None => true,
+        let here = |object: &Value| {
+            let place = self.place(object);
+            place.is_none_or(|namespace| namespace == self.namespace)
         };
         let ours = |object: &Value| object["metadata"]["labels"][PART_OF.0] == PART_OF.1;
         let all = self.objects.iter();
@@ -180,26 +190,58 @@ pub async fn meshed_pods(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, u
     Ok(counts)
 }
 
-/// What is in the system namespace besides Netting, which would go with it: pods and
-/// ConfigMaps stand for the rest.
+/// What is in the system namespace besides Netting, and would go with it: what people
+/// deploy, and what they could not get back.
 ///
 /// # Errors
 /// If it can't be listed.
 pub async fn strangers(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let namespace = &cluster.system_namespace;
+    let mut found = Vec::new();
+    list_strangers::<Deployment>(cluster, &mut found).await?;
+    list_strangers::<StatefulSet>(cluster, &mut found).await?;
+    list_strangers::<DaemonSet>(cluster, &mut found).await?;
+    list_strangers::<Job>(cluster, &mut found).await?;
+    list_strangers::<CronJob>(cluster, &mut found).await?;
+    list_strangers::<Pod>(cluster, &mut found).await?;
+    list_strangers::<Service>(cluster, &mut found).await?;
+    list_strangers::<PersistentVolumeClaim>(cluster, &mut found).await?;
+    list_strangers::<ConfigMap>(cluster, &mut found).await?;
+    list_strangers::<Secret>(cluster, &mut found).await?;
+    Ok(found)
+}
+
+async fn list_strangers<K>(cluster: &Cluster, found: &mut Vec<String>) -> anyhow::Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(cluster.client(), &cluster.system_namespace);
     let others = ListParams::default().labels(&format!("{}!={}", PART_OF.0, PART_OF.1));
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
-    let pods = pods.list_metadata(&others).await.asked("list Pods")?;
-    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), namespace);
-    let maps = maps.list_metadata(&others).await.asked("list ConfigMaps")?;
-    // Every namespace has this one, and meshes put theirs into every namespace.
-    let given = |name: &str| name == "kube-root-ca.crt" || name == "istio-ca-root-cert";
-    let pods = pods.iter().map(|pod| format!("Pod {}", pod.name_any()));
-    let maps = maps
-        .iter()
-        .map(|map| map.name_any())
-        .filter(|name| !given(name));
-    Ok(pods
-        .chain(maps.map(|name| format!("ConfigMap {name}")))
-        .collect())
+    let listed = match api.list_metadata(&others).await {
+        // An API server that has no such kind has none of them.
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+        // What nobody may look at stays as well.
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            let plural = K::plural(&());
+            found.push(format!("what {plural} there are, which you may not list"));
+            return Ok(());
+        }
+        listed => listed.asked(&format!("list {}", K::plural(&())))?,
+    };
+    let kind = K::kind(&());
+    let strangers = listed.iter().filter(|one| !is_given(&one.metadata));
+    found.extend(strangers.map(|one| format!("{kind} {}", one.name_any())));
+    Ok(())
+}
+
+/// Whether it is put into every namespace: CA bundles, and tokens of service accounts
+/// (Secrets before Kubernetes 1.24).
+fn is_given(metadata: &ObjectMeta) -> bool {
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let token = "kubernetes.io/service-account.name";
+    let annotations = metadata.annotations.as_ref();
+    ["kube-root-ca.crt", "istio-ca-root-cert"].contains(&name)
+        || annotations.is_some_and(|annotations| annotations.contains_key(token))
 }

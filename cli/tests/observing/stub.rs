@@ -1,6 +1,6 @@
-//! An API server that answers what a test says, and the command that asks it.
+//! An API server that answers what a test says, for as long as the test runs.
 
-use std::{path::Path, process::Stdio, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -10,15 +10,9 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, process::Command};
+use tokio::net::TcpListener;
 
-/// What the command said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
+use crate::command::kubeconfig;
 
 /// A server, for as long as the test runs.
 pub(crate) struct Stub {
@@ -28,7 +22,7 @@ pub(crate) struct Stub {
 
 impl Stub {
     /// Serves `/version`, and for every other path what `answer` says: a status code and
-    /// a body, or an empty list.
+    /// a body (text is sent as it is), or an empty list.
     pub(crate) async fn serve(
         version: Value,
         answer: impl Fn(&str) -> Option<(u16, Value)> + Send + Sync + 'static,
@@ -43,7 +37,13 @@ impl Stub {
                 || json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []});
             let (code, body) = answer(uri.path()).unwrap_or_else(|| (200, nothing()));
             let code = StatusCode::from_u16(code).expect("a status code");
-            async move { (code, Json(body)).into_response() }
+            async move {
+                match body {
+                    // A log is text.
+                    Value::String(text) => (code, text).into_response(),
+                    body => (code, Json(body)).into_response(),
+                }
+            }
         };
         let router = Router::new()
             .route("/version", get(async move || Json(version)))
@@ -54,36 +54,5 @@ impl Stub {
             kubeconfig,
             _dir: dir,
         }
-    }
-}
-
-/// A kubeconfig for a server.
-pub(crate) fn kubeconfig(server: &str) -> (TempDir, String) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("config");
-    let text = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-         clusters: [{{name: test, cluster: {{server: \"{server}\"}}}}]\n\
-         users: [{{name: me, user: {{token: t}}}}]\n\
-         contexts: [{{name: test, context: {{cluster: test, user: me}}}}]\n"
-    );
-    std::fs::write(&path, text).expect("it can be written");
-    let path = path.to_str().expect("the path is text").to_owned();
-    (dir, path)
-}
-
-/// Runs it, with no terminal.
-pub(crate) async fn netting(arguments: &str) -> Said {
-    let program = Path::new(env!("CARGO_BIN_EXE_netting"));
-    let output = Command::new(program)
-        .args(arguments.split_whitespace())
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("it runs");
-    Said {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).expect("text"),
-        stderr: String::from_utf8(output.stderr).expect("text"),
     }
 }

@@ -140,6 +140,45 @@ fn another_installation_is_named() {
 }
 
 #[test]
+fn an_installation_elsewhere_is_named_rather_than_all_that_is_missing_here() {
+    let led_to = |mesh: &mut Mesh, namespace: &str| {
+        let all = mesh.configurations.as_mut().expect("it has one");
+        for webhook in all[0].webhooks.iter_mut().flatten() {
+            let service = json!({"name": "netting-webhook", "namespace": namespace});
+            webhook.client_config.service = Some(parse(service));
+        }
+    };
+    let facts = with(|mesh| {
+        led_to(mesh, "mesh");
+        mesh.deployments = Ok(Vec::new());
+    });
+    let found = only(&facts, Code::InstalledElsewhere);
+    assert!(
+        found.advice.contains("--system-namespace mesh"),
+        "{found:?}"
+    );
+    assert!(self::found(&facts, Code::PartMissing).is_empty());
+
+    let found = only(&with(|mesh| led_to(mesh, "mesh")), Code::TwoInstallations);
+    assert_eq!(found.subject, "namespace/mesh");
+    assert!(
+        found.advice.contains("--system-namespace netting"),
+        "{found:?}"
+    );
+    assert!(Report::of(&with(|mesh| led_to(mesh, "netting"))).well);
+}
+
+#[test]
+fn a_system_namespace_that_does_not_terminate_is_told_with_what_holds_it() {
+    let mut facts = with(|_| {});
+    facts.namespaces = Ok(vec![parse(json!({"metadata": {"name": "netting",
+        "deletionTimestamp": NOW, "finalizers": ["example.com/hold"]}}))]);
+    let found = only(&facts, Code::NamespaceEnds);
+    assert!(found.message.contains("example.com/hold"), "{found:?}");
+    assert!(found.advice.contains("netting uninstall"), "{found:?}");
+}
+
+#[test]
 fn replicas_that_are_not_ready_are_told_with_what_the_kubelet_says() {
     let facts = with(|mesh| {
         mesh.deployments = Ok(vec![
