@@ -59,6 +59,10 @@ REFUSED = [
     {"failurePolicy": "ignore"},
     {"logFormat": "xml"},
     {"webhook": {"flags": {"Proxy_Log": "warn"}}},
+    {"webhook": {"flags": {"proxy-lgo": "warn"}}},
+    {"webhook": {"flags": {"streams-max": 1}}},
+    {"catalog": {"flags": {"stream-max": 1}}},
+    {"catalog": {"flag": {"streams-max": 1}}},
     {"webhook": {"resources": {"request": {"cpu": "1"}}}},
 ]
 

@@ -4,6 +4,7 @@ use clap::Parser as _;
 use netting_webhook::options::LogFilter;
 use serde::{Deserialize, Serialize};
 
+use super::flags::known_to_the_catalog;
 use crate::{cluster::SYSTEM_NAMESPACE, exit::Usage};
 
 /// The image that the manifests name.
@@ -96,7 +97,8 @@ impl Settings {
     }
 
     /// # Errors
-    /// If the image's name can't be one, or the webhook would refuse its flags.
+    /// If the image's name can't be one, or the webhook or the catalog would refuse its
+    /// flags.
     pub(super) fn changes(&self, namespace: &str) -> Result<Changes, Usage> {
         let image = self.image.as_deref().unwrap_or(IMAGE);
         if image.is_empty() || image.contains(char::is_whitespace) {
@@ -111,6 +113,7 @@ impl Settings {
             catalog: Container::with_flags(&self.catalog),
         };
         understood(&changes.webhook.args)?;
+        known_to_the_catalog(&self.catalog)?;
         if changes.namespace.is_some() {
             let catalog = format!("netting-catalog.{namespace}.svc:15010");
             changes.webhook.env.push(("NETTING_CATALOG", catalog));

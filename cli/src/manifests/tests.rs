@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use clap::Parser;
+use clap::{Arg, CommandFactory as _, Parser};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::MutatingWebhookConfiguration,
@@ -64,6 +64,13 @@ fn settings_that_cannot_be_are_refused_before_a_pod_fails_of_them() {
             &["--webhook-set=proxy-memory-limit=1Mi"],
             "below --proxy-memory-request",
         ),
+        (
+            &["--catalog-set=stream-max=1"],
+            "no flag stream-max; it has grpc-port, http-port",
+        ),
+        (&["--catalog-set=streams-max"], "streams-max takes a value"),
+        (&["--catalog-set=streams-max="], "streams-max takes a value"),
+        (&["--catalog-set=help"], "no flag help"),
     ] {
         let refused = render(&settings(flags), "netting", None);
         let refused = refused.expect_err("it is refused").to_string();
@@ -104,11 +111,33 @@ fn every_manifest_of_the_repository_is_in_the_binary() {
 }
 
 /// Fields that the type doesn't know would be gone from what it serialises to.
-fn assert_known<T: DeserializeOwned + Serialize>(object: &Value) {
+fn known_as<T: DeserializeOwned + Serialize>(object: &Value) -> Result<(), String> {
     let typed: T = serde_json::from_value(object.clone())
-        .unwrap_or_else(|error| panic!("{}: {error}", title(object)));
+        .map_err(|error| format!("{}: {error}", title(object)))?;
     let again = serde_json::to_value(typed).expect("an object is JSON");
-    assert_eq!(object, &again, "a field is unknown");
+    if *object == again {
+        Ok(())
+    } else {
+        Err(format!("a field is unknown: {object:#} is not {again:#}"))
+    }
+}
+
+fn known(object: &Value) -> Result<(), String> {
+    let check = match object["kind"].as_str().unwrap_or_default() {
+        "Namespace" => known_as::<Namespace>,
+        "NetworkPolicy" => known_as::<NetworkPolicy>,
+        "ServiceAccount" => known_as::<ServiceAccount>,
+        "ClusterRole" => known_as::<ClusterRole>,
+        "ClusterRoleBinding" => known_as::<ClusterRoleBinding>,
+        "Role" => known_as::<Role>,
+        "RoleBinding" => known_as::<RoleBinding>,
+        "Service" => known_as::<Service>,
+        "PodDisruptionBudget" => known_as::<PodDisruptionBudget>,
+        "Deployment" => known_as::<Deployment>,
+        "MutatingWebhookConfiguration" => known_as::<MutatingWebhookConfiguration>,
+        other => panic!("no test knows the kind {other:?}"),
+    };
+    check(object)
 }
 
 #[test]
@@ -120,22 +149,79 @@ fn every_object_is_of_its_kind_and_has_no_unknown_field() {
     ];
     for (flags, version) in all.into_iter().zip([Some(&old), None]) {
         for object in render(&settings(flags), "mesh", version).expect("the flags are right") {
-            let check = match object["kind"].as_str().unwrap_or_default() {
-                "Namespace" => assert_known::<Namespace>,
-                "NetworkPolicy" => assert_known::<NetworkPolicy>,
-                "ServiceAccount" => assert_known::<ServiceAccount>,
-                "ClusterRole" => assert_known::<ClusterRole>,
-                "ClusterRoleBinding" => assert_known::<ClusterRoleBinding>,
-                "Role" => assert_known::<Role>,
-                "RoleBinding" => assert_known::<RoleBinding>,
-                "Service" => assert_known::<Service>,
-                "PodDisruptionBudget" => assert_known::<PodDisruptionBudget>,
-                "Deployment" => assert_known::<Deployment>,
-                "MutatingWebhookConfiguration" => assert_known::<MutatingWebhookConfiguration>,
-                other => panic!("no test knows the kind {other:?}"),
-            };
-            check(&object);
+            known(&object).unwrap_or_else(|why| panic!("{why}"));
         }
+    }
+}
+
+/// Pointers to all objects within one whose keys Kubernetes knows.
+fn structures(value: &Value, kind: &str, at: &str, found: &mut Vec<String>) {
+    // Whose keys anybody may choose.
+    const FREE: [&str; 6] = [
+        "labels",
+        "annotations",
+        "matchLabels",
+        "nodeSelector",
+        "requests",
+        "limits",
+    ];
+    match value {
+        Value::Object(fields) => {
+            found.push(at.to_owned());
+            for (key, field) in fields {
+                let is_free =
+                    FREE.contains(&key.as_str()) || (key == "selector" && kind == "Service");
+                if !is_free {
+                    structures(field, kind, &format!("{at}/{key}"), found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                structures(item, kind, &format!("{at}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_field_that_kubernetes_does_not_have_is_found_wherever_it_is() {
+    let mut planted = 0;
+    for object in rendered(&["--ha"]) {
+        let mut places = Vec::new();
+        let kind = object["kind"].as_str().expect("it has a kind");
+        structures(&object, kind, "", &mut places);
+        for place in places {
+            let mut wrong = object.clone();
+            let at = wrong.pointer_mut(&place).expect("it was just there");
+            at["imagePulPolicy"] = "Always".into();
+            known(&wrong).expect_err(&format!("{} at {place}", title(&object)));
+            planted += 1;
+        }
+    }
+    assert!(planted > 100, "there are only {planted} places");
+}
+
+#[test]
+fn the_chart_refuses_flags_that_its_programs_do_not_have() {
+    let schema =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/chart/netting/values.schema.json");
+    let schema = fs::read_to_string(schema).expect("the chart has a schema");
+    let schema: Value = serde_json::from_str(&schema).expect("it is JSON");
+    let webhook = netting_webhook::Args::command();
+    let webhook: Vec<&str> = webhook.get_arguments().filter_map(Arg::get_long).collect();
+    let catalog: Vec<&str> = flags::catalog().map(|(name, _)| name).collect();
+    for (part, flags) in [("webhookFlags", webhook), ("catalogFlags", catalog)] {
+        let expected: Vec<&str> = flags
+            .into_iter()
+            .filter(|name| !["help", "version"].contains(name))
+            .collect();
+        let expected = serde_json::json!(expected);
+        assert!(
+            schema["definitions"][part]["enum"] == expected,
+            "values.schema.json: {part} should be {expected}"
+        );
     }
 }
 
