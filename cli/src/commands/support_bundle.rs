@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::{cluster, exit::Exit, output};
+use crate::{check::finding::counted, cluster, exit::Exit, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,10 +54,14 @@ impl Args {
             pods: self.pods_max,
             log_lines: self.log_lines,
         };
-        let bundle = collect::bundle(&cluster, limits).await;
+        let (bundle, missed) = collect::bundle(&cluster, limits).await;
         let count = bundle.len();
         archive.write(&bundle)?;
         output::write(&format!("{count} files in {}\n", to.display()))?;
+        if missed > 0 {
+            let missed = counted(missed, "thing");
+            eprintln!("netting: {missed} could not be had: missing.txt in it says why");
+        }
         Ok(Exit::Fine)
     }
 }

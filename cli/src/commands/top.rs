@@ -1,25 +1,27 @@
 //! `netting top`: `stat` and `edges`, live in the terminal.
 
+mod board;
 mod frame;
 mod screen;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{io, time::Duration};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
     cluster::{self, Cluster, Scope},
     commands::{edges::held_by_all, stat::window},
-    edges::{self, Held},
     exit::{Exit, Usage},
-    stat::{self, Look},
+    output, stat,
 };
 
-use frame::{Frame, View};
+use board::{Board, Seen};
+use frame::View;
 use screen::Screen;
 
 const EXAMPLES: &str = "\
@@ -42,15 +44,6 @@ pub struct Args {
     every: Duration,
 }
 
-/// What is shown, and what it was shown of last.
-struct State {
-    view: View,
-    look: Option<Look>,
-    held: Held,
-    looked: Instant,
-    lines: String,
-}
-
 impl Args {
     /// Shows it until `q`.
     ///
@@ -67,86 +60,51 @@ impl Args {
         let cluster = cluster.connect().await?;
         let namespace = self.scope.in_cluster(&cluster);
         let mut keys = screen.keys();
+        let mut is_typing = true;
+        let mut resized = signal(SignalKind::window_change())?;
         // The terminal is given back also if somebody else ends it.
         let mut ended = signal(SignalKind::terminate())?;
-        let mut state = State {
-            view: View::Workloads,
-            look: None,
-            held: BTreeMap::new(),
-            looked: Instant::now(),
-            lines: "looking…\n".to_owned(),
-        };
+        let mut board = Board::new(namespace, output::colours(&io::stdout()));
+        let look = |view, at| Box::pin(look(&cluster, namespace, view, at));
+        let mut looking = look(board.view(), Instant::now());
         loop {
-            screen.show(&state.frame(namespace, screen.rows()))?;
-            state.refresh(&cluster, namespace).await?;
-            screen.show(&state.frame(namespace, screen.rows()))?;
-            let key = tokio::select! {
-                key = next_key(&mut keys, state.looked + self.every) => key,
-                _ = ended.recv() => Some('q'),
-            };
-            match key {
-                Some('q' | '\u{3}' | '\u{4}') => return Ok(Exit::Fine),
-                Some('e') => state.switch(View::Edges),
-                Some('w') => state.switch(View::Workloads),
-                _ => {}
+            screen.show(&board.frame(screen.rows()))?;
+            let before = board.view();
+            tokio::select! {
+                key = keys.recv(), if is_typing => match key {
+                    Some('q' | '\u{3}' | '\u{4}') => return Ok(Exit::Fine),
+                    Some('e') => board.switch(View::Edges),
+                    Some('w') => board.switch(View::Workloads),
+                    Some(_) => {}
+                    None => is_typing = false,
+                },
+                _ = resized.recv() => {}
+                _ = ended.recv() => return Ok(Exit::Fine),
+                seen = &mut looking => {
+                    board.see(seen)?;
+                    looking = look(board.view(), Instant::now() + self.every);
+                }
+            }
+            if board.view() != before {
+                looking = look(board.view(), Instant::now());
             }
         }
     }
 }
 
-impl State {
-    fn switch(&mut self, view: View) {
-        if self.view != view {
-            self.view = view;
-            self.lines = "looking…\n".to_owned();
+/// Looks, at that time or soon after.
+async fn look(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    view: View,
+    at: Instant,
+) -> anyhow::Result<Seen> {
+    sleep_until(at).await;
+    Ok(match view {
+        View::Workloads => Seen::Workloads(stat::look_at_all(cluster, namespace).await?),
+        View::Edges => {
+            let held = held_by_all(cluster, namespace).await?;
+            Seen::Edges(Instant::now(), held)
         }
-    }
-
-    async fn refresh(&mut self, cluster: &Cluster, namespace: Option<&str>) -> anyhow::Result<()> {
-        let before = self.looked;
-        match self.view {
-            View::Workloads => {
-                let look = stat::look_at_all(cluster, namespace).await?;
-                if let Some(earlier) = self.look.replace(look) {
-                    let mut rows =
-                        stat::rows(&earlier, self.look.as_ref().expect("it was just put there"));
-                    rows.sort_by(|a, b| b.requests_per_second.total_cmp(&a.requests_per_second));
-                    self.lines = stat::table(&rows).render(false, true);
-                }
-            }
-            View::Edges => {
-                let held = held_by_all(cluster, namespace).await?;
-                let earlier = std::mem::replace(&mut self.held, held);
-                if !earlier.is_empty() {
-                    let mut edges = edges::edges(&earlier, &self.held, before.elapsed());
-                    edges.sort_by(|a, b| b.requests_per_second.total_cmp(&a.requests_per_second));
-                    self.lines = edges::table(&edges).render(false, true);
-                }
-            }
-        }
-        self.looked = Instant::now();
-        Ok(())
-    }
-
-    fn frame(&self, namespace: Option<&str>, rows: usize) -> String {
-        let frame = Frame {
-            view: self.view,
-            namespace: namespace.unwrap_or("all namespaces"),
-            lines: &self.lines,
-        };
-        frame.render(rows)
-    }
-}
-
-/// The next key, or nothing at that time.
-async fn next_key(keys: &mut mpsc::Receiver<char>, until: Instant) -> Option<char> {
-    match timeout_at(until, keys.recv()).await {
-        Ok(Some(key)) => Some(key),
-        // Nobody types any more.
-        Ok(None) => {
-            sleep(until.duration_since(Instant::now())).await;
-            None
-        }
-        Err(_) => None,
-    }
+    })
 }

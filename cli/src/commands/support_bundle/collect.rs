@@ -51,7 +51,8 @@ struct Collector<'a> {
     missing: Vec<String>,
 }
 
-pub(super) async fn bundle(cluster: &Cluster, limits: Limits) -> Bundle {
+/// All that can be had, and how much could not.
+pub(super) async fn bundle(cluster: &Cluster, limits: Limits) -> (Bundle, usize) {
     let mut collector = Collector {
         cluster,
         limits,
@@ -72,12 +73,13 @@ pub(super) async fn bundle(cluster: &Cluster, limits: Limits) -> Bundle {
     collector.objects().await;
     collector.control_plane().await;
     collector.pods().await;
+    let missed = collector.missing.len();
     let missing = match collector.missing.as_slice() {
         [] => "nothing\n".to_owned(),
         lines => lines.join("\n") + "\n",
     };
     collector.put("missing.txt", missing);
-    collector.bundle
+    (collector.bundle, missed)
 }
 
 impl Collector<'_> {

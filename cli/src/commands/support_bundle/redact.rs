@@ -23,6 +23,11 @@ pub(super) fn object(value: &mut Value) {
             }
             fields.remove("managedFields");
             annotations(fields);
+            for field in ["volumeAttributes", "options"] {
+                if let Some(Value::Object(entries)) = fields.get_mut(field) {
+                    entries.values_mut().for_each(redact);
+                }
+            }
             for list in ["containers", "initContainers", "ephemeralContainers"] {
                 let items = fields.get_mut(list).and_then(Value::as_array_mut);
                 items.into_iter().flatten().for_each(container);
@@ -30,6 +35,8 @@ pub(super) fn object(value: &mut Value) {
             fields.values_mut().for_each(object);
         }
         Value::Array(items) => items.iter_mut().for_each(object),
+        // A message may repeat what it was about.
+        Value::String(_) => clean(value),
         _ => {}
     }
 }
@@ -114,8 +121,20 @@ fn commands(value: &mut Value) {
     }
 }
 
-/// What is assigned to these is nobody's business.
-const ASSIGNED: [&str; 4] = ["token=", "password=", "authorization=", "key="];
+/// What is assigned to these is nobody's business, by `=` or by `:`.
+const ASSIGNED: [&str; 9] = [
+    "token",
+    "password",
+    "passwd",
+    "pwd",
+    "secret",
+    "authorization",
+    "key",
+    "signature",
+    "sig",
+];
+/// What goes before a credential.
+const SCHEMES: [&str; 2] = ["bearer", "basic"];
 
 /// A log: tokens (JWTs, `Bearer …`, `token=…`) and private keys.
 pub(super) fn text(text: &str) -> String {
@@ -141,13 +160,17 @@ fn words(line: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "._-+/=~".contains(c);
     let mut clean = String::with_capacity(line.len());
     let mut rest = line;
-    let mut after_scheme = false;
+    let (mut before, mut gap) = ("", "");
+    // Between `$(` and `)` is the name of a Secret, and not what is in it.
+    let mut is_reference = false;
     while !rest.is_empty() {
         let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
-        let token = word.rsplit('=').next().unwrap_or_default();
-        let is_jwt = token.starts_with("eyJ") && token.matches('.').count() >= 2;
-        if is_jwt || (after_scheme && !word.is_empty()) {
+        let end = after.find(is_word).unwrap_or(after.len());
+        let (behind, after) = after.split_at(end);
+        if is_reference {
+            clean += word;
+        } else if !word.is_empty() && is_telling(before, gap, word, behind) {
             clean += REDACTED;
         } else if let Some(name) = assignment(word) {
             clean += name;
@@ -155,94 +178,53 @@ fn words(line: &str) -> String {
         } else {
             clean += word;
         }
-        if !word.is_empty() {
-            let word = word.to_ascii_lowercase();
-            after_scheme = ["bearer", "basic"]
-                .iter()
-                .any(|scheme| word.ends_with(scheme));
+        clean += behind;
+        is_reference = behind.ends_with("$(") || (is_reference && !behind.contains(')'));
+        rest = after;
+        if word == "=" {
+            gap = word;
+        } else {
+            (before, gap) = (word, behind);
         }
-        let gap = after.find(is_word).unwrap_or(after.len());
-        clean += &after[..gap];
-        rest = &after[gap..];
     }
     clean
+}
+
+/// Whether a word tells something, by itself or by what stands around it.
+fn is_telling(before: &str, gap: &str, word: &str, behind: &str) -> bool {
+    let token = word.rsplit('=').next().unwrap_or_default();
+    if token.starts_with("eyJ") && token.matches('.').count() >= 2 {
+        return true;
+    }
+    // http://user:password@host
+    if before.starts_with("//") && gap == ":" && behind.starts_with('@') {
+        return true;
+    }
+    let before = before.to_ascii_lowercase();
+    let is_scheme = |word: &str| SCHEMES.iter().any(|scheme| word.ends_with(scheme));
+    if is_scheme(&before) {
+        return true;
+    }
+    // "password": "…", and password = …
+    let name = before.trim_end_matches('=');
+    let is_named = ASSIGNED
+        .iter()
+        .any(|known| *known != "key" && name.ends_with(known));
+    let assigns = gap.contains(':') || gap == "=" || before.ends_with('=');
+    is_named && assigns && !is_scheme(&word.to_ascii_lowercase())
 }
 
 /// The name and the sign of a word that assigns something telling to it. A reference
 /// (`token=$(secret:NAME/KEY)`) tells nothing.
 fn assignment(word: &str) -> Option<&str> {
     let lower = word.to_ascii_lowercase();
-    let ends = ASSIGNED
-        .iter()
-        .filter_map(|name| Some(lower.find(name)? + name.len()));
+    let ends = ASSIGNED.iter().filter_map(|name| {
+        let sign = format!("{name}=");
+        Some(lower.find(&sign)? + sign.len())
+    });
     let end = ends.min()?;
     (end < word.len()).then(|| &word[..end])
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn of_applications_only_the_shape_is_left() {
-        let mut pod = json!({
-            "kind": "Pod",
-            "metadata": {
-                "managedFields": [{"manager": "me"}],
-                "annotations": {"netting.dev/log-level": "debug", "netting.dev/telemetry": "otlp=http://c;token=hunter2",
-                                "vault/token": "hunter2"},
-            },
-            "spec": {"containers": [
-                {"name": "app", "command": ["run", "hunter2"], "args": ["hunter2"],
-                 "env": [{"name": "NETTING_LOG", "value": "hunter2"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s"}}}],
-                 "livenessProbe": {"httpGet": {"port": 80, "httpHeaders": [{"name": "a", "value": "hunter2"}]}},
-                 "lifecycle": {"preStop": {"exec": {"command": ["hunter2"]}}}},
-                {"name": "netting-sidecar", "command": ["/bin/sh", "hunter2"]},
-                {"name": "netting-sidecar", "command": ["/netting/netting-sidecar"], "args": ["--admin-port=15020"],
-                 "env": [{"name": "NETTING_LOG", "value": "info"}, {"name": "NETTING_OTLP_HEADERS", "value": "hunter2"},
-                         {"name": "OTEL_EXPORTER_OTLP_HEADERS", "value": "hunter2"}]},
-            ]},
-        });
-        object(&mut pod);
-        let text = pod.to_string();
-        assert!(
-            !text.contains("hunter2") && !text.contains("managedFields"),
-            "{text}"
-        );
-        for kept in [
-            "debug",
-            "--admin-port=15020",
-            "\"info\"",
-            "secretKeyRef",
-            "vault/token",
-        ] {
-            assert!(text.contains(kept), "{kept}: {text}");
-        }
-        let mut list = json!({"items": [{"kind": "Secret", "data": {"a": "aHVudGVyMg=="}, "stringData": {"b": "hunter2"}}]});
-        object(&mut list);
-        let text = list.to_string();
-        assert!(
-            !text.contains("hunter2") && !text.contains("aHVudGVyMg"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn tokens_and_keys_are_cut_out_of_logs() {
-        let log = "got token=eyJhbGciOi.eyJzdWIi.c2ln from 10.0.0.1:80, not eyJ.x\n\
-                   authorization: Bearer abc-123.DEF next\n\
-                   otlp=http://c:4317;token=abc;header.authorization=Basic YWJj,prometheus\n\
-                   otlp=http://c:4317;token=$(secret:otel/token)\n\
-                   -----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n\
-                   plain line, version 1.2.3\n";
-        let expected = "got <redacted> from 10.0.0.1:80, not eyJ.x\n\
-                        authorization: Bearer <redacted> next\n\
-                        otlp=http://c:4317;token=<redacted>;header.authorization=<redacted> <redacted>,prometheus\n\
-                        otlp=http://c:4317;token=$(secret:otel/token)\n\
-                        <redacted>\n\
-                        plain line, version 1.2.3\n";
-        assert_eq!(text(log), expected);
-    }
-}
+mod tests;

@@ -12,6 +12,8 @@ pub(super) enum View {
 pub(super) struct Frame<'a> {
     pub(super) view: View,
     pub(super) namespace: &'a str,
+    /// Why the table is not as new as it should be.
+    pub(super) trouble: Option<&'a str>,
     /// A table.
     pub(super) lines: &'a str,
 }
@@ -35,7 +37,11 @@ impl Frame<'_> {
             "{HOME}{REVERSE}netting top: {view} of {} (w workloads, e edges, q quit){RESET}{CLEAR_LINE}\n",
             self.namespace
         );
-        let fit = rows.saturating_sub(OTHER_ROWS).max(1);
+        let mut fit = rows.saturating_sub(OTHER_ROWS).max(1);
+        if let Some(trouble) = self.trouble {
+            let _ = writeln!(text, "as it was before: {trouble}{CLEAR_LINE}");
+            fit = fit.saturating_sub(1).max(1);
+        }
         for line in self.lines.lines().take(fit) {
             let _ = writeln!(text, "{line}{CLEAR_LINE}");
         }
@@ -56,6 +62,7 @@ mod tests {
         let frame = Frame {
             view: View::Edges,
             namespace: "shop",
+            trouble: None,
             lines: "HEAD\na\nb\nc\n",
         };
         let whole = frame.render(24);

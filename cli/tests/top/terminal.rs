@@ -1,0 +1,119 @@
+//! A terminal with the command in it.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::fd::OwnedFd,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
+};
+
+/// How long anything may take to be shown.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Terminal {
+    /// The side of whoever looks and types.
+    outer: OwnedFd,
+    /// The command's side, kept to see how it leaves it.
+    inner: OwnedFd,
+    child: Child,
+    shown: Receiver<Vec<u8>>,
+    /// All that was shown so far.
+    pub(crate) text: String,
+}
+
+impl Terminal {
+    /// Runs it in a terminal of so many rows.
+    pub(crate) fn run(command: &str, arguments: &[&str], rows: u16) -> Self {
+        let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+        grantpt(&outer).expect("it is ours");
+        unlockpt(&outer).expect("it is ours");
+        let path = ptsname(&outer, Vec::new()).expect("it has a name");
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let inner = rustix::fs::open(&path, flags, Mode::empty()).expect("it can be opened");
+        resize(&outer, rows);
+        let stdio = || Stdio::from(inner.try_clone().expect("it can be shared"));
+        // It becomes the command's own terminal, so that the command hears of its size.
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait", command])
+            .args(arguments)
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .expect("setsid of util-linux is there");
+        let (send, shown) = mpsc::channel();
+        let mut reader = File::from(outer.try_clone().expect("it can be shared"));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count) = reader.read(&mut buffer) {
+                if send.send(buffer[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            outer,
+            inner,
+            child,
+            shown,
+            text: String::new(),
+        }
+    }
+
+    /// Waits until this has been shown since the last wait.
+    pub(crate) fn until(&mut self, says: &str) {
+        let from = self.text.len();
+        while !self.text[from..].contains(says) {
+            let more = self.shown.recv_timeout(PATIENCE);
+            let more = more.unwrap_or_else(|_| panic!("{says:?} is not shown: {:?}", self.text));
+            self.text += &String::from_utf8_lossy(&more);
+        }
+    }
+
+    pub(crate) fn press(&mut self, key: &str) {
+        let mut outer = File::from(self.outer.try_clone().expect("it can be shared"));
+        outer.write_all(key.as_bytes()).expect("it takes keys");
+    }
+
+    pub(crate) fn resize(&self, rows: u16) {
+        resize(&self.outer, rows);
+    }
+
+    /// How keys and lines are treated now.
+    pub(crate) fn modes(&self) -> Termios {
+        tcgetattr(&self.inner).expect("it is a terminal")
+    }
+
+    /// Waits for its end, and returns its exit code.
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.child.kill();
+    }
+}
+
+fn resize(terminal: &OwnedFd, rows: u16) {
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: 100,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(terminal, size).expect("it is a terminal");
+}
