@@ -68,7 +68,7 @@ check_tools() {
   version=$(kind version --quiet) || fail "kind doesn't tell its version (kind version --quiet)"
   printf 'kind     %s\n' "$version"
   is_at_least "${version#v}" $kind_min || fail "kind is $version: this needs $kind_min or later"
-  version=$(kubectl version --client --output=json | sed -n 's/.*"gitVersion": *"v\([^"]*\)".*/\1/p')
+  version=$(kubectl version --client --output=json | sed -n 's/.*"gitVersion": *"v\([^"]*\)".*/\1/p') || true
   [[ -n $version ]] || fail "kubectl doesn't tell its version (kubectl version --client)"
   printf 'kubectl  %s\n' "$version"
   is_at_least "$version" $kubectl_min || fail "kubectl is $version: this needs $kubectl_min or later"
@@ -80,7 +80,8 @@ has_cluster() {
 
 delete_cluster() {
   if has_cluster; then
-    kind delete cluster --name "$name"
+    kind delete cluster --name "$name" ||
+      fail "the cluster $name is not taken away: see above, then run this again"
   else
     printf 'there is no cluster %s: nothing to take away\n' "$name"
   fi
@@ -110,10 +111,10 @@ build() {
     [[ $(uname -s) == Linux ]] ||
       fail 'images are built on Linux: build them there (hack/build-image.sh), and give their directory by --images'
     images=target/image
-    hack/build-image.sh --out "$images"
+    hack/build-image.sh --out "$images" || fail 'the images are not built: see above, then run this again'
   fi
   if [[ -z ${NETTING_CLI:-} ]]; then
-    cargo build --locked --package netting
+    cargo build --locked --package netting || fail 'the netting command is not built: see above, then run this again'
     NETTING_CLI=$(cargo metadata --no-deps --format-version 1 |
       sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/netting
   fi
@@ -124,7 +125,8 @@ load_images() {
   for image in netting netting-test-app; do
     [[ -f $images/$image.tar ]] ||
       fail "there is no $images/$image.tar: hack/build-image.sh --out $images makes it"
-    kind load image-archive "$images/$image.tar" --name "$name"
+    kind load image-archive "$images/$image.tar" --name "$name" ||
+      fail "the nodes don't take the image $image: see above, then run this again"
   done
 }
 
@@ -135,7 +137,8 @@ install_netting() {
 }
 
 deploy_demo() {
-  kube apply --server-side --filename hack/quickstart/demo.yaml
+  kube apply --server-side --filename hack/quickstart/demo.yaml ||
+    fail "the demo is not deployed: see above, then run this again"
   local app
   for app in echo load; do
     kube --namespace netting-demo rollout status "deployment/$app" --timeout 180s ||
@@ -153,9 +156,11 @@ ask() { # APP PORT PATH
 show() {
   say 'the containers of a pod that knows nothing of Netting'
   kube --namespace netting-demo get pods --output \
-    'custom-columns=POD:.metadata.name,INIT:.spec.initContainers[*].name,CONTAINERS:.spec.containers[*].name'
+    'custom-columns=POD:.metadata.name,INIT:.spec.initContainers[*].name,CONTAINERS:.spec.containers[*].name' ||
+    fail "the demo's pods can't be listed: see above, then run this again"
   say 'what the client counts'
-  ask load 9090 stats
+  ask load 9090 stats ||
+    fail "the demo's client doesn't answer: $NETTING_CLI --context kind-$name check"
   say 'what its sidecar measures'
   ask load 15020 metrics | grep --max-count=12 '^http_' ||
     fail 'the sidecar has no metrics of requests yet: run this again in a moment'

@@ -38,15 +38,17 @@ esac'
   "version --client"*) echo "  \"gitVersion\": \"v${KUBECTL_VERSION:-1.30.2}\"," ;;
   *jsonpath*) echo pod-1 ;;
   *pod-1:9090*) echo "{\"ok\": 50}" ;;
-  *pod-1:15020*) echo "http_requests_total 50" ;;
+  *pod-1:15020*) echo "${METRICS:-http_requests_total 50}" ;;
 esac'
   stub netting ''
 }
 
 quickstart() { # ARGUMENT...
   env PATH="${tools:-$work/bin:$PATH}" CALLS="$work/calls" CLUSTERS="$work/clusters" \
-    NETTING_CLI="$work/bin/netting" hack/quickstart.sh --images "$work/images" "$@"
+    NETTING_CLI="${netting-$work/bin/netting}" \
+    hack/quickstart.sh ${images+--images "$images"} "$@"
 }
+images=$work/images
 
 # Runs it with nothing there yet, and keeps what it says.
 begin() {
@@ -105,16 +107,51 @@ says() { # WORDS ARGUMENT...
   [[ $output == *"$words"* ]] || { printf 'no "%s" in:\n%s\n' "$words" "$output" && return 1; }
 }
 
-# Without one of the tools: a PATH with nothing but the others, and what the script itself needs.
-without() { # TOOL
-  local path=$work/without-$1 needed
-  mkdir "$path"
-  for needed in bash env dirname sed sort head grep cat; do
-    ln -s "$(command -v "$needed")" "$path/$needed"
+# A PATH with nothing but the stubs, and what the script itself needs.
+only_stubs() { # DIRECTORY
+  local needed
+  mkdir "$1"
+  for needed in bash env dirname sed sort head grep cat uname; do
+    ln -s "$(command -v "$needed")" "$1/$needed"
   done
-  cp "$work"/bin/* "$path"
+  cp "$work"/bin/* "$1"
+}
+
+without() { # TOOL
+  local path=$work/without-$1
+  only_stubs "$path"
   rm "$path/$1"
   tools=$path refuses "$1 is missing: install it (https://"
+}
+
+# With neither images nor a command: both would have to be built.
+without_cargo() {
+  local path=$work/without-cargo
+  only_stubs "$path"
+  unset images
+  tools=$path refuses 'cargo is missing: install a Rust toolchain (https://rustup.rs), or give --images' &&
+    netting='' tools=$path refuses 'cargo is missing'
+}
+
+# A machine that can't build images, with cargo.
+on_a_mac() {
+  local path=$work/mac
+  only_stubs "$path"
+  ln -s /bin/true "$path/cargo"
+  printf '#!/usr/bin/env bash\necho Darwin\n' >"$work/uname"
+  chmod +x "$work/uname"
+  mv --force "$work/uname" "$path/uname"
+  unset images
+  tools=$path refuses 'images are built on Linux: build them there'
+}
+
+# cargo that fails, where the command has to be built.
+with_a_broken_build() {
+  local path=$work/broken-build
+  only_stubs "$path"
+  printf '#!/usr/bin/env bash\nexit 101\n' >"$path/cargo"
+  chmod +x "$path/cargo"
+  netting='' tools=$path refuses 'the netting command is not built: see above'
 }
 
 begin
@@ -124,7 +161,16 @@ done
 KIND_VERSION=0.11.1 check 'an old kind is refused by its version' refuses 'kind is 0.11.1: this needs 0.20'
 KUBECTL_VERSION=1.21.0 check 'an old kubectl is refused by its version' refuses 'kubectl is 1.21.0: this needs 1.25'
 FAIL_AT='docker version' check 'a docker that is not running is named' refuses "docker doesn't answer"
+FAIL_AT='kind version' check "a kind that does not tell its version is refused" refuses "kind doesn't tell its version"
+FAIL_AT='kubectl version' check "a kubectl that does not tell its version is refused" \
+  refuses "kubectl doesn't tell its version (kubectl version --client)"
+check 'a name that is not given is asked for' refuses '--name needs a name' --name
+check 'a directory that is not given is asked for' refuses '--images needs a directory' --images
 check 'and until then nothing was made' never_called 'kind create'
+check 'without cargo there is nothing to build with' without_cargo
+check 'images are built on Linux alone' on_a_mac
+check 'a build that fails ends it' with_a_broken_build
+begin
 check 'an unknown option is refused' refuses "there is no option '--delte'" --delte
 check 'a name that is none is refused' refuses 'is no name of a cluster' --name '../x'
 check 'images that are not there are named' refuses 'netting.tar: hack/build-image.sh' --images "$work"
@@ -145,13 +191,30 @@ check 'both images are loaded' called 'images/netting.tar --name netting' 'image
 check 'a second run goes through as well' says 'there already'
 check 'and makes no second cluster' never_called 'kind create'
 
-begin
-for step in 'kind create' 'kind load' 'netting --context' 'rollout status'; do
-  FAIL_AT=$step check "a failure at '$step' ends it" refuses 'told to fail'
+# What fails, and what is said of what to do about it.
+failures=(
+  'kind create|kind made no cluster: see above; '"'hack/quickstart.sh --name netting --delete'"
+  "kind-netting version|the cluster netting doesn't answer"
+  "load image-archive|the nodes don't take the image netting: see above"
+  'install --image-pull-policy|Netting is not installed: see above, then run this again'
+  'apply --server-side|the demo is not deployed: see above'
+  "deployment/echo|the demo doesn't start: kubectl --context kind-netting -n netting-demo describe pods"
+  "deployment/load|the demo doesn't start"
+  "custom-columns|the demo's pods can't be listed"
+  "pod-1:9090|the demo's client doesn't answer"
+  'pod-1:15020|the sidecar has no metrics of requests yet'
+)
+for failure in "${failures[@]}"; do
+  begin
+  FAIL_AT=${failure%%|*} check "a failure at '${failure%%|*}' ends it, and says what to do" refuses "${failure#*|}"
+  FAIL_AT=${failure%%|*} check 'and says what failed' refuses 'told to fail'
 done
+begin
+METRICS='# nothing yet' check 'a sidecar without metrics is told of' refuses 'no metrics of requests yet'
 check 'a run after a failure goes on from there' says 'To try next'
 
 : >"$work/calls"
+FAIL_AT='kind delete' check 'a cluster that is not taken away is told of' refuses 'is not taken away: see above' --delete
 check 'the cluster is taken away' says '' --delete
 check 'by kind' called 'kind delete cluster --name netting'
 check 'and nothing else was done' never_called 'netting --context'
