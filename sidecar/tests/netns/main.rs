@@ -3,6 +3,7 @@
 //!
 //! Needs root (or `CAP_SYS_ADMIN` and `CAP_NET_ADMIN`), iptables and iproute2.
 
+mod drain;
 #[path = "../harness/lib.rs"]
 mod harness;
 mod idle;
@@ -233,49 +234,6 @@ fn a_client_that_says_nothing_or_half_a_hello_disturbs_nobody() {
         .and_then(|stream| ask(stream, "hello"));
     assert_eq!(answer.expect("it answers"), "app 10.0.0.2 hello");
     drop((silent, half));
-}
-
-#[test]
-fn finishes_what_is_running_when_it_is_told_to_end() {
-    let mut pod = Pod::start(&[]);
-    let app = dst("10.0.0.2", 8080);
-    answer_with(pod.listen(app), "app");
-    let running = pod.peer_connect(app).expect("the sidecar accepts");
-    let mut greeted = running.try_clone().expect("a socket can be cloned");
-    greeted.write_all(b"before, ").expect("it is passed on");
-    pod.wait_for(
-        "/metrics",
-        r#"netting_tcp_connections_active{direction="inbound"} 1"#,
-    );
-
-    pod.terminate();
-    pod.wait_for("/ready", "not ready: not draining");
-    let late = pod.peer_connect(app).and_then(|stream| ask(stream, "late"));
-    assert_eq!(late.expect("it still accepts"), "app 10.0.0.2 late");
-    let answer = ask(running, "after").expect("it is finished");
-    assert_eq!(answer, "app 10.0.0.2 before, after");
-    assert_eq!(pod.exit_code(), Some(0));
-}
-
-#[test]
-fn what_is_still_running_at_the_deadline_does_not_look_complete() {
-    let mut pod = Pod::start(&[]);
-    let app = dst("10.0.0.2", 8080);
-    let listener = pod.listen(app);
-    let mut running = pod.peer_connect(app).expect("the sidecar accepts");
-    running.write_all(b"hello\n").expect("it is passed on");
-    let (mut served, _) = listener.accept().expect("the sidecar connects");
-    served.write_all(b"half").expect("it is passed on");
-    running
-        .read_exact(&mut [0; 4])
-        .expect("the beginning is passed on");
-    pod.terminate();
-    pod.wait_for("/ready", "not ready: not draining");
-    // A second signal means now.
-    pod.terminate();
-    let end = running.read(&mut [0]).expect_err("it is cut");
-    assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
-    assert_eq!(pod.exit_code(), Some(0));
 }
 
 #[test]
