@@ -52,7 +52,7 @@ if [[ -n $symbols ]]; then
     cargo build --locked --release --target-dir "$target$symbols" --package netting-sidecar --package netting-iptables-init
   optimised=$target$symbols/release
 else
-  build_static release netting-iptables-init netting-sidecar
+  build_static release 3 netting-iptables-init netting-sidecar
   optimised=$PWD/$(static_directory release)
 fi
 # The same selection of packages as in hack/demo.sh, since cargo would build them anew for another one.

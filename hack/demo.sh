@@ -42,7 +42,7 @@ target=$(cargo metadata --no-deps --format-version 1 |
 printf 'building (some minutes the first time): what runs in each pod as it ships, the rest not optimised\n'
 cargo build --locked --workspace --bins
 cargo build --locked --package netting-e2e --example demo
-build_static release netting-iptables-init netting-sidecar
+build_static release 3 netting-iptables-init netting-sidecar
 export NETTING_BIN_DIR=$target/demo
 mkdir -p "$NETTING_BIN_DIR"
 for name in sandbox catalog webhook test-app; do

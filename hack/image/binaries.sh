@@ -8,9 +8,9 @@ static_directory() { # PROFILE
 
 # Static binaries run on any base, start without a dynamic linker, and take less memory. They get
 # a directory of their own, so that other builds, with other flags, keep theirs.
-build_static() { # PROFILE PACKAGE...
-  local profile=$1 flags=()
-  shift
+build_static() { # PROFILE OPT_LEVEL PACKAGE...
+  local profile=$1 opt_level=$2 flags=()
+  shift 2
   [[ $profile == debug ]] || flags+=(--release)
   # The paths of this checkout and of the registry would end up in panic messages, and make the
   # binaries of two machines differ.
@@ -18,6 +18,7 @@ build_static() { # PROFILE PACKAGE...
   rustflags+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
   printf 'building %s\n' "$*"
   RUSTFLAGS=$rustflags \
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=$opt_level \
     cargo build --locked --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/image \
     "${flags[@]}" "${@/#/--package=}" --bins
 }

@@ -40,6 +40,10 @@ pub struct Args {
     #[arg(long)]
     pub profile: bool,
 
+    /// Measure what telemetry costs the sidecars instead: none of it, Prometheus, all exporters
+    #[arg(long, conflicts_with_all = ["json", "strace", "profile"])]
+    pub telemetry: bool,
+
     /// Worker threads of each sidecar; 0 is its own default
     #[arg(long, default_value_t = 0)]
     pub sidecar_threads: u32,
@@ -123,6 +127,7 @@ mod tests {
             &["--seconds=0"],
             &["--quick", "--rounds=3"],
             &["--scenario=http3-1"],
+            &["--telemetry", "--json=a"],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
         }

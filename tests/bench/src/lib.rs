@@ -5,7 +5,7 @@
 //! `measure` asks it, in turns. `testbed` is the network with all that runs in it, made of
 //! `network` and `process`. `load` has the clients: as much as goes (wrk, h2load), and at a fixed
 //! rate (its own). `figures` turns what was seen into medians and differences, `report` prints them,
-//! and `inside` looks at where the proxies' time goes.
+//! and `inside` looks at where the proxies' time goes. `telemetry` asks what that costs the sidecars.
 
 mod args;
 mod figures;
@@ -17,6 +17,7 @@ mod process;
 mod report;
 mod scenario;
 mod subject;
+mod telemetry;
 mod testbed;
 
 pub use args::Args;
@@ -47,6 +48,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         scenarios: Vec::new(),
     };
     println!("{}", report.heading());
+    if args.telemetry {
+        return telemetry(&testbed, args, &plan);
+    }
     for scenario in args.scenarios() {
         let measured = measure::scenario(&testbed, scenario, &plan)
             .with_context(|| format!("in {scenario}; logs are in {}", testbed.logs.display()))?;
@@ -59,5 +63,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let json = serde_json::to_string_pretty(&report)? + "\n";
         fs::write(file, json).with_context(|| format!("could not write {}", file.display()))?;
     }
+    Ok(())
+}
+
+/// Prints a table of what each amount of telemetry costs.
+fn telemetry(testbed: &Testbed, args: &Args, plan: &args::Plan) -> anyhow::Result<()> {
+    for scenario in args.scenarios() {
+        let measured = telemetry::scenario(testbed, scenario, plan)
+            .with_context(|| format!("in {scenario}; logs are in {}", testbed.logs.display()))?;
+        println!("{}", telemetry::heading(scenario));
+        measured.iter().for_each(|measured| println!("{measured}"));
+    }
+    println!("load average afterwards: {}", report::load_average()?);
     Ok(())
 }

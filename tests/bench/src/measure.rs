@@ -144,6 +144,6 @@ fn round(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody sends 2^53 requests")]
-fn microseconds_each(time: Duration, requests: u64) -> f64 {
+pub(crate) fn microseconds_each(time: Duration, requests: u64) -> f64 {
     time.as_secs_f64() * 1e6 / requests as f64
 }

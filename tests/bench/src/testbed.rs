@@ -1,6 +1,7 @@
 //! Everything that runs: nginx in both servers' pods, the control plane on the node, the rules in
 //! the meshed pods, and for each scenario fresh proxies.
 
+mod backends;
 mod control_plane;
 mod envoy;
 mod nginx;
@@ -22,6 +23,7 @@ use crate::{
     subject::{Kind, Subject},
 };
 
+pub(crate) use backends::Backends;
 use control_plane::ControlPlane;
 use sidecar::Sidecar;
 
@@ -36,6 +38,30 @@ pub(crate) struct Testbed {
     pub(crate) logs: PathBuf,
     _nginx: [Process; 2],
     _control_plane: ControlPlane,
+}
+
+/// A way to nginx through two sidecars.
+pub(crate) struct Meshed<'a> {
+    pub(crate) subject: Subject<'a>,
+    sidecars: [Sidecar<'a>; 2],
+}
+
+impl Meshed<'_> {
+    /// Asks each sidecar what it tells Prometheus.
+    pub(crate) fn scrape(&self) -> anyhow::Result<()> {
+        let mut sidecars = self.sidecars.iter();
+        sidecars.try_for_each(|sidecar| sidecar.metrics().map(drop))
+    }
+
+    /// That every exporter of both sidecars has sent something, and that every backend took what
+    /// it was sent: else the cost of something else was measured.
+    pub(crate) fn check_exported(&self) -> anyhow::Result<()> {
+        for sidecar in &self.sidecars {
+            backends::check_sent(&sidecar.config()?["telemetry"]["exporters"])
+                .with_context(|| format!("in {}", sidecar.pod.name))?;
+        }
+        Ok(())
+    }
 }
 
 /// Ports by protocol: nginx before 1.25 speaks only one of them on each.
@@ -92,12 +118,7 @@ impl Testbed {
             target: nginx,
             proxies: Vec::new(),
         };
-        let netting = Subject {
-            kind: Kind::Netting,
-            client: &network.meshed_client,
-            target: SocketAddr::new(SERVICE, ports.service),
-            proxies: self.sidecars()?,
-        };
+        let netting = self.meshed(protocol, &[])?.subject;
         let (egress, hops) = envoy::hops(network, nginx, &self.args, &self.logs)?;
         let envoy = Subject {
             kind: Kind::Envoy,
@@ -108,10 +129,29 @@ impl Testbed {
         Ok([direct, netting, envoy])
     }
 
-    fn sidecars(&self) -> anyhow::Result<Vec<Process>> {
-        let pods = [&self.network.meshed_client, &self.network.meshed_server];
-        let started = pods.map(|pod| Sidecar { pod }.start(&self.args, &self.logs));
-        started.into_iter().collect()
+    /// Two new sidecars with `flags` of their own.
+    pub(crate) fn meshed(
+        &self,
+        protocol: Protocol,
+        flags: &[String],
+    ) -> anyhow::Result<Meshed<'_>> {
+        let network = &self.network;
+        let sidecars = [&network.meshed_client, &network.meshed_server].map(|pod| Sidecar { pod });
+        let started = sidecars
+            .iter()
+            .map(|sidecar| sidecar.start(&self.args, flags, &self.logs));
+        let subject = Subject {
+            kind: Kind::Netting,
+            client: &network.meshed_client,
+            target: SocketAddr::new(SERVICE, protocol.ports().service),
+            proxies: started.collect::<Result<_, _>>()?,
+        };
+        Ok(Meshed { subject, sidecars })
+    }
+
+    /// Something for every exporter to send to.
+    pub(crate) fn backends(&self) -> anyhow::Result<Backends> {
+        Backends::start(&self.args, &self.logs).context("could not start the backends")
     }
 
     /// Makes sure that a meshed client's requests took the way that they take in a cluster: by the

@@ -28,7 +28,12 @@ pub(super) struct Sidecar<'a> {
 
 impl Sidecar<'_> {
     /// Starts it, and waits until the catalog has welcomed it.
-    pub(super) fn start(&self, args: &Args, logs: &Path) -> anyhow::Result<Process> {
+    pub(super) fn start(
+        &self,
+        args: &Args,
+        flags: &[String],
+        logs: &Path,
+    ) -> anyhow::Result<Process> {
         let user = ["--reuid=4150", "--regid=4150", "--clear-groups"];
         let mut command = self.pod.command(&user);
         command
@@ -36,20 +41,30 @@ impl Sidecar<'_> {
             .arg(format!("--catalog={NODE}:{}", control_plane::GRPC_PORT))
             .args(["--node-name=node", "--pod-namespace=bench"])
             .arg(format!("--pod-name={}", self.pod.name))
-            .arg(format!("--worker-threads={}", args.sidecar_threads));
+            .arg(format!("--worker-threads={}", args.sidecar_threads))
+            .args(flags);
         let name = format!("netting-sidecar-{}", self.pod.name);
         let mut sidecar = Process::start(&name, &mut command, logs)?;
         sidecar.wait_until("the catalog's welcome", || {
-            let metrics = self.admin("/metrics")?;
-            let welcomed = metrics.contains("\nnetting_discovery_connected 1\n");
-            Ok(welcomed.then_some(()))
+            let welcomed = &self.config()?["catalog"]["connected"];
+            Ok((welcomed == true).then_some(()))
         })?;
         Ok(sidecar)
     }
 
+    /// All of its metrics, as Prometheus gets them.
+    pub(super) fn metrics(&self) -> anyhow::Result<String> {
+        self.admin("/metrics")
+    }
+
+    /// What it holds.
+    pub(super) fn config(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.admin("/config")?)?)
+    }
+
     /// That it holds the Service with one endpoint, from the catalog.
     pub(super) fn check_follows_service(&self) -> anyhow::Result<()> {
-        let config: Value = serde_json::from_str(&self.admin("/config")?)?;
+        let config = self.config()?;
         let destinations = config["destinations"].as_array();
         let services = destinations
             .into_iter()
@@ -65,7 +80,7 @@ impl Sidecar<'_> {
 
     /// That connections took the way through it.
     pub(super) fn check_has_proxied(&self, direction: &str) -> anyhow::Result<()> {
-        let metrics = self.admin("/metrics")?;
+        let metrics = self.metrics()?;
         let series = format!("netting_tcp_connections_opened_total{{direction=\"{direction}\"}} ");
         let opened = metrics.lines().find_map(|line| line.strip_prefix(&series));
         ensure!(
