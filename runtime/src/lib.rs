@@ -8,10 +8,12 @@
 //! - [`admin`]: the HTTP server on the admin port;
 //! - [`process`]: the runtime, the exit code, and a port to listen on;
 //! - [`shutdown`]: the one order in which all of these come to an end;
-//! - [`resolve`]: names to addresses, also in a static binary.
+//! - [`resolve`]: names to addresses, also in a static binary;
+//! - [`files`]: how many may be open.
 
 pub mod admin;
 pub mod drain;
+pub mod files;
 pub mod logging;
 pub mod process;
 pub mod readiness;

@@ -7,7 +7,7 @@ use netting_proto::v1;
 use netting_runtime::{
     Drain, Process, Readiness, Shutdown,
     admin::{self, Admin},
-    listen,
+    files, listen,
     logging::LogHandle,
     readiness::Condition,
 };
@@ -22,7 +22,6 @@ use netting_telemetry::{
     trace::{Sampler, Tracer},
     traffic::TrafficMetrics,
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     sync::{Notify, Semaphore},
     time::sleep,
@@ -284,19 +283,10 @@ fn worker_threads(asked: usize) -> usize {
     }
 }
 
-/// How many connections may be open: each takes two files. Raises the soft limit
-/// on files to the hard one first.
+/// How many connections may be open: each takes two files, of which there may be as many
+/// as the system allows.
 fn connections_max(asked: usize) -> usize {
-    let files = match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((_, hard)) => match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-            Ok(()) => hard,
-            Err(error) => {
-                tracing::warn!(%error, "could not raise the limit on open files");
-                1024
-            }
-        },
-        Err(_) => 1024,
-    };
+    let files = files::raise_max();
     let fit = usize::try_from(files.saturating_sub(FILES_OF_OUR_OWN) / 2).unwrap_or(usize::MAX);
     let most = fit.clamp(1, Semaphore::MAX_PERMITS);
     if asked > 0 { asked.min(most) } else { most }
