@@ -122,8 +122,6 @@ pub(super) fn knows(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{fmt::Write as _, fs};
-
     use serde_json::json;
 
     use super::*;
@@ -148,24 +146,14 @@ These annotations of a pod say how; on a namespace they are the defaults of its 
 
     #[test]
     fn the_page_is_of_this_list() {
-        let mut page = PAGE_BEGINS.to_owned();
-        for Annotation {
-            name,
-            value,
-            default,
-        } in PODS
-        {
-            let _ = writeln!(page, "| `netting.dev/{name}` | {value} | {default} |");
-        }
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../docs/reference/annotations.md"
+        let rows = PODS.iter().map(|it| (it.name, it.value, it.default));
+        netting_golden::assert_golden(
+            concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../docs/reference/annotations.md"
+            ),
+            &netting_golden::annotations_page(PAGE_BEGINS, rows),
         );
-        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-            fs::write(path, &page).expect("the page can be written");
-        }
-        let written = fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(written, page, "renew it with NETTING_UPDATE_GOLDEN=1");
     }
 
     #[test]

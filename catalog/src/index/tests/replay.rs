@@ -7,9 +7,6 @@ use serde_json::{Value, json};
 
 use crate::test_cluster::{Cluster, Object};
 
-/// Set to renew the golden file instead of comparing it.
-const UPDATE: &str = "NETTING_UPDATE_GOLDEN";
-
 fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/watch")
 }
@@ -42,6 +39,7 @@ fn meshed(mut object: Value) -> Value {
         && object["metadata"]["name"] == json!("cart-86cfc9948c-wpcw2")
     {
         object["metadata"]["labels"]["netting.dev/injected"] = json!("true");
+        object["spec"]["initContainers"] = json!([{"name": "netting-sidecar"}]);
     }
     object
 }
@@ -88,16 +86,7 @@ fn replay() -> String {
 fn a_recorded_cluster_gives_the_recorded_states() {
     let golden = fixtures().join("states.txt");
     let replayed = replay();
-    if std::env::var_os(UPDATE).is_some() {
-        fs::write(&golden, &replayed).expect("the golden file can be written");
-    }
-    let expected = fs::read_to_string(&golden).unwrap_or_default();
-    assert!(
-        replayed == expected,
-        "the states differ from {}; if they should, renew it with \
-         {UPDATE}=1 cargo test -p netting-catalog recorded\n{replayed}",
-        golden.display()
-    );
+    netting_golden::assert_golden(golden, &replayed);
 }
 
 #[test]

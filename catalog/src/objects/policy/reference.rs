@@ -61,8 +61,6 @@ pub(super) fn no_such() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fmt::Write as _, fs};
-
     use super::*;
 
     const PAGE_BEGINS: &str = "\
@@ -85,18 +83,12 @@ They say how the sidecars of a Service's clients treat what goes to its cluster 
 
     #[test]
     fn the_page_is_of_this_list() {
-        let mut page = PAGE_BEGINS.to_owned();
-        for (name, value, default) in SERVICES {
-            let _ = writeln!(page, "| `netting.dev/{name}` | {value} | {default} |");
-        }
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../docs/reference/service-annotations.md"
+        netting_golden::assert_golden(
+            concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../docs/reference/service-annotations.md"
+            ),
+            &netting_golden::annotations_page(PAGE_BEGINS, SERVICES),
         );
-        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-            fs::write(path, &page).expect("the page can be written");
-        }
-        let written = fs::read_to_string(path).unwrap_or_default();
-        assert_eq!(written, page, "renew it with NETTING_UPDATE_GOLDEN=1");
     }
 }
