@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use netting_runtime::logging::LogFormat;
+use netting_telemetry::trace::sampler::Ratio;
 
 use crate::streams::Limits;
 
@@ -82,6 +83,12 @@ pub struct Args {
     )]
     pub telemetry: String,
 
+    /// Which part of all traces is kept that nobody before has decided on, from 0 to 1.
+    /// If not given, OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG say so; or else it
+    /// is 0.01. Only where an exporter sends spans
+    #[arg(long, env = "NETTING_TRACE_RATIO", value_name = "RATIO")]
+    pub trace_ratio: Option<Ratio>,
+
     /// Name of the catalog's own pod, for telemetry
     #[arg(long, env = "NETTING_POD_NAME", default_value = "")]
     pub pod_name: String,
@@ -134,6 +141,7 @@ mod tests {
             ("--subscriptions-max=-1", "1 to 1000000"),
             ("--waiting-queries-max=many", "1 to 1000000"),
             ("--grpc-port=99999", "99999"),
+            ("--trace-ratio=2", "from 0 to 1"),
         ] {
             let refused = Args::try_parse_from(["netting-catalog", flag]);
             let refused = refused.expect_err("the flag is wrong").to_string();
@@ -145,11 +153,9 @@ mod tests {
     fn help_is_as_documented() {
         let command = Args::command().mut_args(|arg| arg.hide_env_values(true));
         let help = command.term_width(100).render_long_help().to_string();
-        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt");
-        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-            std::fs::write(golden, &help).expect("the golden file can be written");
-        }
-        let expected = std::fs::read_to_string(golden).unwrap_or_default();
-        assert_eq!(help, expected, "renew it with NETTING_UPDATE_GOLDEN=1");
+        netting_golden::assert_golden(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt"),
+            &help,
+        );
     }
 }

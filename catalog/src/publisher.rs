@@ -69,6 +69,15 @@ pub struct Published {
     pub diff: Option<Arc<Diff>>,
 }
 
+/// What came of a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effect {
+    /// How many followed addresses have another state.
+    pub addresses: usize,
+    /// How many marks that left at readers, one for each such address that one follows.
+    pub marked: usize,
+}
+
 impl Default for Publisher {
     fn default() -> Self {
         Self {
@@ -89,16 +98,21 @@ impl Publisher {
 
     /// Changes the index, and marks what changed for those who follow it.
     /// `heard_at` is when the event that says so was received.
-    pub fn update(&self, heard_at: SystemTime, change: impl FnOnce(&mut Index) -> Changes) {
+    pub fn update(
+        &self,
+        heard_at: SystemTime,
+        change: impl FnOnce(&mut Index) -> Changes,
+    ) -> Effect {
         let mut shared = self.shared.lock();
         let changes = change(&mut shared.index);
         if changes.is_empty() {
-            return;
+            return Effect::default();
         }
         let changed_at_us = unix_us(heard_at);
-        let version = shared.publish(&changes, changed_at_us);
+        let (version, effect) = shared.publish(&changes, changed_at_us);
         drop(shared);
         self.version.send_replace(version);
+        effect
     }
 
     /// A new reader's mailbox.
@@ -191,7 +205,7 @@ impl Publisher {
 }
 
 impl Shared {
-    fn publish(&mut self, changes: &Changes, changed_at_us: i64) -> u64 {
+    fn publish(&mut self, changes: &Changes, changed_at_us: i64) -> (u64, Effect) {
         let Self {
             index,
             followed,
@@ -203,20 +217,25 @@ impl Shared {
                 reader.mark_ended();
             }
         }
+        let mut effect = Effect::default();
         for ip in &changes.ips {
             for (addr, followed) in followed.range_mut(ports_of(*ip)) {
-                followed.publish(*addr, index.lookup(*addr), changed_at_us);
+                if followed.publish(*addr, index.lookup(*addr), changed_at_us) {
+                    effect.addresses += 1;
+                    effect.marked += followed.readers.len();
+                }
             }
         }
-        modified.advance(changed_at_us, changes, index)
+        (modified.advance(changed_at_us, changes, index), effect)
     }
 }
 
 impl Followed {
-    fn publish(&mut self, addr: SocketAddr, new: Option<State>, changed_at_us: i64) {
+    /// Whether the state is another one.
+    fn publish(&mut self, addr: SocketAddr, new: Option<State>, changed_at_us: i64) -> bool {
         let old = self.published.state.as_deref();
         if old.map(|old| old.hash) == new.as_ref().map(|new| new.hash) {
-            return;
+            return false;
         }
         let diff = old.zip(new.as_ref());
         self.published = Published {
@@ -227,6 +246,7 @@ impl Followed {
         for reader in self.readers.values() {
             reader.mark(addr);
         }
+        true
     }
 }
 

@@ -23,11 +23,18 @@ use axum::{
     Json, Router,
     extract::{Path, State},
     http::{HeaderName, StatusCode},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use netting_runtime::Drain;
-use netting_telemetry::catalog::CatalogMetrics;
+use netting_telemetry::{
+    catalog::CatalogMetrics,
+    trace::{
+        Tracer,
+        served::{self, Route},
+    },
+};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
@@ -50,6 +57,7 @@ pub struct Queries {
     publisher: Arc<Publisher>,
     metrics: CatalogMetrics,
     waiting: Arc<Semaphore>,
+    tracer: Option<Tracer>,
     drain: Drain,
 }
 
@@ -75,16 +83,32 @@ impl Queries {
             publisher,
             metrics,
             waiting: Arc::new(Semaphore::new(waiting_max)),
+            tracer: None,
             drain,
         }
     }
 
+    /// The same, with a span for each.
+    #[must_use]
+    pub fn traced(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
+    }
+
     /// The routes.
     pub fn router(self) -> Router {
+        let tracer = self.tracer.clone();
+        let traced = |path, answers: MethodRouter<Self>| {
+            let route = Route {
+                tracer: tracer.clone(),
+                path,
+                scheme: "http",
+            };
+            Router::new().route(path, answers.layer(from_fn_with_state(route, served::tell)))
+        };
         Router::new()
-            .route("/v1/catalog/services", get(services))
-            .route("/v1/catalog/service/{name}", get(catalog_service))
-            .route("/v1/health/service/{name}", get(health_service))
+            .merge(traced("/v1/catalog/services", get(services)))
+            .merge(traced("/v1/catalog/service/{name}", get(catalog_service)))
+            .merge(traced("/v1/health/service/{name}", get(health_service)))
             .fallback(|| async {
                 Refused(
                     StatusCode::NOT_FOUND,

@@ -163,17 +163,17 @@ impl Session {
     /// is said of any address: what hasn't been listed yet isn't unknown.
     #[must_use]
     pub fn has_due(&self, synced: bool) -> bool {
-        let answers = !self.queue.is_empty() || !self.declined.is_empty();
         self.greeting == Greeting::Due
             || self.heartbeat.is_some()
             || self.application == Application::Ended
             || matches!(self.place, Place::Due(_))
-            || (synced && answers)
+            || (synced && self.owes_answers())
     }
 
-    /// Whether an answer waits for the index to be synced, if it isn't.
+    /// Whether something is to be said of an address: at once, or once the index is
+    /// synced.
     #[must_use]
-    pub fn awaits_sync(&self) -> bool {
+    pub fn owes_answers(&self) -> bool {
         !self.queue.is_empty() || !self.declined.is_empty()
     }
 

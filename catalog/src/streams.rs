@@ -1,12 +1,13 @@
 //! The gRPC side: a task for each stream, between its sidecar and the publisher.
 
+mod asked;
 mod conversation;
 
 use std::{sync::Arc, time::Duration};
 
 use netting_proto::v1::{self, catalog_server};
 use netting_runtime::Drain;
-use netting_telemetry::catalog::CatalogMetrics;
+use netting_telemetry::{catalog::CatalogMetrics, trace::Tracer};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
@@ -48,6 +49,7 @@ pub struct Limits {
 pub struct Streams {
     publisher: Arc<Publisher>,
     metrics: CatalogMetrics,
+    tracer: Option<Tracer>,
     limits: Limits,
     places: Arc<Semaphore>,
     drain: Drain,
@@ -65,10 +67,17 @@ impl Streams {
         Self {
             publisher,
             metrics,
+            tracer: None,
             limits,
             places: Arc::new(Semaphore::new(limits.streams_max)),
             drain,
         }
+    }
+
+    /// The same, with a span for what is asked for at a time.
+    #[must_use]
+    pub fn traced(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Serves until the drain has started and all connections are closed. Those
@@ -135,6 +144,7 @@ impl catalog_server::Catalog for Streams {
             self.drain.clone(),
             responses,
         );
+        let conversation = conversation.traced(self.tracer.clone());
         let task = async move {
             conversation.run(request.into_inner()).await;
             drop(place);

@@ -24,7 +24,7 @@ use kube::{
     runtime::watcher::{self, watcher},
 };
 use netting_runtime::{Drain, Readiness, readiness::Condition};
-use netting_telemetry::catalog::CatalogMetrics;
+use netting_telemetry::{catalog::CatalogMetrics, trace::Tracer};
 use tokio::time::sleep;
 
 use crate::{
@@ -68,27 +68,30 @@ fn client_of(mut config: Config) -> anyhow::Result<Client> {
     Client::try_from(config).context("cannot make a client to the API server")
 }
 
+/// Whom the watches feed, and who is told of it.
+#[derive(Clone, Debug)]
+pub struct Feeding {
+    /// The index's owner.
+    pub publisher: Arc<Publisher>,
+    /// Where events, failures and what is held are counted.
+    pub metrics: CatalogMetrics,
+    /// What begins the spans of changes, if they are sent to anybody.
+    pub tracer: Option<Tracer>,
+}
+
 /// What the watches share.
 #[derive(Clone)]
 struct Watches {
-    publisher: Arc<Publisher>,
-    metrics: CatalogMetrics,
+    feeding: Feeding,
     /// Resources that have not been listed yet.
     unlisted: Arc<AtomicUsize>,
 }
 
 /// Starts to watch all resources, until the drain starts. Each is a condition of
 /// `readiness` that holds once it has been listed.
-pub fn start(
-    client: &Client,
-    publisher: &Arc<Publisher>,
-    metrics: &CatalogMetrics,
-    readiness: &Readiness,
-    drain: &Drain,
-) {
+pub fn start(client: &Client, feeding: Feeding, readiness: &Readiness, drain: &Drain) {
     let watches = Watches {
-        publisher: Arc::clone(publisher),
-        metrics: metrics.clone(),
+        feeding,
         unlisted: Arc::new(AtomicUsize::new(4)),
     };
     let services: Api<core::Service> = Api::all(client.clone());
@@ -109,7 +112,7 @@ pub fn start(
 
 impl Watches {
     fn feed<S: Source>(&self) -> Feed<S> {
-        Feed::new(Arc::clone(&self.publisher), self.metrics.clone())
+        Feed::new(self.feeding.clone())
     }
 
     fn spawn<S: Source>(
@@ -159,7 +162,9 @@ impl Watches {
                     let failure = Failure::of(&error);
                     let pause = backoff.mul_f64(0.5 + fastrand::f64());
                     failure.log(S::RESOURCE, &error, pause);
-                    self.metrics.watch_error(S::RESOURCE, failure.reason());
+                    self.feeding
+                        .metrics
+                        .watch_error(S::RESOURCE, failure.reason());
                     if failure.is_expired() {
                         // kube lists anew if the watch says so in an event, but not
                         // if it is the answer to the request.
@@ -178,7 +183,7 @@ impl Watches {
         tracing::info!(resource, "listed");
         if self.unlisted.fetch_sub(1, Ordering::AcqRel) == 1 {
             tracing::info!("everything is listed; answering");
-            self.publisher.set_synced();
+            self.feeding.publisher.set_synced();
         }
     }
 }

@@ -22,7 +22,8 @@
 //! - [`discovery`]: the sidecar's side of the catalog stream;
 //! - [`probes`]: the application's probes, where the sidecar asks them;
 //! - the control plane's own: [`admission`], what the webhook answers;
-//!   [`catalog`], what the catalog watches, holds and streams.
+//!   [`catalog`], what the catalog watches, holds and streams; [`control_plane`], how
+//!   both start and end it.
 
 pub mod access_log;
 pub mod admission;
@@ -32,6 +33,7 @@ mod cache;
 pub mod catalog;
 pub mod config;
 pub mod connections;
+pub mod control_plane;
 pub mod discovery;
 pub mod export;
 pub mod instrument;

@@ -10,7 +10,8 @@
 //! - [`begun`]: a span under way, and what the next one is told of it;
 //! - [`span`]: one that has ended;
 //! - [`http`]: how a request is told, by OpenTelemetry's conventions;
-//! - [`tracer`]: what begins spans, and where they go at their end.
+//! - [`tracer`]: what begins spans, and where they go at their end;
+//! - [`work`]: what a process does itself, [`served`]: and is asked for.
 
 pub mod b3;
 pub mod begun;
@@ -19,9 +20,11 @@ pub mod http;
 pub mod id;
 pub mod received;
 pub mod sampler;
+pub mod served;
 pub mod span;
 pub mod tracer;
 pub mod w3c;
+pub mod work;
 
 pub use begun::Begun;
 pub use field::Field;
@@ -30,3 +33,11 @@ pub use received::Received;
 pub use sampler::Sampler;
 pub use span::Span;
 pub use tracer::Tracer;
+pub use work::Work;
+
+/// What somebody else chose is cut in a span at this length.
+const TEXT_BYTES_MAX: usize = 1024;
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}

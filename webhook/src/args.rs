@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use netting_runtime::logging::LogFormat;
+use netting_telemetry::trace::sampler::Ratio;
 
 use crate::{
     names::SidecarMode,
@@ -41,6 +42,12 @@ pub struct Args {
         default_value = "prometheus"
     )]
     pub telemetry: String,
+
+    /// Which part of all traces is kept that nobody before has decided on, from 0 to 1.
+    /// If not given, OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG say so; or else it
+    /// is 0.01. Only where an exporter sends spans
+    #[arg(long, env = "NETTING_TRACE_RATIO", value_name = "RATIO")]
+    pub trace_ratio: Option<Ratio>,
 
     /// Name of the Service in front of the webhook, which its certificate is for
     #[arg(long, env = "NETTING_SERVICE", default_value = "netting-webhook")]
@@ -211,6 +218,7 @@ mod tests {
             (&["--tls-ca=ca.crt"], "--tls-cert"),
             (&["--shutdown-delay=soon"], "--shutdown-delay"),
             (&["--https-port=99999"], "99999"),
+            (&["--trace-ratio=2"], "from 0 to 1"),
         ] {
             let refused = parse(flags).expect_err("the flag is wrong").to_string();
             assert!(refused.contains(says), "{refused}");
@@ -228,11 +236,9 @@ mod tests {
         let mut command = Args::command();
         command = command.mut_args(|arg| arg.hide_env_values(true));
         let help = command.term_width(100).render_long_help().to_string();
-        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt");
-        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-            std::fs::write(golden, &help).expect("the golden file can be written");
-        }
-        let expected = std::fs::read_to_string(golden).unwrap_or_default();
-        assert_eq!(help, expected, "renew it with NETTING_UPDATE_GOLDEN=1");
+        netting_golden::assert_golden(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt"),
+            &help,
+        );
     }
 }

@@ -9,12 +9,15 @@ use std::{
 use axum::{
     Json, Router,
     body::Body,
-    extract::State,
+    extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use netting_telemetry::admission::AdmissionMetrics;
+use netting_telemetry::{
+    admission::AdmissionMetrics,
+    trace::{Tracer, Work, served::Route},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -29,6 +32,9 @@ mod body;
 
 use body::{BODY_BYTES_MAX, BODY_TIMEOUT, Bodies, Turn};
 
+/// Where the API server's questions come in.
+const PATH: &str = "/mutate";
+
 /// What a request is answered with.
 #[derive(Clone)]
 pub struct Mutate {
@@ -40,10 +46,13 @@ pub struct Mutate {
     pub namespaces: Option<Namespaces>,
     /// What else becomes of warnings, which few people see.
     pub events: Option<Events>,
+    /// What begins the spans of requests, if they are sent to anybody.
+    pub tracer: Option<Tracer>,
 }
 
 #[derive(Clone)]
 struct Service {
+    route: Route,
     mutate: Mutate,
     bodies: Arc<Bodies>,
 }
@@ -94,18 +103,23 @@ impl Mutate {
             metrics,
             namespaces: None,
             events: None,
+            tracer: None,
         }
     }
 
     /// The route that answers.
     pub fn into_router(self) -> Router {
+        let route = Route {
+            tracer: self.tracer.clone(),
+            path: PATH,
+            scheme: "https",
+        };
         let service = Service {
+            route,
             mutate: self,
             bodies: Arc::new(Bodies::new()),
         };
-        Router::new()
-            .route("/mutate", post(answer))
-            .with_state(service)
+        Router::new().route(PATH, post(answer)).with_state(service)
     }
 
     async fn known(&self, namespace: &str) -> Known {
@@ -116,11 +130,14 @@ impl Mutate {
     }
 
     /// The verdict's answer, or that of a fault in reaching it.
-    async fn decide(&self, review: &Review, begun: Instant) -> Answer {
+    async fn decide(&self, review: &Review, begun: Instant, work: &mut Work) -> Answer {
+        let looking_up = work.part("look up namespace");
         let known = self.known(review.namespace()).await;
+        looking_up.end();
         let options = Arc::clone(&self.options.borrow());
-        let deciding = Instant::now();
+        let (deciding, patching) = (Instant::now(), work.part("decide and patch"));
         let verdict = guarded(|| review.decide(&known, &options));
+        patching.end();
         self.metrics.decided(deciding.elapsed());
         let (decision, reason) = match &verdict {
             Ok(verdict) => (verdict.decision.as_str(), verdict.decision.reason()),
@@ -129,6 +146,7 @@ impl Mutate {
         let took = begun.elapsed();
         self.metrics.answered(decision, reason, took);
         let (namespace, pod, dry_run) = (review.namespace(), review.pod(), review.dry_run());
+        tell(review, decision, reason, work);
         match verdict {
             Ok(verdict) => {
                 tracing::info!(
@@ -144,7 +162,11 @@ impl Mutate {
                 if let Some(events) = &self.events {
                     events.tell(review, &verdict);
                 }
-                review.answer(verdict)
+                work.note("netting.admission.warnings", verdict.warnings.len());
+                let writing = work.part("write patch");
+                let answer = review.answer(verdict);
+                writing.end();
+                answer
             }
             Err(Panicked) => {
                 tracing::error!(
@@ -152,6 +174,7 @@ impl Mutate {
                     pod,
                     "panicked over a pod, which goes on as it is"
                 );
+                work.fail(reason);
                 review.answer_to_fault(decision, reason)
             }
         }
@@ -159,29 +182,63 @@ impl Mutate {
 }
 
 impl Service {
-    async fn review(&self, headers: &HeaderMap, body: Body) -> Result<(Review, Turn<'_>), Refusal> {
+    async fn review(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        work: &Work,
+    ) -> Result<(Review, Turn<'_>), Refusal> {
         require_json(headers)?;
         let length = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
-        let (body, turn) = self.bodies.read(length, body).await?;
-        Ok((Review::parse(&body)?, turn))
+        let reading = work.part("read body");
+        let read = self.bodies.read(length, body).await;
+        reading.end();
+        let (body, turn) = read?;
+        let parsing = work.part("parse review");
+        let review = Review::parse(&body);
+        parsing.end();
+        Ok((review?, turn))
     }
 }
 
-async fn answer(State(service): State<Service>, headers: HeaderMap, body: Body) -> Response {
+async fn answer(State(service): State<Service>, request: Request) -> Response {
     let begun = Instant::now();
-    match service.review(&headers, body).await {
-        Ok((review, _turn)) => Json(service.mutate.decide(&review, begun).await).into_response(),
+    let mut work = service.route.begin(&request);
+    let (head, body) = request.into_parts();
+    let response = match service.review(&head.headers, body, &work).await {
+        Ok((review, _turn)) => {
+            let answer = service.mutate.decide(&review, begun, &mut work).await;
+            Json(answer).into_response()
+        }
         Err(refusal) => {
-            let reason = refusal.as_str();
-            service
-                .mutate
-                .metrics
-                .answered("refuse", reason, begun.elapsed());
+            let (decision, reason) = ("refuse", refusal.as_str());
+            let metrics = &service.mutate.metrics;
+            metrics.answered(decision, reason, begun.elapsed());
+            work.note(DECISION, decision);
+            work.note(REASON, reason);
             tracing::warn!(error = %refusal, reason, "request refused");
             (refusal.status(), format!("{refusal}\n")).into_response()
         }
+    };
+    work.answered(response.status());
+    work.end();
+    response
+}
+
+const DECISION: &str = "netting.admission.decision";
+const REASON: &str = "netting.admission.reason";
+
+/// What the span of an admission says, beside that of any request.
+fn tell(review: &Review, decision: &'static str, reason: &'static str, work: &mut Work) {
+    work.note(DECISION, decision);
+    work.note(REASON, reason);
+    work.note_text("netting.admission.namespace", review.namespace());
+    work.note_text("netting.admission.pod", review.pod());
+    work.note_text("netting.admission.uid", review.uid());
+    if review.dry_run() {
+        work.note("netting.admission.dry_run", "true");
     }
 }
 

@@ -7,17 +7,14 @@ use kube::{Api, Client};
 use netting_runtime::{
     Drain, Process, Readiness, Shutdown,
     admin::{self, Admin},
-    listen,
+    files, listen,
     logging::LogHandle,
     readiness::Condition,
 };
 use netting_telemetry::{
     Metrics,
     admission::{AdmissionMetrics, CertificateMetrics, EventMetrics},
-    config::{Environment, Telemetry},
-    export::Exporters,
-    registry::Settings,
-    resource::{self, Pod},
+    control_plane::{Part, Started},
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -45,9 +42,6 @@ const VERSION_AWAITED: Duration = Duration::from_secs(5);
 /// whether it takes injected pods.
 const NAMESPACES_AWAITED: Duration = Duration::from_secs(5);
 
-/// What the names of telemetry's backends are looked up with.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-
 /// Runs the webhook until a signal has ended it.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
@@ -69,14 +63,13 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let shutdown = Shutdown::install(&readiness).context("cannot handle signals")?;
     let drain = Drain::new();
-    let telemetry = Telemetry::parse(&args.telemetry, &Environment);
-    let metrics = self::metrics(&args, &telemetry);
-    let exporters = Exporters::start(&telemetry, &metrics, RESOLV_CONF.into(), &drain);
+    files::raise_max();
+    let telemetry = telemetry(&args, &drain);
     let client = client(&args).await?;
 
     let listener = listen(args.https_port).await?;
-    let serving = certificate(&args, client.as_ref(), &readiness, &metrics)?;
-    let routes = mutate(&args, options, client, &readiness, &metrics).into_router();
+    let serving = certificate(&args, client.as_ref(), &readiness, &telemetry.metrics)?;
+    let routes = mutate(&args, options, client, &readiness, &telemetry).into_router();
     let port = listener.local_addr()?.port();
     let delay = args.shutdown_delay;
     drain.spawn(server::serve(
@@ -90,29 +83,23 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     // Last, so that it never says ready of something that is still to come.
     let admin_listener = listen(args.admin_port).await?;
     let admin_port = admin_listener.local_addr()?.port();
-    let exposed = telemetry.prometheus().then(|| metrics.router());
-    let admin_routes = Admin::new(readiness, log).router(exposed.unwrap_or_default());
+    let admin_routes = Admin::new(readiness, log).router(telemetry.routes());
     tokio::spawn(admin::serve(admin_listener, admin_routes));
     tracing::info!(port, admin_port, image = args.image, "serving");
 
     shutdown.run(&drain, args.drain_timeout).await;
-    exporters.flush(args.drain_timeout).await;
+    telemetry.flush(args.drain_timeout).await;
     Ok(())
 }
 
-/// Metrics that say whose they are.
-fn metrics(args: &Args, telemetry: &Telemetry) -> Metrics {
-    const VERSION: &str = env!("CARGO_PKG_VERSION");
-    let pod = Pod {
-        name: &args.pod_name,
-        namespace: &args.pod_namespace,
-        workload_kind: "Deployment",
+fn telemetry(args: &Args, drain: &Drain) -> Started {
+    let webhook = Part {
+        name: "webhook",
         workload: "netting-webhook",
-        ..Pod::default()
+        pod_name: &args.pod_name,
+        pod_namespace: &args.pod_namespace,
     };
-    let resource = resource::of_container(pod, "netting-webhook", VERSION);
-    let resource = resource::with(&resource, &telemetry.resource);
-    Metrics::of(resource, Settings::default(), "webhook", VERSION)
+    webhook.start(&args.telemetry, args.trace_ratio, drain)
 }
 
 /// The API server's, which can be done without if a certificate is given.
@@ -198,11 +185,18 @@ fn mutate(
     mut options: Options,
     client: Option<Client>,
     readiness: &Readiness,
-    metrics: &Metrics,
+    telemetry: &Started,
 ) -> Mutate {
+    let Started {
+        metrics, tracer, ..
+    } = telemetry;
     let admissions = AdmissionMetrics::register(metrics);
+    let tracer = tracer.clone();
     let Some(client) = client else {
-        return Mutate::by(options, admissions);
+        return Mutate {
+            tracer,
+            ..Mutate::by(options, admissions)
+        };
     };
     let asks_version = args.sidecar_mode != SidecarChoice::Native;
     options.native_sidecars = !asks_version;
@@ -227,6 +221,7 @@ fn mutate(
         metrics: admissions,
         namespaces: Some(namespaces),
         events: Some(events),
+        tracer,
     }
 }
 

@@ -171,6 +171,12 @@ impl Review {
             .unwrap_or_default()
     }
 
+    /// The request's own, by which the API server's audit log knows it too.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.request.uid()
+    }
+
     /// Whether nothing is to be persisted. The decision is the same.
     #[must_use]
     pub fn dry_run(&self) -> bool {

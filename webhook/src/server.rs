@@ -14,7 +14,8 @@ use std::{
 
 use axum::{
     Router,
-    http::{HeaderValue, header},
+    extract::ConnectInfo,
+    http::{HeaderValue, Request, header},
     response::Response,
 };
 use hyper_util::{
@@ -153,8 +154,9 @@ impl Connection {
         let asked = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&asked);
         let routes = ServiceBuilder::new()
-            .map_request(move |request| {
+            .map_request(move |mut request: Request<_>| {
                 seen.store(true, Ordering::Relaxed);
+                request.extensions_mut().insert(ConnectInfo(client));
                 request
             })
             .map_response(move |mut response: Response| {

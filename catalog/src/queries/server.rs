@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, extract::ConnectInfo, http::Request};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -13,6 +13,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tower::ServiceBuilder;
 
 /// Beyond this many, clients wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1024;
@@ -52,6 +53,12 @@ pub async fn serve(listener: TcpListener, routes: Router, drain: Drain) {
 }
 
 async fn connection(stream: TcpStream, client: SocketAddr, routes: Router, drain: Drain) {
+    let routes = ServiceBuilder::new()
+        .map_request(move |mut request: Request<_>| {
+            request.extensions_mut().insert(ConnectInfo(client));
+            request
+        })
+        .service(routes);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

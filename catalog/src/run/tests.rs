@@ -22,6 +22,8 @@ use crate::{
     test_cluster::{addr, member, service, slice},
 };
 
+mod traces;
+
 async fn free_port() -> (TcpListener, std::net::SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("there is a free port");
@@ -31,9 +33,10 @@ async fn free_port() -> (TcpListener, std::net::SocketAddr) {
     (listener, addr)
 }
 
-async fn ask(addr: std::net::SocketAddr, path: &str) -> String {
+async fn ask(addr: std::net::SocketAddr, path: &str, fields: &str) -> String {
     let mut stream = TcpStream::connect(addr).await.expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: catalog\r\nconnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: catalog\r\n{fields}connection: close\r\n\r\n");
     stream
         .write_all(request.as_bytes())
         .await
@@ -44,6 +47,43 @@ async fn ask(addr: std::net::SocketAddr, path: &str) -> String {
         .await
         .expect("it answers in UTF-8");
     answer
+}
+
+fn args(telemetry: &str) -> Args {
+    let telemetry = format!("--telemetry={telemetry}");
+    let args = ["netting-catalog", "--trace-ratio=1", &telemetry];
+    Args::try_parse_from(args).expect("the flags are right")
+}
+
+/// A sidecar's stream that asks for an address; it is open while the first of both is kept.
+async fn subscribe(
+    catalog: std::net::SocketAddr,
+    address: &str,
+) -> (impl Sized, tonic::Streaming<v1::StreamResponse>) {
+    let uri = format!("http://{catalog}");
+    let endpoint = tonic::transport::Endpoint::from_shared(uri).expect("an address is a URI");
+    let channel = endpoint.connect().await.expect("it listens");
+    let mut catalog = CatalogClient::new(channel);
+    let (requests, queue) = mpsc::channel(4);
+    let subscriptions = vec![v1::Subscription {
+        address: Some(addr(address).into()),
+        known_hash: Vec::new(),
+    }];
+    let hello = v1::Hello {
+        namespace: "shop".to_owned(),
+        pod: "web-1".to_owned(),
+        ..v1::Hello::default()
+    };
+    for kind in [
+        Kind::Hello(hello),
+        Kind::Subscribe(v1::Subscribe { subscriptions }),
+    ] {
+        let request = v1::StreamRequest { kind: Some(kind) };
+        requests.send(request).await.expect("there is room");
+    }
+    let opened = catalog.stream(ReceiverStream::new(queue)).await;
+    let responses = opened.expect("the stream is accepted").into_inner();
+    ((catalog, requests), responses)
 }
 
 async fn hear(responses: &mut tonic::Streaming<v1::StreamResponse>) -> Message {
@@ -60,31 +100,14 @@ async fn what_the_api_server_says_reaches_sidecars_and_people() {
     let ports = json!([{"name": "http", "port": 80}]);
     api.list("services", vec![service("cart", "10.96.0.1", ports)]);
     let client = Client::try_from(Config::new(api.uri())).expect("an address is enough");
-    let args = Args::try_parse_from(["netting-catalog"]).expect("no flag is needed");
+    let args = args("prometheus");
     let (readiness, drain) = (Readiness::new(), Drain::new());
     let ((grpc, grpc_addr), (http, http_addr)) = (free_port().await, free_port().await);
     let listeners = Listeners { grpc, http };
-    let metrics = Metrics::new("test", "0");
-    serve(&args, &client, listeners, &metrics, &readiness, &drain);
+    let telemetry = telemetry(&args, &drain);
+    serve(&args, &client, listeners, &telemetry, &readiness, &drain);
 
-    let uri = format!("http://{grpc_addr}");
-    let endpoint = tonic::transport::Endpoint::from_shared(uri).expect("an address is a URI");
-    let channel = endpoint.connect().await.expect("it listens");
-    let mut catalog = CatalogClient::new(channel);
-    let (requests, queue) = mpsc::channel(4);
-    let subscriptions = vec![v1::Subscription {
-        address: Some(addr("10.96.0.1:80").into()),
-        known_hash: Vec::new(),
-    }];
-    for kind in [
-        Kind::Hello(v1::Hello::default()),
-        Kind::Subscribe(v1::Subscribe { subscriptions }),
-    ] {
-        let request = v1::StreamRequest { kind: Some(kind) };
-        requests.send(request).await.expect("there is room");
-    }
-    let opened = catalog.stream(ReceiverStream::new(queue)).await;
-    let mut responses = opened.expect("the stream is accepted").into_inner();
+    let (stream, mut responses) = subscribe(grpc_addr, "10.96.0.1:80").await;
     assert!(matches!(hear(&mut responses).await, Message::Welcome(_)));
     let Message::Snapshot(empty) = hear(&mut responses).await else {
         panic!("the service has been listed");
@@ -107,13 +130,13 @@ async fn what_the_api_server_says_reaches_sidecars_and_people() {
         panic!("an endpoint came");
     };
     assert_eq!(snapshot.endpoints.len(), 1);
-    let answer = ask(http_addr, "/v1/health/service/cart.shop?passing").await;
+    let answer = ask(http_addr, "/v1/health/service/cart.shop?passing", "").await;
     assert!(answer.contains("10.244.0.1"), "{answer}");
 
     let drained = drain.run(Duration::from_secs(30), std::future::pending());
     let ended = async {
         let ended = responses.message().await;
-        drop((catalog, responses));
+        drop((stream, responses));
         ended.expect_err("it is told why").code()
     };
     let (drained, code) = tokio::join!(drained, ended);

@@ -331,7 +331,7 @@ fn nothing_is_said_of_what_is_not_followed_any_more() {
 fn nothing_is_unknown_before_everything_was_listed() {
     let mut talk = Talk::begun();
     talk.hear(subscribe(vec![subscription(CART, &[])]));
-    assert!(talk.session.awaits_sync());
+    assert!(talk.session.owes_answers());
     assert!(!talk.session.has_due(false));
     let unlisted = talk.session.next(false, |_| Published::default());
     assert_eq!(unlisted, None);

@@ -4,16 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use netting_proto::{
     since,
-    v1::{self, stream_response::Kind as Message},
+    v1::{self, stream_request::Kind as Request, stream_response::Kind as Message},
 };
 use netting_runtime::Drain;
-use netting_telemetry::catalog::CatalogMetrics;
+use netting_telemetry::{catalog::CatalogMetrics, trace::Tracer};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
 use tonic::{Code, Status, Streaming};
 
+use super::asked::Asked;
 use crate::{
     objects::Key,
     publisher::{Mailbox, Publisher},
@@ -36,6 +37,9 @@ pub(super) struct Conversation {
     mailbox: Arc<Mailbox>,
     session: Session,
     metrics: CatalogMetrics,
+    tracer: Option<Tracer>,
+    /// What is being answered, if anybody looks at that.
+    asked: Option<Asked>,
     heartbeat_interval: Duration,
     drain: Drain,
     responses: mpsc::Sender<Result<v1::StreamResponse, Status>>,
@@ -77,6 +81,8 @@ impl Conversation {
             publisher,
             session: Session::new(terms),
             metrics,
+            tracer: None,
+            asked: None,
             heartbeat_interval: Duration::from_millis(terms.heartbeat_interval_ms.into()),
             drain,
             responses,
@@ -87,10 +93,18 @@ impl Conversation {
         }
     }
 
+    pub(super) fn traced(mut self, tracer: Option<Tracer>) -> Self {
+        self.tracer = tracer;
+        self
+    }
+
     pub(super) async fn run(mut self, mut requests: Streaming<v1::StreamRequest>) {
         let ended = self.converse(&mut requests).await;
         let reason = ended.as_str();
         self.metrics.stream_closed(reason);
+        if let Some(asked) = self.asked.take() {
+            asked.end(Some(reason));
+        }
         let status = ended.status();
         let cause = status.as_ref().map(Status::message).unwrap_or_default();
         tracing::info!(reason, cause, "stream ended");
@@ -111,7 +125,7 @@ impl Conversation {
         loop {
             let is_synced = *synced.borrow_and_update();
             let due = self.session.has_due(is_synced);
-            let waiting = !is_synced && self.session.awaits_sync();
+            let waiting = !is_synced && self.session.owes_answers();
             tokio::select! {
                 request = requests.message() => {
                     heard = Instant::now();
@@ -147,6 +161,10 @@ impl Conversation {
     fn hear(&mut self, request: Result<Option<v1::StreamRequest>, Status>) -> Result<(), Ended> {
         let request = request.map_err(Ended::Unreadable)?;
         let request = request.ok_or(Ended::BySidecar)?;
+        let subscriptions = match &request.kind {
+            Some(Request::Subscribe(subscribe)) => subscribe.subscriptions.len(),
+            _ => 0,
+        };
         let heard = self.session.hear(request).map_err(Ended::Fault)?;
         if let Some(hello) = heard.hello {
             let span = tracing::Span::current();
@@ -175,15 +193,36 @@ impl Conversation {
         for ignored in heard.ignored {
             self.metrics.ignored_request(ignored.as_str());
         }
+        if subscriptions > 0 {
+            self.note_asked(subscriptions);
+        }
         self.count();
         Ok(())
+    }
+
+    fn note_asked(&mut self, subscriptions: usize) {
+        if self.asked.is_none() {
+            self.asked = Asked::begin(self.tracer.as_ref(), self.pod.as_ref());
+        }
+        if let Some(asked) = &mut self.asked {
+            asked.add(subscriptions);
+        }
     }
 
     fn speak(&mut self, synced: bool) -> Option<v1::StreamResponse> {
         self.find_place();
         let (publisher, mailbox) = (&self.publisher, &self.mailbox);
         let look = |addr| publisher.follow(mailbox, addr);
-        let message = self.session.next(synced, look)?;
+        let message = self.session.next(synced, look);
+        if let (Some(asked), Some(message)) = (&mut self.asked, &message) {
+            asked.said(message);
+        }
+        if !self.session.owes_answers()
+            && let Some(asked) = self.asked.take()
+        {
+            asked.end(None);
+        }
+        let message = message?;
         self.metrics.message(kind(&message));
         if let Some(after) = changed_at_us(&message).and_then(since) {
             self.metrics.handed_over(after);

@@ -1,28 +1,29 @@
 //! From a resource's events to the index.
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use kube::{Resource as _, runtime::watcher::Event};
-use netting_telemetry::catalog::CatalogMetrics;
+use netting_telemetry::trace::{Received, Work, span::Kind};
 
-use super::{announce::Announcer, source::Source};
-use crate::{objects::Parsed, publisher::Publisher};
+use super::{Feeding, announce::Announcer, source::Source};
+use crate::{
+    index::{Changes, Index},
+    objects::{Key, Parsed},
+};
 
 /// Objects are parsed as they come, and dropped: managed fields, annotations and
 /// all else that the index doesn't need never stay.
 pub(super) struct Feed<S> {
-    publisher: Arc<Publisher>,
-    metrics: CatalogMetrics,
+    feeding: Feeding,
     /// The list so far. The index is left as it is until the list is complete.
     listing: Vec<S>,
     announcer: Option<Announcer>,
 }
 
 impl<S: Source> Feed<S> {
-    pub(super) fn new(publisher: Arc<Publisher>, metrics: CatalogMetrics) -> Self {
+    pub(super) fn new(feeding: Feeding) -> Self {
         Self {
-            publisher,
-            metrics,
+            feeding,
             listing: Vec::new(),
             announcer: None,
         }
@@ -43,7 +44,7 @@ impl<S: Source> Feed<S> {
 
     /// Brings an event into force. Whether it completed a list.
     pub(super) fn take(&mut self, event: Event<S::Resource>, heard_at: SystemTime) -> bool {
-        self.metrics.event(S::RESOURCE, heard_at);
+        self.feeding.metrics.event(S::RESOURCE, heard_at);
         let listed = match event {
             Event::Init => {
                 self.begin();
@@ -56,30 +57,56 @@ impl<S: Source> Feed<S> {
             }
             Event::InitDone => {
                 let all = std::mem::take(&mut self.listing);
-                self.publisher
-                    .update(heard_at, |index| S::reset(all, index));
+                let mut work = self.work("list");
+                work.note("netting.catalog.objects", all.len());
+                self.update(work, heard_at, |index| S::reset(all, index));
                 true
             }
             Event::Apply(object) => {
+                let mut work = self.work("apply");
                 let Parsed { key, object, .. } = self.parse(&object);
-                self.publisher.update(heard_at, |index| match object {
+                note_object(&mut work, &key);
+                self.update(work, heard_at, |index| match object {
                     Some(object) => object.apply(index),
                     None => S::delete(&key, index),
                 });
                 false
             }
             Event::Delete(object) => {
+                let mut work = self.work("delete");
                 let key = S::parse(&object).key;
+                note_object(&mut work, &key);
                 if let Some(announcer) = &mut self.announcer {
                     announcer.forget(&key);
                 }
-                self.publisher
-                    .update(heard_at, |index| S::delete(&key, index));
+                self.update(work, heard_at, |index| S::delete(&key, index));
                 false
             }
         };
         self.measure();
         listed
+    }
+
+    /// The span of a change, from the event to when all whom it concerns are marked.
+    fn work(&self, event: &'static str) -> Work {
+        let tracer = self.feeding.tracer.as_ref();
+        let received = Received::default();
+        let mut work = Work::begin(tracer, Kind::Internal, "update index", &received);
+        work.note("netting.catalog.resource", S::RESOURCE);
+        work.note("netting.catalog.event", event);
+        work
+    }
+
+    fn update(
+        &self,
+        mut work: Work,
+        heard_at: SystemTime,
+        change: impl FnOnce(&mut Index) -> Changes,
+    ) {
+        let effect = self.feeding.publisher.update(heard_at, change);
+        work.note("netting.catalog.changed_addresses", effect.addresses);
+        work.note("netting.catalog.marked_streams", effect.marked);
+        work.end();
     }
 
     fn parse(&mut self, object: &S::Resource) -> Parsed<S> {
@@ -90,7 +117,7 @@ impl<S: Source> Feed<S> {
         }
         for refusal in &parsed.refused {
             let reason = refusal.reason.as_str();
-            self.metrics.refused_item(S::RESOURCE, reason);
+            self.feeding.metrics.refused_item(S::RESOURCE, reason);
             tracing::warn!(
                 resource = S::RESOURCE,
                 object = %parsed.key,
@@ -103,16 +130,21 @@ impl<S: Source> Feed<S> {
     }
 
     fn measure(&self) {
-        let (sizes, followed) = self.publisher.sizes();
+        let (sizes, followed) = self.feeding.publisher.sizes();
         for (resource, count) in [
             ("services", sizes.services),
             ("endpointslices", sizes.slices),
             ("endpoints", sizes.endpoints),
             ("pods", sizes.pods),
         ] {
-            self.metrics.holds(resource, count);
+            self.feeding.metrics.holds(resource, count);
         }
         let followed = i64::try_from(followed).unwrap_or(i64::MAX);
-        self.metrics.followed.set(followed);
+        self.feeding.metrics.followed.set(followed);
     }
+}
+
+fn note_object(work: &mut Work, key: &Key) {
+    work.note_text("netting.catalog.object.namespace", &key.namespace);
+    work.note_text("netting.catalog.object.name", &key.name);
 }

@@ -30,13 +30,12 @@ impl Watched {
             drain: Drain::new(),
         };
         let client = client_of(Config::new(api.uri())).expect("an address is enough");
-        start(
-            &client,
-            &watched.publisher,
-            &CatalogMetrics::register(&watched.metrics),
-            &watched.readiness,
-            &watched.drain,
-        );
+        let feeding = Feeding {
+            publisher: Arc::clone(&watched.publisher),
+            metrics: CatalogMetrics::register(&watched.metrics),
+            tracer: None,
+        };
+        start(&client, feeding, &watched.readiness, &watched.drain);
         watched
     }
 
@@ -209,8 +208,11 @@ fn a_list_counts_once_it_is_complete() {
         serde_json::from_value(object.clone()).expect("a service")
     }
     let publisher = Arc::new(Publisher::new());
-    let metrics = CatalogMetrics::register(&Metrics::new("test", "0"));
-    let mut feed = Feed::<Service>::new(Arc::clone(&publisher), metrics);
+    let mut feed = Feed::<Service>::new(Feeding {
+        publisher: Arc::clone(&publisher),
+        metrics: CatalogMetrics::register(&Metrics::new("test", "0")),
+        tracer: None,
+    });
     let knows = |name: &str| {
         publisher.read(|index, _| index.service(&crate::test_cluster::key(name)).is_some())
     };

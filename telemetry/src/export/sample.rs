@@ -128,7 +128,8 @@ pub(crate) fn text(encoded: &super::encoded::Encoded) -> String {
     bodies.collect()
 }
 
-/// Of a server, which continues a trace; and of a client, which failed at its root.
+/// Of a server, which continues a trace, with a part; and of a client, which failed at its
+/// root.
 pub(crate) fn spans() -> Vec<Span> {
     let trace = TraceId::parse(b"4bf92f3577b34da6a3ce929d0e0e4736").expect("it is an id");
     let [parent, id] = [b"00f067aa0ba902b7", b"e457b5a2e4d86bd1"]
@@ -161,7 +162,16 @@ pub(crate) fn spans() -> Vec<Span> {
         failed: Some(""),
         ..server.clone()
     };
-    vec![server, client]
+    let part = Span {
+        id: SpanId::parse(b"b7ad6b7169203331").expect("it is an id"),
+        parent: Some(id),
+        kind: Kind::Internal,
+        name: "decide".into(),
+        remote: None,
+        attributes: Vec::new(),
+        ..server.clone()
+    };
+    vec![server, client, part]
 }
 
 /// One of a request that failed in a trace, and one of a connection.

@@ -59,11 +59,13 @@ impl Zipkin {
         if let Some(parent) = span.parent {
             json.put(format_args!(",\"parentId\":\"{parent}\""));
         }
-        let kind = match span.kind {
-            Kind::Client => "CLIENT",
-            Kind::Server => "SERVER",
-        };
-        json.put(format_args!(",\"kind\":\"{kind}\",\"name\":"));
+        // Without one it is within a process.
+        json.raw(match span.kind {
+            Kind::Client => ",\"kind\":\"CLIENT\"",
+            Kind::Server => ",\"kind\":\"SERVER\"",
+            Kind::Internal => "",
+        });
+        json.raw(",\"name\":");
         json.text(&span.name.to_lowercase());
         let begun = span.begun.duration_since(SystemTime::UNIX_EPOCH);
         let begun = begun.unwrap_or_default().as_micros();

@@ -5,16 +5,13 @@
 use std::{net::SocketAddr, time::SystemTime};
 
 use super::{
-    Begun, Span,
+    Begun, Span, cut,
     span::{Attribute, Kind, Value},
 };
 use crate::{
     connections::Direction,
     requests::{Ended, Method, grpc},
 };
-
-/// What is longer in a request is cut in its span: the length is the client's to choose.
-const TEXT_BYTES_MAX: usize = 1024;
 
 /// A request that has ended.
 #[derive(Clone, Copy, Debug)]
@@ -59,13 +56,9 @@ impl Request<'_> {
     /// Its span.
     #[must_use]
     pub fn span(&self, begun: Begun, at: SystemTime) -> Span {
-        let kind = match self.direction {
-            Direction::Inbound => Kind::Server,
-            Direction::Outbound => Kind::Client,
-        };
-        let remote = match kind {
-            Kind::Server => Some(self.client),
-            Kind::Client => self.upstream,
+        let (kind, remote) = match self.direction {
+            Direction::Inbound => (Kind::Server, Some(self.client)),
+            Direction::Outbound => (Kind::Client, self.upstream),
         };
         let error = self.error();
         let mut attributes = Attributes(Vec::with_capacity(16));
@@ -189,10 +182,6 @@ fn host_and_port(authority: &str) -> (&str, u16) {
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     (host, port.unwrap_or(80))
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub enum Kind {
     Client,
     /// Who is asked.
     Server,
+    /// Nobody else's: work within a process.
+    Internal,
 }
 
 /// One thing that is known of a span.
@@ -83,6 +85,13 @@ impl From<u16> for Value {
 impl From<u32> for Value {
     fn from(number: u32) -> Self {
         Self::Number(number.into())
+    }
+}
+
+/// A count. No more than 2^63 of anything can be told.
+impl From<usize> for Value {
+    fn from(count: usize) -> Self {
+        Self::Number(i64::try_from(count).unwrap_or(i64::MAX))
     }
 }
 

@@ -19,6 +19,7 @@ use netting_runtime::{Drain, Readiness};
 use netting_telemetry::{
     Metrics,
     admission::{AdmissionMetrics, CertificateMetrics},
+    trace::Tracer,
 };
 use netting_webhook::{
     Args,
@@ -95,6 +96,10 @@ fn offer(certificate: &ServingCertificate) -> Offer<'_> {
 
 impl Webhook {
     pub(crate) async fn start() -> Self {
+        Self::start_traced(None).await
+    }
+
+    pub(crate) async fn start_traced(tracer: Option<Tracer>) -> Self {
         let (certificate, ca) = made();
         let metrics = Metrics::new("webhook", "0");
         let (mut certificates, serving, _) = Server::new(
@@ -110,7 +115,10 @@ impl Webhook {
         let args = Args::parse_from(["netting-webhook", "--pod-namespace=netting"]);
         let options = args.options().expect("the defaults agree with each other");
         let (count, begun) = watch::channel(0);
-        let mutate = Mutate::by(options, AdmissionMetrics::register(&metrics));
+        let mutate = Mutate {
+            tracer,
+            ..Mutate::by(options, AdmissionMetrics::register(&metrics))
+        };
         let routes = mutate.into_router().layer(MapRequestLayer::new(
             move |request: axum::extract::Request| {
                 count.send_modify(|count: &mut usize| *count += 1);

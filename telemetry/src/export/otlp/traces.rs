@@ -15,8 +15,10 @@ use crate::{
 
 /// W3C's flag: the span is kept.
 const SAMPLED: u32 = 1;
-/// It is known whether the parent is another process's, and it is.
-const PARENT_IS_REMOTE: u32 = 0x100 | 0x200;
+/// It is known whether the parent is another process's.
+const PARENT_IS_KNOWN: u32 = 0x100;
+/// And it is.
+const PARENT_IS_REMOTE: u32 = 0x200;
 
 /// One request.
 pub(crate) fn encode(spans: &[span::Span], resource: &Resource) -> Bytes {
@@ -41,6 +43,12 @@ fn one(span: &span::Span) -> Span {
     let kind = match span.kind {
         Kind::Client => SpanKind::Client,
         Kind::Server => SpanKind::Server,
+        Kind::Internal => SpanKind::Internal,
+    };
+    let parent_flags = match (&parent, span.kind) {
+        (None, _) => 0,
+        (Some(_), Kind::Internal) => PARENT_IS_KNOWN,
+        (Some(_), Kind::Client | Kind::Server) => PARENT_IS_KNOWN | PARENT_IS_REMOTE,
     };
     let status = span.failed.map(|why| Status {
         message: why.to_owned(),
@@ -50,7 +58,7 @@ fn one(span: &span::Span) -> Span {
         trace_id: span.trace.bytes().to_vec(),
         span_id: span.id.bytes().to_vec(),
         trace_state: span.state.clone().unwrap_or_default(),
-        flags: SAMPLED | parent.as_ref().map_or(0, |_| PARENT_IS_REMOTE),
+        flags: SAMPLED | parent_flags,
         parent_span_id: parent.unwrap_or_default(),
         name: span.name.clone().into_owned(),
         kind: kind as i32,

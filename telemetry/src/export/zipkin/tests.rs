@@ -72,7 +72,7 @@ fn what_would_break_json_does_not() {
 #[test]
 fn spans_are_as_the_published_schema_has_them() {
     let spans = decoded(&sample::spans());
-    assert_eq!(spans.len(), 2);
+    assert_eq!(spans.len(), 3);
     for span in &spans {
         assert_is_span(span);
         assert_eq!(span["localEndpoint"]["serviceName"], "web");

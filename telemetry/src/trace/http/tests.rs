@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     requests::{Call, Version},
-    trace::{Received, Sampler},
+    trace::{Received, Sampler, TEXT_BYTES_MAX},
 };
 
 fn ended<'e>(status: Option<u16>, call: Option<Call<'e>>) -> Ended<'e> {
