@@ -1,36 +1,36 @@
-//! What a big cluster costs: `cargo run --release --example scale -p netting-catalog`.
+//! What a big cluster costs: `cargo run --release --example scale -p netting-catalog --
+//! [STREAMS]`.
 //!
 //! 5,000 services with 50,000 endpoints, and 1,000 sidecars that follow 20 addresses
 //! each, over real streams within this process. Prints memory, the time that a change
-//! takes in the index, and how long it takes to reach a sidecar.
+//! takes in the index, how long it takes to reach a sidecar, and how long it takes until
+//! all sidecars have their answers that come to a catalog at once: new ones, and those of
+//! one that restarted, which know it all.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
 use netting_catalog::{
-    objects::{Born, Family, Group, GroupPort, Key, Member, Service, ServicePort, Slice},
     publisher::Publisher,
     streams::{Limits, Streams},
 };
-use netting_proto::v1::{
-    self, catalog_client::CatalogClient, stream_request::Kind, stream_response::Kind as Message,
-};
-use netting_runtime::Drain;
+use netting_proto::v1::stream_response::Kind as Message;
+use netting_runtime::{Drain, files};
 use netting_telemetry::{Metrics, catalog::CatalogMetrics, process};
-use tokio::{net::TcpListener, sync::mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::net::TcpListener;
 
-const SERVICES: u32 = 5_000;
-const ENDPOINTS_OF_A_SERVICE: u32 = 10;
+use cluster::{ADDRESSES_OF_A_STREAM, GROUPS, SERVICES, addresses, service, slice};
+use sidecars::Sidecar;
+
+mod cluster;
+mod sidecars;
+
 const STREAMS: u32 = 1_000;
-const ADDRESSES_OF_A_STREAM: u32 = 20;
 const CHANGES: u32 = 1_000;
-
-type Streaming = tonic::Streaming<v1::StreamResponse>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -49,11 +49,41 @@ async fn main() -> anyhow::Result<()> {
     println!("  filled in {:?}, {} MB", filled.elapsed(), indexed - begun);
 
     changes_of_the_index(&publisher);
-    let mut streams = open_streams(&publisher).await?;
-    let followed = resident_mb();
-    println!("{STREAMS} streams, {ADDRESSES_OF_A_STREAM} addresses each, clients included:");
-    println!("  {} MB", followed - indexed);
-    changes_to_streams(&publisher, &mut streams).await
+    files::raise_max();
+    let streams = match std::env::args().nth(1) {
+        Some(streams) => streams.parse().context("STREAMS is a number")?,
+        None => STREAMS,
+    };
+    println!("{streams} streams, {ADDRESSES_OF_A_STREAM} addresses each, clients included:");
+    let (addr, drain) = serve(&publisher).await?;
+    let mut sidecars = come_at_once(addr, streams, &[]).await?;
+    println!("  {} MB", resident_mb() - indexed);
+    changes_to_streams(&publisher, &mut sidecars).await?;
+
+    drain.start();
+    let known = sidecars::open(serve(&publisher).await?.0, streams, &[]).await?;
+    let known: Vec<_> = known.into_iter().map(|sidecar| sidecar.hashes).collect();
+    drop(sidecars);
+    let (addr, _drain) = serve(&publisher).await?;
+    println!("after a restart:");
+    come_at_once(addr, streams, &known).await?;
+    Ok(())
+}
+
+async fn come_at_once(
+    catalog: SocketAddr,
+    streams: u32,
+    known: &[Vec<Vec<u8>>],
+) -> anyhow::Result<Vec<Sidecar>> {
+    let (begun, cpu) = (Instant::now(), cpu_time());
+    let sidecars = sidecars::open(catalog, streams, known).await?;
+    let told_anew: usize = sidecars.iter().map(|sidecar| sidecar.told_anew).sum();
+    println!(
+        "  all have their answers after {:?}, {:?} of CPU; {told_anew} snapshots",
+        begun.elapsed(),
+        cpu_time().saturating_sub(cpu)
+    );
+    Ok(sidecars)
 }
 
 /// A change costs the index about as much whether anyone follows it or not.
@@ -69,20 +99,17 @@ fn changes_of_the_index(publisher: &Publisher) {
 }
 
 /// Each change is of a service that about a twentieth of the streams follow.
-async fn changes_to_streams(
-    publisher: &Publisher,
-    streams: &mut [(mpsc::Sender<v1::StreamRequest>, Streaming)],
-) -> anyhow::Result<()> {
+async fn changes_to_streams(publisher: &Publisher, sidecars: &mut [Sidecar]) -> anyhow::Result<()> {
     let (mut index, mut first, mut all) = (Vec::new(), Vec::new(), Vec::new());
     for change in 0..CHANGES {
-        let followed = STREAMS / 50 * ADDRESSES_OF_A_STREAM;
+        let followed = GROUPS * ADDRESSES_OF_A_STREAM;
         let at = change % followed;
         let slice = slice(at, 2 + change / followed);
         let begun = Instant::now();
         publisher.update(SystemTime::now(), |index| index.apply_slice(slice));
         index.push(begun.elapsed());
         let mut told = 0;
-        for (stream, (_, responses)) in (0..).zip(streams.iter_mut()) {
+        for (stream, Sidecar { responses, .. }) in (0..).zip(sidecars.iter_mut()) {
             if !addresses(stream).any(|address| address == at) {
                 continue;
             }
@@ -97,15 +124,17 @@ async fn changes_to_streams(
         }
         all.push(begun.elapsed());
     }
-    print("a change that 50 streams follow, in the index", &mut index);
+    print(
+        "a change that a twentieth follows, in the index",
+        &mut index,
+    );
     print("  until the first of them has it", &mut first);
     print("  until all of them have it", &mut all);
     Ok(())
 }
 
-async fn open_streams(
-    publisher: &Arc<Publisher>,
-) -> anyhow::Result<Vec<(mpsc::Sender<v1::StreamRequest>, Streaming)>> {
+/// A catalog of its own for what the publisher publishes, as after a restart.
+async fn serve(publisher: &Arc<Publisher>) -> anyhow::Result<(SocketAddr, Drain)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
     let limits = Limits {
@@ -114,94 +143,10 @@ async fn open_streams(
         heartbeat_interval: Duration::from_secs(3600),
     };
     let metrics = CatalogMetrics::register(&Metrics::new("scale", "0"));
-    let server = Streams::new(Arc::clone(publisher), metrics, limits, Drain::new());
+    let drain = Drain::new();
+    let server = Streams::new(Arc::clone(publisher), metrics, limits, drain.clone());
     tokio::spawn(server.serve(listener));
-    let mut streams = Vec::new();
-    for stream in 0..STREAMS {
-        let channel = tonic::transport::Endpoint::from_shared(format!("http://{addr}"))?;
-        let mut client = CatalogClient::new(channel.connect().await?);
-        let (requests, queue) = mpsc::channel(4);
-        let opened = client.stream(ReceiverStream::new(queue)).await?;
-        let mut responses = opened.into_inner();
-        let hello = Kind::Hello(v1::Hello::default());
-        let subscriptions = addresses(stream).map(|at| v1::Subscription {
-            address: Some(SocketAddr::new(cluster_ip(at), 80).into()),
-            known_hash: Vec::new(),
-        });
-        let subscriptions = subscriptions.collect();
-        let subscribe = Kind::Subscribe(v1::Subscribe { subscriptions });
-        for kind in [hello, subscribe] {
-            requests
-                .send(v1::StreamRequest { kind: Some(kind) })
-                .await?;
-        }
-        // Welcome, and a snapshot for each address.
-        for _ in 0..=ADDRESSES_OF_A_STREAM {
-            responses.message().await?.context("the stream is open")?;
-        }
-        streams.push((requests, responses));
-    }
-    Ok(streams)
-}
-
-/// The services that a stream follows: 50 streams follow the same ones.
-fn addresses(stream: u32) -> impl Iterator<Item = u32> {
-    let group = stream % (STREAMS / 50);
-    (0..ADDRESSES_OF_A_STREAM).map(move |at| group * ADDRESSES_OF_A_STREAM + at)
-}
-
-fn cluster_ip(at: u32) -> IpAddr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 96, 0, 1)) + at).into()
-}
-
-fn service(at: u32) -> Service {
-    Service {
-        key: Key::new(format!("namespace-{}", at % 100), format!("service-{at}")),
-        born: Born::default(),
-        cluster_ips: vec![cluster_ip(at)],
-        ports: vec![ServicePort {
-            name: "http".into(),
-            port: 80,
-            protocol_hint: "http".into(),
-        }],
-        publish_not_ready: false,
-        node_local: false,
-        traffic: Arc::default(),
-        complaints: Vec::new(),
-    }
-}
-
-/// The slice of a service; in each round but the first another of its endpoints is
-/// not ready.
-fn slice(at: u32, round: u32) -> Slice {
-    let service = service(at).key;
-    let members = (0..ENDPOINTS_OF_A_SERVICE).map(|member| {
-        let ip = u32::from(Ipv4Addr::new(10, 128, 0, 1)) + at * ENDPOINTS_OF_A_SERVICE + member;
-        let pod = format!("service-{at}-7d4b9c6f8-{member:05}");
-        Member {
-            ip: Ipv4Addr::from(ip).into(),
-            ready: round == 0 || round % ENDPOINTS_OF_A_SERVICE != member,
-            serving: true,
-            terminating: false,
-            node: format!("node-{}", ip % 500).into(),
-            zone: format!("zone-{}", ip % 3).into(),
-            hints: None,
-            pod: Some(Key::new(service.namespace.clone(), pod)),
-        }
-    });
-    Slice {
-        key: Key::new(service.namespace.clone(), format!("service-{at}-x7k2p")),
-        group: Group {
-            family: Family::V4,
-            ports: vec![GroupPort {
-                name: "http".into(),
-                port: 8080,
-                protocol_hint: "http".into(),
-            }],
-            members: members.collect(),
-        },
-        service,
-    }
+    Ok((addr, drain))
 }
 
 fn print(what: &str, took: &mut [Duration]) {
@@ -212,4 +157,13 @@ fn print(what: &str, took: &mut [Duration]) {
 
 fn resident_mb() -> u64 {
     process::resident_memory_bytes().unwrap_or_default() / 1_000_000
+}
+
+/// Of this process, clients included, in ticks of 10 ms (proc(5)).
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
