@@ -32,13 +32,16 @@ struct Said {
     version: u64,
 }
 
-/// How a watch is told that it comes too late: both are allowed.
+/// How a watch is told that it comes too late: the first two are allowed; or that it
+/// makes no sense.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expired {
     /// By the status of the answer.
     Answer,
     /// By the first event.
     Event,
+    /// By the status of the answer, which is this one.
+    Refused(u16),
 }
 
 #[derive(Clone)]
@@ -167,6 +170,7 @@ async fn answer(
     if query.contains("watch=true") {
         match said.expired.remove(&resource) {
             Some(Expired::Answer) => return status(410),
+            Some(Expired::Refused(code)) => return status(code),
             Some(Expired::Event) => {
                 let event = json!({"type": "ERROR", "object": status_body(410)});
                 return format!("{event}\n").into_response();

@@ -135,6 +135,7 @@ impl Watches {
     async fn watch<S: Source>(self, mut feed: Feed<S>, api: Api<S::Resource>, listed: Condition) {
         let config = watcher::Config {
             label_selector: S::SELECTOR.map(str::to_owned),
+            page_size: Some(S::PAGE),
             ..watcher::Config::default().timeout(WATCH_SECONDS)
         };
         let mut events = watcher(api.clone(), config.clone()).boxed();
@@ -165,9 +166,9 @@ impl Watches {
                     self.feeding
                         .metrics
                         .watch_error(S::RESOURCE, failure.reason());
-                    if failure.is_expired() {
+                    if failure.wants_list() {
                         // kube lists anew if the watch says so in an event, but not
-                        // if it is the answer to the request.
+                        // if it is the answer to the request: it asks the same again.
                         events = watcher(api.clone(), config.clone()).boxed();
                     }
                     sleep(pause).await;

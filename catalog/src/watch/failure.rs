@@ -20,7 +20,11 @@ enum Cause {
     /// What happened since was too long ago for the API server to remember; the
     /// next list makes up for it.
     Expired,
-    /// The API server refused otherwise.
+    /// The API server says that the request makes no sense, such as one to go on from a
+    /// version that it never had: that of a store that was restored since, say. It won't
+    /// make more sense the next time.
+    Mistaken,
+    /// The API server refused otherwise: it has too much to do, or a fault.
     Refused,
     /// No answer.
     Unreachable,
@@ -47,15 +51,20 @@ impl Failure {
             Cause::Forbidden => "forbidden",
             Cause::Unauthorized => "unauthorized",
             Cause::Expired => "expired",
+            Cause::Mistaken => "mistaken",
             Cause::Refused => "refused",
             Cause::Unreachable => "unreachable",
             Cause::Unreadable => "unreadable",
         }
     }
 
-    /// Only a new list helps.
-    pub(super) fn is_expired(self) -> bool {
-        self.cause == Cause::Expired
+    /// Only a new list helps, as far as one can tell.
+    pub(super) fn wants_list(self) -> bool {
+        match self.cause {
+            Cause::Expired => true,
+            Cause::Mistaken => self.verb == "watch",
+            _ => false,
+        }
     }
 
     pub(super) fn log(self, resource: &'static str, error: &watcher::Error, pause: Duration) {
@@ -99,6 +108,8 @@ impl Cause {
             401 => Cause::Unauthorized,
             403 => Cause::Forbidden,
             410 => Cause::Expired,
+            408 | 429 => Cause::Refused,
+            400..500 => Cause::Mistaken,
             _ => Cause::Refused,
         }
     }

@@ -23,6 +23,9 @@ pub(super) trait Source: Sized + Send + 'static {
     const RESOURCE: &'static str;
     /// Labels of the objects that are wanted, if not all are.
     const SELECTOR: Option<&'static str> = None;
+    /// How many objects of a list are asked for at a time. A page is held as it came,
+    /// twice over: as JSON, and parsed. This many take a few megabytes at their largest.
+    const PAGE: u32;
 
     fn parse(object: &Self::Resource) -> Parsed<Self>;
     /// What its author should hear of.
@@ -37,6 +40,7 @@ pub(super) trait Source: Sized + Send + 'static {
 impl Source for Service {
     type Resource = core::Service;
     const RESOURCE: &'static str = "services";
+    const PAGE: u32 = 500;
 
     fn parse(object: &core::Service) -> Parsed<Self> {
         service::parse(object)
@@ -62,6 +66,7 @@ impl Source for Service {
 impl Source for Slice {
     type Resource = discovery::EndpointSlice;
     const RESOURCE: &'static str = "endpointslices";
+    const PAGE: u32 = 50;
 
     fn parse(object: &discovery::EndpointSlice) -> Parsed<Self> {
         slice::parse(object)
@@ -83,10 +88,15 @@ impl Source for Slice {
 impl Source for Endpoints {
     type Resource = core::Endpoints;
     const RESOURCE: &'static str = "endpoints";
+    const PAGE: u32 = 50;
     /// The endpoints controller says so of its own since Kubernetes 1.33. It writes
-    /// the same into EndpointSlices, in half the bytes.
-    const SELECTOR: Option<&'static str> =
-        Some("endpoints.kubernetes.io/managed-by!=endpoint-controller");
+    /// the same into EndpointSlices, in half the bytes. And what is not to be mirrored
+    /// into slices is none of kube-proxy's either: locks of leaders, mostly, which
+    /// change every few seconds.
+    const SELECTOR: Option<&'static str> = Some(
+        "endpoints.kubernetes.io/managed-by!=endpoint-controller,\
+         endpointslice.kubernetes.io/skip-mirror!=true",
+    );
 
     fn parse(object: &core::Endpoints) -> Parsed<Self> {
         endpoints::parse(object)
@@ -108,6 +118,7 @@ impl Source for Endpoints {
 impl Source for Pod {
     type Resource = Watched;
     const RESOURCE: &'static str = "pods";
+    const PAGE: u32 = 100;
     const SELECTOR: Option<&'static str> = Some("netting.dev/injected=true");
 
     fn parse(object: &Watched) -> Parsed<Self> {

@@ -128,7 +128,46 @@ async fn asks_only_for_what_it_needs() {
     };
     assert!(list("pods?").contains("labelSelector=netting.dev%2Finjected%3Dtrue"));
     assert!(list("endpoints?").contains("managed-by%21%3Dendpoint-controller"));
+    assert!(list("endpoints?").contains("skip-mirror%21%3Dtrue"));
     assert!(!list("services?").contains("labelSelector"));
+    // A slice has up to 1000 endpoints, of half a kilobyte each.
+    assert!(list("endpointslices?").contains("limit=50"));
+}
+
+#[tokio::test]
+async fn lists_anew_what_cannot_be_watched_from_where_it_was() {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    api.watched("endpointslices").await;
+    // A store that was restored: it has other objects, and never had that version.
+    api.list("endpointslices", vec![behind("a", &["10.244.0.1"])]);
+    api.expire("endpointslices", Expired::Refused(400));
+    api.end_watches();
+    watched.has(CART, Some(1)).await;
+    watched
+        .counts(r#"watch_errors_total{reason="mistaken",resource="endpointslices"}"#)
+        .await;
+}
+
+#[tokio::test]
+async fn asks_an_api_server_that_is_busy_for_no_more_than_the_watch() {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    api.watched("endpointslices").await;
+    api.expire("endpointslices", Expired::Refused(500));
+    api.end_watches();
+    watched
+        .counts(r#"watch_errors_total{reason="refused",resource="endpointslices"}"#)
+        .await;
+    api.watched("endpointslices").await;
+    let asked = api.asked();
+    let slices = asked.iter().filter(|it| it.starts_with("endpointslices?"));
+    let lists = slices.filter(|it| !it.contains("watch=true")).count();
+    assert_eq!(lists, 1, "{asked:?}");
 }
 
 #[tokio::test]
