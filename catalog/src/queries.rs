@@ -175,9 +175,15 @@ impl Queries {
     ) -> Result<Response, Refused> {
         self.check_synced()?;
         let name = Name::parse(name, params)?;
-        let version = |index: &Index, modified: &Modified| {
-            let named = named(index, &name).filter_map(|service| modified.of(&service.key));
-            named.chain([modified.gone()]).max().unwrap_or_default()
+        let version = |_: &Index, modified: &Modified| {
+            let named = match &name.namespace {
+                Some(namespace) => {
+                    let key = Key::new(namespace.as_str(), name.service.as_str());
+                    modified.of(&key)
+                }
+                None => modified.of_name(&name.service),
+            };
+            named.unwrap_or_default().max(modified.gone())
         };
         self.wait(params, version).await?;
         // Sorted and shaped outside, so that the index is held for as short as can be.

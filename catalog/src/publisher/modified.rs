@@ -1,6 +1,6 @@
 //! When each service last changed, for those who wait for the next change.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     index::{Changes, Index},
@@ -14,6 +14,9 @@ use crate::{
 pub struct Modified {
     version: u64,
     by_service: HashMap<Key, u64>,
+    /// Of the services of a name, in whichever namespace: how many, and the version in
+    /// which one of them last changed. Each waiting query asks for it with each change.
+    by_name: HashMap<Arc<str>, (usize, u64)>,
     gone: u64,
     listing: u64,
 }
@@ -23,6 +26,13 @@ impl Modified {
     #[must_use]
     pub fn of(&self, service: &Key) -> Option<u64> {
         self.by_service.get(service).copied()
+    }
+
+    /// The version in which a service of this name last changed, in any namespace, or
+    /// what is behind it.
+    #[must_use]
+    pub fn of_name(&self, name: &str) -> Option<u64> {
+        self.by_name.get(name).map(|(_, version)| *version)
     }
 
     /// The version in which a service was last deleted.
@@ -47,11 +57,28 @@ impl Modified {
         }
         for service in &changes.services {
             if index.service(service).is_some() {
-                self.by_service.insert(service.clone(), self.version);
+                let before = self.by_service.insert(service.clone(), self.version);
+                self.changed(&service.name, before.is_none());
             } else if self.by_service.remove(service).is_some() {
                 self.gone = self.version;
+                self.forget(&service.name);
             }
         }
         self.version
+    }
+
+    fn changed(&mut self, name: &Arc<str>, is_new: bool) {
+        let (count, version) = self.by_name.entry(name.clone()).or_default();
+        *count += usize::from(is_new);
+        *version = self.version;
+    }
+
+    fn forget(&mut self, name: &str) {
+        if let Some((count, _)) = self.by_name.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_name.remove(name);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::test_cluster::{Object, addr, key, member, service, slice};
+use crate::test_cluster::{Object, addr, key, member, service, slice, with};
 
 const CART: &str = "10.96.0.1:80";
 
@@ -125,4 +125,25 @@ fn versions_grow_with_each_change_and_say_when_a_service_went() {
     assert_eq!(version("cart"), None);
     assert_eq!(publisher.read(|_, modified| modified.gone()), 7000);
     assert_eq!(*publisher.version().borrow(), 7000);
+}
+
+#[test]
+fn a_name_changes_with_its_services_in_any_namespace_and_is_forgotten_with_the_last() {
+    let publisher = Publisher::new();
+    let version = || publisher.read(|_, modified| modified.of_name("cart"));
+    let elsewhere = with(cart(), "/metadata/namespace", json!("stall"));
+    assert_eq!(version(), None);
+    apply(&publisher, 1, &cart());
+    apply(&publisher, 2, &elsewhere);
+    assert_eq!(version(), Some(2000));
+    apply(&publisher, 3, &behind("10.244.0.1"));
+    assert_eq!(version(), Some(3000), "what is behind it counts too");
+    apply(&publisher, 4, &service("shelf", "10.96.0.2", json!([])));
+    assert_eq!(version(), Some(3000));
+    publisher.update(at(5), |index| index.delete_service(&key("cart")));
+    assert_eq!(version(), Some(3000), "there is one left");
+    publisher.update(at(6), |index| {
+        index.delete_service(&Key::new("stall", "cart"))
+    });
+    assert_eq!(version(), None);
 }
