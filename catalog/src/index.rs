@@ -13,17 +13,16 @@ mod listing;
 mod lookup;
 mod names;
 pub mod state;
+mod zones;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 use crate::objects::{Endpoints, Key, Pod, Service, Slice};
 
 use backends::Backends;
 use claims::Claims;
 use names::Names;
+use zones::Zones;
 
 pub use changes::Changes;
 
@@ -36,8 +35,7 @@ pub struct Index {
     cluster_ips: Claims,
     pod_ips: Claims,
     names: Names,
-    /// The zone of each node, as far as a slice or a pod says it. Nodes don't move.
-    zones: HashMap<Arc<str>, Arc<str>>,
+    zones: Zones,
 }
 
 /// How much the index holds.
@@ -91,10 +89,14 @@ impl Index {
         self.names.intern_key(&mut slice.service);
         self.names.intern_group(&mut slice.group);
         for member in &slice.group.members {
-            note_zone(&mut self.zones, &member.node, &member.zone);
+            self.zones.note(&member.node, &member.zone);
         }
         let key = slice.key.clone();
-        self.put_slice(&key, Some(slice))
+        let changes = self.put_slice(&key, Some(slice));
+        if self.zones.are_too_many() {
+            self.forget_nodes();
+        }
+        changes
     }
 
     /// An EndpointSlice that is gone.
@@ -108,17 +110,13 @@ impl Index {
         let gone = self.backends.slices().filter(|key| !listed.contains(key));
         let gone: Vec<Key> = gone.cloned().collect();
         let mut changes = Changes::default();
-        // Forgets the nodes that are gone.
-        self.zones.clear();
-        for pod in self.pods.values() {
-            note_zone(&mut self.zones, &pod.node, &pod.zone);
-        }
         for slice in all {
             changes.merge(self.apply_slice(slice));
         }
         for key in &gone {
             changes.merge(self.delete_slice(key));
         }
+        self.forget_nodes();
         self.names.sweep();
         changes
     }
@@ -163,7 +161,7 @@ impl Index {
         for name in [&mut pod.service_account, &mut pod.node, &mut pod.zone] {
             self.names.intern(name);
         }
-        note_zone(&mut self.zones, &pod.node, &pod.zone);
+        self.zones.note(&pod.node, &pod.zone);
         let key = pod.key.clone();
         self.put_pod(&key, Some(pod))
     }
@@ -198,6 +196,19 @@ impl Index {
             endpoints: self.backends.members(),
             pods: self.pods.len(),
         }
+    }
+
+    #[cfg(test)]
+    fn nodes(&self) -> usize {
+        self.zones.len()
+    }
+
+    /// Forgets the nodes that nothing runs on any more.
+    fn forget_nodes(&mut self) {
+        let of_pods = self.pods.values().map(|pod| (&pod.node, &pod.zone));
+        let members = self.backends.all();
+        let of_members = members.map(|member| (&member.node, &member.zone));
+        self.zones.reset(of_pods.chain(of_members));
     }
 
     fn put_service(&mut self, key: &Key, new: Option<Service>) -> Changes {
@@ -275,12 +286,6 @@ impl Index {
         let ips = service.iter().flat_map(|service| &service.cluster_ips);
         changes.ips.extend(ips);
         changes.services.insert(key);
-    }
-}
-
-fn note_zone(zones: &mut HashMap<Arc<str>, Arc<str>>, node: &Arc<str>, zone: &Arc<str>) {
-    if !node.is_empty() && !zone.is_empty() && zones.get(node) != Some(zone) {
-        zones.insert(Arc::clone(node), Arc::clone(zone));
     }
 }
 

@@ -63,12 +63,17 @@ impl fmt::Debug for Key {
 }
 
 /// How old an object is, to settle which of two holds an IP: the younger one,
-/// for the IP was free when it was made. Equal on every replica.
+/// for the IP was free when it was made. One that is being deleted gives way to any
+/// that isn't. Equal on every replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Born {
-    /// `creationTimestamp`, in seconds since the Unix epoch.
+    /// It has no `deletionTimestamp`.
+    pub stays: bool,
+    /// When it could have been given an IP, in seconds since the Unix epoch: its
+    /// `creationTimestamp`, or when a pod came to its node, for which it may have waited
+    /// long.
     pub at_seconds: i64,
-    /// `uid`, between objects made in the same second.
+    /// `uid`, between objects of the same second.
     pub uid: Box<str>,
 }
 
@@ -76,6 +81,7 @@ impl Born {
     fn of(meta: &ObjectMeta) -> Self {
         let created = meta.creation_timestamp.as_ref();
         Self {
+            stays: meta.deletion_timestamp.is_none(),
             at_seconds: created.map_or(0, |time| time.0.as_second()),
             uid: meta.uid.as_deref().unwrap_or_default().into(),
         }
@@ -125,6 +131,8 @@ pub enum Reason {
     NoPort,
     /// A pod that says it is meshed, and lives in its node's network namespace.
     HostNetwork,
+    /// A pod that says it is meshed, and has no sidecar.
+    NoSidecar,
     /// A session affinity that lasts for no time that Kubernetes allows.
     BadAffinity,
     /// An annotation of ours that can't be what was meant. The value says what was
@@ -146,6 +154,7 @@ impl Reason {
             Reason::BadPort => "bad_port",
             Reason::NoPort => "no_port",
             Reason::HostNetwork => "host_network",
+            Reason::NoSidecar => "no_sidecar",
             Reason::BadAffinity => "bad_affinity",
             Reason::BadAnnotation => "bad_annotation",
         }

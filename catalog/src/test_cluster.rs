@@ -209,7 +209,7 @@ pub(crate) fn member(ip: &str, pod: &str) -> Value {
     json!({"addresses": [ip], "targetRef": {"kind": "Pod", "namespace": "shop", "name": pod}})
 }
 
-/// A meshed pod.
+/// A meshed pod, with a native sidecar.
 pub(crate) fn pod(name: &str, ip: &str) -> Value {
     json!({
         "kind": "Pod",
@@ -218,7 +218,12 @@ pub(crate) fn pod(name: &str, ip: &str) -> Value {
             "name": name,
             "labels": {"netting.dev/injected": "true"},
         },
-        "spec": {"containers": [], "serviceAccountName": "default", "nodeName": "node-a"},
+        "spec": {
+            "initContainers": [{"name": "netting-sidecar", "restartPolicy": "Always"}],
+            "containers": [],
+            "serviceAccountName": "default",
+            "nodeName": "node-a",
+        },
         "status": {"phase": "Running", "podIPs": [{"ip": ip}]},
     })
 }

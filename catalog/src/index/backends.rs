@@ -166,6 +166,12 @@ impl Backends {
         named.map(|(service, _)| service)
     }
 
+    /// All members of all slices.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Member> {
+        let slices = self.by_service.values().flat_map(|it| it.slices.values());
+        slices.flat_map(|group| &group.members)
+    }
+
     pub(super) fn members(&self) -> usize {
         self.members
     }

@@ -26,7 +26,7 @@ impl Index {
     /// The zone of a node, once an endpoint is known that runs on it.
     #[must_use]
     pub fn zone_of(&self, node: &str) -> Option<&Arc<str>> {
-        self.zones.get(node)
+        self.zones.of(node)
     }
 
     /// What is behind each port of a service, in each family that has any: its

@@ -94,9 +94,7 @@ impl Index {
         let ip = addr.ip();
         let listening = self.listening(addr);
         let meshed = self.pod_ips.holder(ip).and_then(|key| self.pods.get(key));
-        let named = listening.iter().filter_map(|(_, _, m)| m.pod.as_ref());
-        let named = named.max();
-        let key = meshed.map(|pod| &pod.key).or(named)?;
+        let key = meshed.map(|pod| &pod.key).or_else(|| the_pod(&listening))?;
         let of_pod = || {
             let members = listening.iter().map(|(_, _, member)| member);
             members.filter(|member| member.pod.as_ref().is_none_or(|pod| pod == key))
@@ -161,6 +159,18 @@ impl Index {
             .map(|(_, hint)| hint.clone())
             .unwrap_or_default()
     }
+}
+
+/// The pod that listens at an address: the most alive of those that are said to. None if
+/// that is several, which share their node's network.
+fn the_pod<'a>(listening: &[(&Key, &Group, &'a Member)]) -> Option<&'a Key> {
+    let named = listening.iter().filter_map(|(_, _, member)| {
+        let liveness = (member.ready, member.serving, !member.terminating);
+        Some((liveness, member.pod.as_ref()?))
+    });
+    let (best, key) = named.clone().max()?;
+    let mut best_ones = named.filter(|(liveness, _)| *liveness == best);
+    best_ones.all(|(_, other)| other == key).then_some(key)
 }
 
 fn workload(named: Option<&Key>, pod: Option<&Pod>) -> Option<Workload> {

@@ -98,14 +98,23 @@ impl fmt::Debug for Hash {
 impl State {
     /// A state of endpoints in any order. Where several have the same address, the
     /// readiest of them counts: a pod that moves between slices is in both for a
-    /// while, and the stale one is the one that is not ready.
+    /// while, and the stale one is the one that is not ready. If that is several pods,
+    /// which only those in their node's network can be, the endpoint is none of them.
     #[must_use]
     pub fn new(destination: Destination, mut endpoints: Vec<Endpoint>) -> Self {
         endpoints.sort_unstable_by(|a, b| {
             let by_address = a.addr.cmp(&b.addr);
             by_address.then_with(|| b.precedence().cmp(&a.precedence()))
         });
-        endpoints.dedup_by_key(|endpoint| endpoint.addr);
+        endpoints.dedup_by(|next, kept| {
+            if next.addr != kept.addr {
+                return false;
+            }
+            if next.liveness() == kept.liveness() && next.is_another_pod_than(kept) {
+                kept.workload = None;
+            }
+            true
+        });
         let hash = hash(&destination, &endpoints);
         Self {
             destination,
@@ -120,13 +129,17 @@ impl Endpoint {
     /// doesn't depend on their order.
     fn precedence(&self) -> impl Ord + '_ {
         let known = (&self.workload, &self.node, &self.zone, &self.hints);
-        (
-            self.ready,
-            self.serving,
-            !self.terminating,
-            known,
-            self.weight,
-        )
+        (self.liveness(), known, self.weight)
+    }
+
+    fn liveness(&self) -> impl Ord + use<> {
+        (self.ready, self.serving, !self.terminating)
+    }
+
+    fn is_another_pod_than(&self, other: &Self) -> bool {
+        let name = |workload: &Workload| (workload.namespace.clone(), workload.pod.clone());
+        let both = self.workload.as_ref().zip(other.workload.as_ref());
+        both.is_some_and(|(one, other)| name(one) != name(other))
     }
 }
 

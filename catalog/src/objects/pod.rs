@@ -50,9 +50,14 @@ pub fn parse(pod: &Watched) -> Parsed<Pod> {
                 refused.push(Reason::HostNetwork.of(&key));
                 return None;
             }
+            if !has_sidecar(spec) {
+                // Labels are copied from pod to template by whoever likes to.
+                refused.push(Reason::NoSidecar.of(&key));
+                return None;
+            }
             Some(Pod {
                 key: key.clone(),
-                born: Born::of(&pod.metadata),
+                born: born(pod),
                 ips: ips(pod, &mut refused),
                 service_account: text(spec.service_account_name.as_ref()),
                 node: text(spec.node_name.as_ref()),
@@ -65,6 +70,21 @@ pub fn parse(pod: &Watched) -> Parsed<Pod> {
         object,
         refused,
     }
+}
+
+fn born(pod: &Watched) -> Born {
+    let born = Born::of(&pod.metadata);
+    let started = pod.status.as_ref().and_then(|s| s.start_time.as_ref());
+    Born {
+        at_seconds: started.map_or(born.at_seconds, |time| time.0.as_second()),
+        ..born
+    }
+}
+
+fn has_sidecar(spec: &Spec) -> bool {
+    let native = spec.init_containers.iter().flatten();
+    let mut all = native.chain(spec.containers.iter().flatten());
+    all.any(|container| container.name == SIDECAR)
 }
 
 fn is_injected(pod: &Watched) -> bool {

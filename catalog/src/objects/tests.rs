@@ -163,6 +163,19 @@ fn refuses_a_meshed_pod_in_its_nodes_network() {
 }
 
 #[test]
+fn refuses_a_pod_that_only_says_it_is_meshed() {
+    let containers = json!([{"name": "app"}]);
+    let copied = with(
+        pod("cart-1", "10.244.0.1"),
+        "/spec/initContainers",
+        containers,
+    );
+    refused(&copied, "no_sidecar", "shop/cart-1");
+    let classic = json!([{"name": "app"}, {"name": "netting-sidecar"}]);
+    assert_eq!(refusals(&with(copied, "/spec/containers", classic)), []);
+}
+
+#[test]
 fn refuses_one_bad_pod_ip_and_keeps_the_other() {
     let ips = json!([{"ip": "10.244.0.1"}, {"ip": "::1"}]);
     let half = with(pod("cart-1", ""), "/status/podIPs", ips);

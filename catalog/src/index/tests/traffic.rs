@@ -147,3 +147,17 @@ fn the_zone_of_a_node_is_known_by_what_runs_there() {
     assert_eq!(zone(&cluster, "node-b"), None, "nobody knows it any more");
     assert_eq!(zone(&cluster, "node-a").as_deref(), Some("zone-2"));
 }
+
+#[test]
+fn nodes_that_are_gone_are_forgotten_before_they_are_many() {
+    let mut cluster = Cluster::default();
+    for node in 0..10_000 {
+        let mut endpoint = member("10.244.0.1", "cart-1");
+        endpoint["nodeName"] = json!(format!("node-{node}"));
+        endpoint["zone"] = json!("zone-1");
+        cluster.apply(&slice("a", "cart", http(), json!([endpoint])));
+    }
+    assert!(cluster.index.nodes() < 2000, "{}", cluster.index.nodes());
+    let zone = cluster.index.zone_of("node-9999").map(ToString::to_string);
+    assert_eq!(zone.as_deref(), Some("zone-1"), "something runs there");
+}

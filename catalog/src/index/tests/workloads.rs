@@ -157,6 +157,83 @@ fn an_ip_that_is_used_again_is_the_younger_pods() {
 }
 
 #[test]
+fn an_ip_that_is_used_again_is_of_the_pod_that_came_to_its_node_last() {
+    let dated = |name: &str, created: &str, started: &str| {
+        let dated = with(
+            pod(name, "10.244.0.1"),
+            "/metadata/creationTimestamp",
+            json!(created),
+        );
+        with(dated, "/status/startTime", json!(started))
+    };
+    // It waited for a node until the other, which is younger, had given its IP back.
+    let waited = dated("waited", "2026-01-01T00:00:00Z", "2026-01-03T00:00:00Z");
+    let gone = dated("gone", "2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z");
+    for order in [[&waited, &gone], [&gone, &waited]] {
+        let cluster = Cluster::of(&order.map(Value::clone));
+        assert_eq!(cluster.look("10.244.0.1:80")[0], "workload shop/waited");
+    }
+}
+
+#[test]
+fn a_pod_that_is_being_deleted_gives_its_ip_to_any_that_is_not() {
+    let born = |object: Value, time: &str| with(object, "/status/startTime", json!(time));
+    let stays = born(pod("stays", "10.244.0.1"), "2026-01-01T00:00:00Z");
+    let goes = born(pod("goes", "10.244.0.1"), "2026-01-02T00:00:00Z");
+    let mut cluster = Cluster::of(&[stays.clone(), goes.clone()]);
+    assert_eq!(cluster.look("10.244.0.1:80")[0], "workload shop/goes");
+    let time = json!("2026-01-03T00:00:00Z");
+    let changes = cluster.apply(&with(goes, "/metadata/deletionTimestamp", time));
+    assert!(!changes.is_empty());
+    assert_eq!(cluster.look("10.244.0.1:80")[0], "workload shop/stays");
+    cluster.delete(&stays);
+    assert_eq!(cluster.look("10.244.0.1:80")[0], "workload shop/goes");
+}
+
+#[test]
+fn an_address_that_several_pods_share_is_none_of_theirs() {
+    let shared = |a: &str, b: &str| {
+        slice(
+            "agent-a",
+            "agent",
+            http(),
+            json!([member("192.168.0.7", a), member("192.168.0.7", b)]),
+        )
+    };
+    let mut cluster = Cluster::of(&[
+        service("agent", "10.96.0.1", http()),
+        shared("agent-x", "agent-y"),
+    ]);
+    assert_eq!(cluster.look("192.168.0.7:8080"), ["unknown"]);
+    let endpoint = "192.168.0.7:8080 ready serving";
+    assert_eq!(
+        cluster.look("10.96.0.1:8080"),
+        ["service shop/agent http (http)", endpoint]
+    );
+    // One that moves from slice to slice is in both for a while, and no other one.
+    cluster.apply(&shared("agent-x", "agent-x"));
+    assert_eq!(
+        cluster.look("192.168.0.7:8080")[0],
+        "workload shop/agent-x (http)"
+    );
+}
+
+#[test]
+fn an_address_is_the_live_pods_while_the_one_before_it_is_still_listed() {
+    let ending = with(
+        member("192.168.0.7", "old"),
+        "/conditions",
+        json!({"ready": false, "serving": false, "terminating": true}),
+    );
+    let both = json!([ending, member("192.168.0.7", "new")]);
+    let cluster = Cluster::of(&[slice("a", "agent", http(), both)]);
+    assert_eq!(
+        cluster.look("192.168.0.7:8080")[0],
+        "workload shop/new (http)"
+    );
+}
+
+#[test]
 fn both_addresses_of_a_pod_are_the_pods() {
     let dual = with(
         pod("cart-1", ""),

@@ -34,11 +34,13 @@ pub struct Spec {
     pub node_name: Option<String>,
     /// What becomes of containers that end, where they don't say so themselves.
     pub restart_policy: Option<String>,
+    /// Those that come first, native sidecars among them.
+    pub init_containers: Option<Vec<Container>>,
     /// The regular ones.
     pub containers: Option<Vec<Container>>,
 }
 
-/// A regular container.
+/// A container.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
