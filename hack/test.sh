@@ -8,7 +8,8 @@ usage: hack/test.sh [PART...]
 
   unit    tests within a process, and golden files
   doc     examples in the documentation
-  k8s     manifests by netting, kustomize and Helm, and the quickstart against stubs
+  k8s     manifests by netting, kustomize and Helm, against Kubernetes' schemas; the quickstart against
+          stubs; the workflows
   netns   tests with real iptables rules in network namespaces of their own    (root or sudo)
   peers   real clients and servers, such as curl, nginx and gRPC, through sidecars (root or sudo)
   telemetry
@@ -110,7 +111,7 @@ doc() {
 }
 
 k8s() {
-  hack/test-quickstart.sh && hack/test-manifests.sh
+  hack/test-quickstart.sh && hack/test-workflows.sh && hack/test-manifests.sh
 }
 
 netns() {
