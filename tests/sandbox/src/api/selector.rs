@@ -1,31 +1,29 @@
 //! Label selectors and field selectors: as strings in a query, and as objects in a specification.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Specified;
+use kube::core::{Expression, Selector, SelectorExt as _};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{object::Object as _, resources::Resource, status::Status};
 
-/// One condition on a label, or on a field read as a string.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Requirement {
-    key: String,
-    operator: Operator,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Operator {
-    In(Vec<String>),
-    NotIn(Vec<String>),
-    Exists,
-    DoesNotExist,
-}
-
 /// All conditions on an object's labels; none of them means every object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct LabelSelector(Vec<Requirement>);
+pub(crate) struct LabelSelector(Selector);
 
 /// All conditions on an object's fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FieldSelector(Vec<Requirement>);
+pub(crate) struct FieldSelector(Vec<FieldIs>);
+
+/// That the field at this JSON pointer has this value, or has it not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FieldIs {
+    pointer: String,
+    value: String,
+    negated: bool,
+}
 
 impl LabelSelector {
     /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
@@ -36,40 +34,22 @@ impl LabelSelector {
             ))
         };
         let parts = split_outside_parentheses(text);
-        let requirements = parts.into_iter().filter(|part| !part.is_empty());
-        requirements
-            .map(|part| requirement(part).ok_or_else(|| unparsable(part)))
+        let expressions = parts.into_iter().filter(|part| !part.is_empty());
+        expressions
+            .map(|part| expression(part).ok_or_else(|| unparsable(part)))
             .collect::<Result<_, _>>()
             .map(Self)
     }
 
-    /// A `metav1.LabelSelector`: null and `{}` select everything.
+    /// A `metav1.LabelSelector`: null and `{}` select everything, what is none selects nothing.
     pub(crate) fn from_object(selector: &Value) -> Self {
-        let labels = selector["matchLabels"].as_object();
-        let exact = labels
-            .into_iter()
-            .flatten()
-            .map(|(key, value)| Requirement {
-                key: key.clone(),
-                operator: Operator::In(vec![value.as_str().unwrap_or("").to_owned()]),
-            });
-        let expressions = selector.items("/matchExpressions").iter().map(|one| {
-            let values = one.items("/values").iter();
-            let values = values
-                .filter_map(Value::as_str)
-                .map(str::to_owned)
-                .collect();
-            Requirement {
-                key: one.text("/key").to_owned(),
-                operator: match one.text("/operator") {
-                    "NotIn" => Operator::NotIn(values),
-                    "Exists" => Operator::Exists,
-                    "DoesNotExist" => Operator::DoesNotExist,
-                    _ => Operator::In(values),
-                },
-            }
-        });
-        Self(exact.chain(expressions).collect())
+        if selector.is_null() {
+            return Self::default();
+        }
+        let selector = Specified::deserialize(selector).ok();
+        let selector = selector.and_then(|specified| specified.try_into().ok());
+        let nothing = || Expression::In(String::new(), BTreeSet::new()).into();
+        Self(selector.unwrap_or_else(nothing))
     }
 
     /// Whether `object`'s `metadata.labels` meet every condition.
@@ -79,17 +59,15 @@ impl LabelSelector {
 
     /// Whether a map of labels meets every condition.
     pub(crate) fn matches_labels(&self, labels: &Value) -> bool {
-        self.0.iter().all(|one| {
-            one.operator
-                .holds(labels.get(&one.key).and_then(Value::as_str))
-        })
+        let labels = BTreeMap::deserialize(labels).unwrap_or_default();
+        self.0.matches(&labels)
     }
 }
 
 impl FieldSelector {
     /// Parses `metadata.name=a,status.phase!=Running` for objects of `resource`.
     pub(crate) fn parse(resource: &Resource, text: &str) -> Result<Self, Status> {
-        let mut requirements = Vec::new();
+        let mut conditions = Vec::new();
         for part in text.split(',').filter(|part| !part.is_empty()) {
             let invalid = || {
                 Status::bad_request(format!(
@@ -103,40 +81,22 @@ impl FieldSelector {
                     resource.group, resource.version, resource.plural,
                 )));
             }
-            let values = vec![value.to_owned()];
-            requirements.push(Requirement {
-                key: format!("/{}", key.replace('.', "/")),
-                operator: if negated {
-                    Operator::NotIn(values)
-                } else {
-                    Operator::In(values)
-                },
+            conditions.push(FieldIs {
+                pointer: format!("/{}", key.replace('.', "/")),
+                value: value.to_owned(),
+                negated,
             });
         }
-        Ok(Self(requirements))
+        Ok(Self(conditions))
     }
 
     /// Whether `object`'s fields meet every condition; a missing field is "".
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|one| {
-            let value = match object.pointer(&one.key) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-            };
-            one.operator.holds(Some(&value))
+            // All fields that are known are strings.
+            let is = object.text(&one.pointer) == one.value;
+            is != one.negated
         })
-    }
-}
-
-impl Operator {
-    fn holds(&self, value: Option<&str>) -> bool {
-        match self {
-            Self::In(values) => value.is_some_and(|value| values.iter().any(|one| one == value)),
-            Self::NotIn(values) => value.is_none_or(|value| values.iter().all(|one| one != value)),
-            Self::Exists => value.is_some(),
-            Self::DoesNotExist => value.is_none(),
-        }
     }
 }
 
@@ -184,41 +144,36 @@ fn equation(part: &str) -> Option<(&str, &str, bool)> {
     Some((key.trim(), value.trim(), negated))
 }
 
-fn requirement(part: &str) -> Option<Requirement> {
-    let (key, operator) = if let Some((key, value, negated)) = equation(part) {
-        let values = vec![value.to_owned()];
-        let operator = if negated {
-            Operator::NotIn(values)
+fn expression(part: &str) -> Option<Expression> {
+    if let Some((key, value, negated)) = equation(part) {
+        let (key, value) = (label(key)?, value.to_owned());
+        return Some(if negated {
+            Expression::NotEqual(key, value)
         } else {
-            Operator::In(values)
-        };
-        (key, operator)
-    } else if let Some(list) = part.strip_suffix(')') {
+            Expression::Equal(key, value)
+        });
+    }
+    if let Some(list) = part.strip_suffix(')') {
         let (head, list) = list.split_once('(')?;
         let (key, word) = head.trim().rsplit_once(char::is_whitespace)?;
-        let values = list
-            .split(',')
-            .map(|value| value.trim().to_owned())
-            .collect();
-        let operator = match word {
-            "in" => Operator::In(values),
-            "notin" => Operator::NotIn(values),
-            _ => return None,
+        let values = list.split(',').map(|value| value.trim().to_owned());
+        return match word {
+            "in" => Some(Expression::In(label(key)?, values.collect())),
+            "notin" => Some(Expression::NotIn(label(key)?, values.collect())),
+            _ => None,
         };
-        (key.trim(), operator)
-    } else if let Some(key) = part.strip_prefix('!') {
-        (key.trim(), Operator::DoesNotExist)
-    } else {
-        (part, Operator::Exists)
-    };
-    let key_is_plain = !key.is_empty()
-        && key
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
-    key_is_plain.then(|| Requirement {
-        key: key.to_owned(),
-        operator,
-    })
+    }
+    match part.strip_prefix('!') {
+        Some(key) => label(key).map(Expression::DoesNotExist),
+        None => label(part).map(Expression::Exists),
+    }
+}
+
+/// The name of a label, if it can be one.
+fn label(key: &str) -> Option<String> {
+    let key = key.trim();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    (!key.is_empty() && key.chars().all(is_part)).then(|| key.to_owned())
 }
 
 #[cfg(test)]
