@@ -21,6 +21,8 @@ use super::{
 };
 use crate::config::Http;
 
+mod retry_info;
+
 /// Of an answer; those of OTLP are a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// What a backend may send before it is read: the least that HTTP/2 has.
@@ -135,7 +137,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn failed(status: &Status) -> Failure {
     let said: String = status.message().chars().take(MESSAGE_CHARS_MAX).collect();
     let message = format!("{:?}: {}", status.code(), said.escape_debug());
-    let asked = pushback(status.metadata());
+    let asked = pushback(status.metadata()).or_else(|| retry_info::delay(status.details()));
     match status.code() {
         // What tonic makes of a connection that breaks, or on which there is no HTTP/2.
         Code::Unknown | Code::Unavailable | Code::Internal
@@ -231,5 +233,14 @@ mod tests {
             failed(&status).retry,
             Retry::After(Duration::from_millis(1500))
         );
+        for code in [Code::ResourceExhausted, Code::Unavailable] {
+            let details = retry_info::asking_for(7, 0);
+            let status = Status::with_details(code, "", details);
+            assert_eq!(
+                failed(&status).retry,
+                Retry::After(Duration::from_secs(7)),
+                "{code:?}"
+            );
+        }
     }
 }

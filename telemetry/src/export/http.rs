@@ -28,6 +28,14 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Of a message from a backend, in a log line.
 const MESSAGE_CHARS_MAX: usize = 200;
 
+/// What a protocol has beside its bodies.
+pub(crate) struct Protocol {
+    /// Headers of each request.
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    /// Whether the same may be sent again after such an answer.
+    pub(crate) passes: fn(StatusCode) -> bool,
+}
+
 /// Sends requests to one backend.
 pub(crate) struct HttpClient {
     dialer: Dialer,
@@ -35,6 +43,7 @@ pub(crate) struct HttpClient {
     timeout: Duration,
     /// Headers of the protocol, and those of the configuration over them.
     headers: HeaderMap,
+    passes: fn(StatusCode) -> bool,
     kept: Option<Connection>,
 }
 
@@ -48,14 +57,9 @@ struct Connection {
 pub(crate) type Answer = Bytes;
 
 impl HttpClient {
-    pub(crate) fn new(
-        to: Http,
-        dialer: Dialer,
-        timeout: Duration,
-        protocol: &[(&'static str, &'static str)],
-    ) -> Self {
+    pub(crate) fn new(to: Http, dialer: Dialer, timeout: Duration, protocol: &Protocol) -> Self {
         let mut headers = HeaderMap::new();
-        for (name, value) in protocol {
+        for (name, value) in protocol.headers {
             headers.insert(*name, HeaderValue::from_static(value));
         }
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -72,6 +76,7 @@ impl HttpClient {
             to,
             timeout,
             headers,
+            passes: protocol.passes,
             kept: None,
         }
     }
@@ -110,11 +115,16 @@ impl HttpClient {
         if body.is_some() {
             self.kept = Some(connection);
         }
-        Err(refused(
-            head.status,
-            &head.headers,
-            &body.unwrap_or_default(),
-        ))
+        let failure = refused(head.status, &body.unwrap_or_default());
+        let after = head.headers.get(header::RETRY_AFTER).and_then(retry_after);
+        Err(Failure {
+            retry: match after {
+                _ if !(self.passes)(head.status) => Retry::Never,
+                Some(after) => Retry::After(after),
+                None => Retry::Later,
+            },
+            ..failure
+        })
     }
 
     fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
@@ -189,21 +199,23 @@ fn broken(error: hyper::Error) -> Failure {
     Failure::transient(Reason::Broken, message)
 }
 
+/// Whether what such an answer says may pass (RFC 9110 section 15), where a protocol has
+/// no rules of its own.
+pub(crate) fn passes(status: StatusCode) -> bool {
+    let asks_again = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    status.is_server_error() || asks_again.contains(&status)
+}
+
 /// What an answer other than 2xx means.
-fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Failure {
+fn refused(status: StatusCode, body: &[u8]) -> Failure {
     let said = String::from_utf8_lossy(body);
     let said: String = said.trim().chars().take(MESSAGE_CHARS_MAX).collect();
-    let message = format!("{status}: {}", said.escape_debug());
-    match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {}
-        _ if status.is_server_error() => {}
-        _ => return Failure::lasting(Reason::Refused, message),
-    }
-    let after = headers.get(header::RETRY_AFTER).and_then(retry_after);
-    Failure {
-        retry: after.map_or(Retry::Later, Retry::After),
-        ..Failure::transient(Reason::Unavailable, message)
-    }
+    let reason = if passes(status) {
+        Reason::Unavailable
+    } else {
+        Reason::Refused
+    };
+    Failure::lasting(reason, format!("{status}: {}", said.escape_debug()))
 }
 
 /// In seconds. As a date it is for caches and people; our own pauses do as well.

@@ -3,11 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use prost::Message as _;
+use http::StatusCode;
+use prost::{
+    Message,
+    encoding::{self, message},
+};
 
 use super::{
     grpc::GrpcClient,
-    http::HttpClient,
+    http::{HttpClient, Protocol},
     net::{Alpn, BadCertificates, Dialer},
     transport::Transport,
 };
@@ -63,7 +67,10 @@ pub(crate) fn transport(
             rejected,
         },
         OtlpProtocol::HttpProtobuf => {
-            let protocol = [("content-type", "application/x-protobuf")];
+            let protocol = Protocol {
+                headers: &[("content-type", "application/x-protobuf")],
+                passes,
+            };
             Transport::Http {
                 client: Box::new(HttpClient::new(
                     http.clone(),
@@ -75,6 +82,12 @@ pub(crate) fn transport(
             }
         }
     })
+}
+
+/// Whether the same may be sent again
+/// (<https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes>).
+fn passes(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 429 | 502 | 503 | 504)
 }
 
 fn method(signal: Signal) -> &'static str {
@@ -125,8 +138,23 @@ pub(crate) fn resource(own: &[Label], overrides: &[(String, String)]) -> Resourc
     }
 }
 
+/// A request with these data points, spans or lines, all of this resource. On the wire
+/// those of the three signals are alike: `resource_… = 1`, in which there are
+/// `resource = 1` and `scope_… = 2`, in which there are `scope = 1` and the items, 2.
+fn request(resource: &Resource, items: &[impl Message]) -> Bytes {
+    let mut of_scope = Vec::new();
+    message::encode(1, &scope(), &mut of_scope);
+    message::encode_repeated(2, items, &mut of_scope);
+    let mut of_resource = Vec::with_capacity(of_scope.len() + resource.encoded_len() + 16);
+    message::encode(1, resource, &mut of_resource);
+    encoding::bytes::encode(2, &of_scope, &mut of_resource);
+    let mut request = Vec::with_capacity(of_resource.len() + 8);
+    encoding::bytes::encode(1, &of_resource, &mut request);
+    request.into()
+}
+
 /// Who measures.
-pub(crate) fn scope() -> InstrumentationScope {
+fn scope() -> InstrumentationScope {
     InstrumentationScope {
         name: "netting".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -10,12 +10,12 @@ use super::{
     delta::Deltas,
     encoded::Packer,
     graphite::Graphite,
-    http::HttpClient,
+    http::{self, HttpClient, Protocol},
     influxdb,
     lines::Lines,
     net::{Alpn, BadCertificates, Dialer},
     otlp,
-    remote_write::RemoteWrite,
+    remote_write::{self, RemoteWrite},
     statsd::{self, Statsd},
     tags::Tags,
     transport::Transport,
@@ -93,11 +93,14 @@ impl Maker<'_> {
             histograms: self.exporter.histograms,
             known: Vec::new(),
         };
-        let protocol = [
-            ("content-type", "application/x-protobuf"),
-            ("content-encoding", "snappy"),
-            ("x-prometheus-remote-write-version", "0.1.0"),
-        ];
+        let protocol = Protocol {
+            headers: &[
+                ("content-type", "application/x-protobuf"),
+                ("content-encoding", "snappy"),
+                ("x-prometheus-remote-write-version", "0.1.0"),
+            ],
+            passes: remote_write::passes,
+        };
         Ok(Plan {
             encode: Box::new(move |snapshot, last| {
                 let mut encoded = encoder.encode(snapshot);
@@ -174,7 +177,10 @@ impl Maker<'_> {
 
     fn influxdb_http(&self, http: &Http) -> Result<Plan, BadCertificates> {
         let tags = Tags::with_identity(&self.exporter.tags, self.resource);
-        let protocol = [("content-type", "text/plain; charset=utf-8")];
+        let protocol = Protocol {
+            headers: &[("content-type", "text/plain; charset=utf-8")],
+            passes: http::passes,
+        };
         Ok(Plan {
             encode: Box::new(move |snapshot, _| {
                 let packer = Packer::bodies(influxdb::BODY_BYTES_MAX);
@@ -185,11 +191,7 @@ impl Maker<'_> {
         })
     }
 
-    fn post(
-        &self,
-        http: &Http,
-        protocol: &[(&'static str, &'static str)],
-    ) -> Result<Transport, BadCertificates> {
+    fn post(&self, http: &Http, protocol: &Protocol) -> Result<Transport, BadCertificates> {
         let resolv_conf = Arc::clone(&self.resolv_conf);
         let dialer = Dialer::new(&http.url, http.ca.as_deref(), Alpn::Http1, resolv_conf)?;
         Ok(Transport::Http {

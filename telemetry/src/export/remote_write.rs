@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::StatusCode;
 use prost::Message as _;
 
 use super::{encoded::Encoded, queue::Batch};
@@ -25,6 +26,12 @@ mod native;
 const SERIES_MAX: usize = 2000;
 /// What a series that went away has for a last value, bit by bit.
 const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+
+/// Whether the same may be sent again
+/// (<https://prometheus.io/docs/specs/prw/remote_write_spec/#retries--backoff>).
+pub(crate) fn passes(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
 
 /// Writes a snapshot's series.
 pub(crate) struct RemoteWrite {

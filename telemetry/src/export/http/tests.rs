@@ -38,7 +38,10 @@ async fn backend(gzip: bool) -> Backend {
         resolv_conf: Arc::new("/nowhere".into()),
         tls: None,
     };
-    let protocol = [("content-type", "application/x-protobuf")];
+    let protocol = Protocol {
+        headers: &[("content-type", "application/x-protobuf")],
+        passes,
+    };
     let client = HttpClient::new(to, dialer, Duration::from_millis(500), &protocol);
     Backend { listener, client }
 }
@@ -67,6 +70,22 @@ impl Backend {
         let (outcome, _stream) = tokio::join!(posting, accepting);
         outcome
     }
+}
+
+#[tokio::test]
+async fn a_protocol_says_what_is_not_sent_again() {
+    let mut backend = backend(false).await;
+    backend.client.passes = |status| status == StatusCode::SERVICE_UNAVAILABLE;
+    let error = b"HTTP/1.1 500 Bug\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
+    let failure = backend.answers(error).await.expect_err("it is refused");
+    assert_eq!(
+        (failure.reason, failure.retry),
+        (Reason::Unavailable, Retry::Never)
+    );
+    backend.client.kept = None;
+    let busy = b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
+    let failure = backend.answers(busy).await.expect_err("it is refused");
+    assert_eq!(failure.retry, Retry::After(Duration::from_secs(7)));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::{
     access_log::Record,
     config::{Exporter, Kind, OtlpTarget, Signal},
     export::{
-        http::HttpClient,
+        http::{self, HttpClient, Protocol},
         net::{Alpn, BadCertificates, Dialer},
         otlp,
         transport::Transport,
@@ -44,14 +44,17 @@ pub(crate) fn of_spans(
             )
             .map(Some)
         }),
-        Kind::Zipkin(http) => {
+        Kind::Zipkin(to) => {
             let zipkin = Zipkin::new(&identity.pairs(exporter));
-            let dialer = Dialer::new(&http.url, http.ca.as_deref(), Alpn::Http1, resolv_conf)?;
-            let protocol = [("content-type", "application/json")];
-            let client = HttpClient::new(http.clone(), dialer, exporter.timeout, &protocol);
+            let dialer = Dialer::new(&to.url, to.ca.as_deref(), Alpn::Http1, resolv_conf)?;
+            let protocol = Protocol {
+                headers: &[("content-type", "application/json")],
+                passes: http::passes,
+            };
+            let client = HttpClient::new(to.clone(), dialer, exporter.timeout, &protocol);
             Ok(Some(Plan {
                 name: exporter.name.clone(),
-                target: http.url.to_string(),
+                target: to.url.to_string(),
                 encode: Box::new(move |spans| zipkin.encode(spans)),
                 transport: Transport::Http {
                     client: Box::new(client),

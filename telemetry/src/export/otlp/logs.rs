@@ -1,14 +1,12 @@
 //! The access log as OTLP has it.
 
 use bytes::Bytes;
-use prost::Message as _;
 
-use super::{attributes, metrics::nanos, scope, text};
+use super::{attributes, metrics::nanos, request, text};
 use crate::{
     access_log::{Kind, Record},
     proto::opentelemetry::proto::{
-        collector::logs::v1::ExportLogsServiceRequest,
-        logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber},
+        logs::v1::{LogRecord, SeverityNumber},
         resource::v1::Resource,
     },
 };
@@ -18,18 +16,8 @@ const SAMPLED: u32 = 1;
 
 /// One request.
 pub(crate) fn encode(records: &[Record], resource: &Resource) -> Bytes {
-    let request = ExportLogsServiceRequest {
-        resource_logs: vec![ResourceLogs {
-            resource: Some(resource.clone()),
-            scope_logs: vec![ScopeLogs {
-                scope: Some(scope()),
-                log_records: records.iter().map(one).collect(),
-                ..ScopeLogs::default()
-            }],
-            ..ResourceLogs::default()
-        }],
-    };
-    request.encode_to_vec().into()
+    let records: Vec<_> = records.iter().map(one).collect();
+    request(resource, &records)
 }
 
 fn one(record: &Record) -> LogRecord {
@@ -59,8 +47,13 @@ fn one(record: &Record) -> LogRecord {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
-    use crate::export::{otlp, sample};
+    use crate::{
+        export::{otlp, sample},
+        proto::opentelemetry::proto::collector::logs::v1::ExportLogsServiceRequest,
+    };
 
     #[test]
     fn requests_are_as_the_protocol_has_them() {

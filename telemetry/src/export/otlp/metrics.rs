@@ -2,20 +2,16 @@
 
 use std::time::SystemTime;
 
-use prost::Message as _;
-
-use super::{attribute, resource, scope};
+use super::{attribute, request, resource};
 use crate::{
     config::Histograms,
     export::{encoded::Encoded, queue::Batch},
     proto::opentelemetry::proto::{
-        collector::metrics::v1::ExportMetricsServiceRequest,
         common::v1::KeyValue,
         metrics::v1::{
             AggregationTemporality, Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint,
-            Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-            ScopeMetrics, Sum, exemplar, exponential_histogram_data_point::Buckets, metric,
-            number_data_point,
+            Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, exemplar,
+            exponential_histogram_data_point::Buckets, metric, number_data_point,
         },
         resource::v1::Resource,
     },
@@ -132,20 +128,8 @@ impl Requests {
         if self.points == 0 {
             return;
         }
-        let scope_metrics = vec![ScopeMetrics {
-            scope: Some(scope()),
-            metrics: std::mem::take(&mut self.open),
-            ..ScopeMetrics::default()
-        }];
-        let request = ExportMetricsServiceRequest {
-            resource_metrics: vec![ResourceMetrics {
-                resource: Some(self.resource.clone()),
-                scope_metrics,
-                ..ResourceMetrics::default()
-            }],
-        };
         self.encoded.batches.push(Batch {
-            body: request.encode_to_vec().into(),
+            body: request(&self.resource, &std::mem::take(&mut self.open)),
             items: std::mem::take(&mut self.points) as u64,
         });
     }

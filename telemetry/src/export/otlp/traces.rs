@@ -1,14 +1,12 @@
 //! Spans as OTLP has them.
 
 use bytes::Bytes;
-use prost::Message as _;
 
-use super::{attributes, metrics::nanos, scope};
+use super::{attributes, metrics::nanos, request};
 use crate::{
     proto::opentelemetry::proto::{
-        collector::trace::v1::ExportTraceServiceRequest,
         resource::v1::Resource,
-        trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
+        trace::v1::{Span, Status, span::SpanKind, status::StatusCode},
     },
     trace::span::{self, Kind},
 };
@@ -22,18 +20,8 @@ const PARENT_IS_REMOTE: u32 = 0x200;
 
 /// One request.
 pub(crate) fn encode(spans: &[span::Span], resource: &Resource) -> Bytes {
-    let request = ExportTraceServiceRequest {
-        resource_spans: vec![ResourceSpans {
-            resource: Some(resource.clone()),
-            scope_spans: vec![ScopeSpans {
-                scope: Some(scope()),
-                spans: spans.iter().map(one).collect(),
-                ..ScopeSpans::default()
-            }],
-            ..ResourceSpans::default()
-        }],
-    };
-    request.encode_to_vec().into()
+    let spans: Vec<_> = spans.iter().map(one).collect();
+    request(resource, &spans)
 }
 
 fn one(span: &span::Span) -> Span {
@@ -72,8 +60,13 @@ fn one(span: &span::Span) -> Span {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
-    use crate::export::{otlp, sample};
+    use crate::{
+        export::{otlp, sample},
+        proto::opentelemetry::proto::collector::trace::v1::ExportTraceServiceRequest,
+    };
 
     #[test]
     fn requests_are_as_the_protocol_has_them() {

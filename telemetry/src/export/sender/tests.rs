@@ -9,7 +9,7 @@ use crate::{
     Metrics,
     config::{Kind, Rehearsal, Signal, Telemetry},
     export::{
-        http::HttpClient,
+        http::{self, HttpClient, Protocol},
         net::{Alpn, Dialer},
     },
     snapshot::Data,
@@ -44,19 +44,25 @@ async fn running() -> Running {
     let addr = listener.local_addr().expect("it is bound");
     let list = format!("remote-write=http://{addr}/write");
     let telemetry = Telemetry::parse(&list, &Rehearsal);
-    let Kind::RemoteWrite(http) = telemetry.exporters[0].kind.clone() else {
+    let Kind::RemoteWrite(to) = telemetry.exporters[0].kind.clone() else {
         panic!("expected remote write");
     };
     let resolv_conf = Arc::new("/nowhere".into());
-    let dialer = Dialer::new(&http.url, None, Alpn::Http1, resolv_conf).expect("no certificates");
+    let dialer = Dialer::new(&to.url, None, Alpn::Http1, resolv_conf).expect("no certificates");
     let metrics = Metrics::new("test", "0");
     let queue = Arc::new(Queue::new(100));
     let hurry = CancellationToken::new();
+    let protocol = Protocol {
+        headers: &[],
+        passes: http::passes,
+    };
+    let timeout = Duration::from_secs(10);
+    let client = HttpClient::new(to, dialer, timeout, &protocol);
     let sender = Sender {
         name: "remote-write".to_owned(),
         queue: Arc::clone(&queue),
         transport: Transport::Http {
-            client: Box::new(HttpClient::new(http, dialer, Duration::from_secs(10), &[])),
+            client: Box::new(client),
             rejected: |answer| answer.len() as u64,
         },
         counts: Counts::new(&metrics, "remote-write", Signal::Metrics),

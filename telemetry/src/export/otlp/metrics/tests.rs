@@ -1,5 +1,12 @@
+use prost::Message as _;
+
 use super::*;
-use crate::{export::sample, proto::opentelemetry::proto::common::v1::any_value};
+use crate::{
+    export::sample,
+    proto::opentelemetry::proto::{
+        collector::metrics::v1::ExportMetricsServiceRequest, common::v1::any_value,
+    },
+};
 
 fn additions(histograms: Histograms) -> Additions {
     Additions {
