@@ -60,17 +60,19 @@ impl Counts {
         }))
     }
 
-    pub(crate) fn sent(&self, items: u64) {
+    /// A backend took so many items.
+    pub fn sent(&self, items: u64) {
         self.0.sent.inc_by(items);
     }
 
-    pub(crate) fn failed(&self, reason: Reason, message: &str) {
+    /// An attempt failed.
+    pub fn failed(&self, reason: Reason, message: &str) {
         self.0.failed.with(&self.because(reason)).inc();
         *self.0.last_failure.lock() = Some(message.to_owned());
     }
 
     /// Counts what is lost; also called with none, which is most often so.
-    pub(crate) fn dropped(&self, items: u64, reason: Reason) {
+    pub fn dropped(&self, items: u64, reason: Reason) {
         if items > 0 {
             self.0.dropped.with(&self.because(reason)).inc_by(items);
         }

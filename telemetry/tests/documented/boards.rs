@@ -56,12 +56,6 @@ fn documented() -> Series {
             } else {
                 series.insert(name, labels);
             }
-        } else if let ([name, meaning], true) =
-            (&cells[..], row.starts_with("| `netting_telemetry_"))
-        {
-            let of_all = ["netting_exporter", "netting_signal"].map(str::to_owned);
-            let name = names(name).next().expect("the row begins with a name");
-            series.insert(name, names(meaning).chain(of_all).collect());
         }
     }
     series.insert("target_info".to_owned(), resource());

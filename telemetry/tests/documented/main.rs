@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use netting_telemetry::{
     Metrics,
+    config::Signal,
+    export::{Counts, Reason},
     prometheus::{label_name, metric_name},
     snapshot::{Data, Labels, Metric},
 };
@@ -55,6 +57,14 @@ fn row(metric: &Metric) -> String {
     )
 }
 
+/// What every process counts of its exporters.
+fn exporter(metrics: &Metrics) {
+    let counts = Counts::new(metrics, "otlp", Signal::Metrics);
+    counts.sent(1);
+    counts.failed(Reason::Connect, "nobody is there");
+    counts.dropped(1, Reason::QueueFull);
+}
+
 fn table(metrics: &Metrics, left_out: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let snapshot = metrics.snapshot();
     let rows = snapshot
@@ -67,7 +77,9 @@ fn table(metrics: &Metrics, left_out: &BTreeMap<String, String>) -> BTreeMap<Str
 
 fn tables() -> String {
     let new = || Metrics::new("documentation", "0");
-    let common = table(&new(), &BTreeMap::new());
+    let of_each = new();
+    exporter(&of_each);
+    let common = table(&of_each, &BTreeMap::new());
     let mut text = String::new();
     let mut write = |title: &str, rows: &BTreeMap<String, String>| {
         let head = "| metric, and its name in Prometheus | kind | unit | labels | meaning |\n\
@@ -105,12 +117,51 @@ fn the_documentation_has_each_metric_with_its_labels() {
     assert_eq!(now, expected, "renew it with NETTING_UPDATE_GOLDEN=1");
 }
 
+/// The names that follow `Descriptor {` in the code of this crate, which has all of them,
+/// but for its tests.
+fn described(folder: &Path, names: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("the code is there") {
+        let path = entry.expect("it can be listed").path();
+        let is_code = path.extension().is_some_and(|it| it == "rs");
+        if path.is_dir() {
+            described(&path, names);
+        } else if is_code && !path.ends_with("tests.rs") && !path.ends_with("sample.rs") {
+            let code = fs::read_to_string(&path).expect("it is text");
+            let code = code.split("#[cfg(test)]\nmod tests {").next();
+            let after = code.unwrap_or_default().split("Descriptor {\n").skip(1);
+            let named = after.filter_map(|rest| {
+                let rest = rest.trim_start().strip_prefix("name: \"")?;
+                rest.split('"').next()
+            });
+            names.extend(named.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn no_metric_of_the_code_is_left_out_of_the_documentation() {
+    let mut names = Vec::new();
+    described(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut names,
+    );
+    assert!(names.len() > 50, "{names:?}");
+    let tables = tables();
+    names.retain(|name| !tables.contains(&format!("\n| `{name}`<br>")));
+    assert_eq!(
+        names,
+        Vec::<String>::new(),
+        "instruments.rs has to use them"
+    );
+}
+
 #[test]
 fn names_are_such_as_prometheus_allows() {
     let metrics = Metrics::new("documentation", "0");
     sidecar(&metrics);
     catalog(&metrics);
     webhook(&metrics);
+    exporter(&metrics);
     for metric in metrics.snapshot().metrics {
         let name = metric_name(&metric).family;
         let allowed =
