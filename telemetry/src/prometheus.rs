@@ -13,6 +13,7 @@ mod merged;
 mod names;
 mod negotiation;
 mod router;
+mod target;
 mod text;
 
 pub use application::{Application, NotAnApplication};

@@ -1,6 +1,8 @@
 //! The application's exposition, passed on line by line beside the sidecar's own.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+
+use super::target;
 
 /// What no line of an honest exposition is as long as.
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -13,6 +15,8 @@ pub(super) struct Lines {
     /// Metrics that the sidecar has too, without the suffixes of their series.
     ours: HashSet<String>,
     theirs: HashSet<String>,
+    /// What the sidecar's `target_info` would say.
+    target: BTreeMap<String, String>,
     begun: Vec<u8>,
     ended: bool,
 }
@@ -22,11 +26,13 @@ pub(super) struct Lines {
 pub(super) struct LineTooLong;
 
 impl Lines {
-    /// `ours` are the names of the sidecar's own metrics.
-    pub(super) fn new(ours: HashSet<String>) -> Self {
+    /// `ours` are the names of the sidecar's own metrics, and `target` what it says of the
+    /// process.
+    pub(super) fn new(ours: HashSet<String>, target: BTreeMap<String, String>) -> Self {
         Self {
             ours,
             theirs: HashSet::new(),
+            target,
             begun: Vec::new(),
             ended: false,
         }
@@ -71,7 +77,10 @@ impl Lines {
                 let ours = known.filter(|name| self.ours.contains(*name));
                 self.theirs.extend(ours.map(str::to_owned));
             }
-            out.extend_from_slice(line);
+            match target::with(line, &self.target) {
+                Some(both) => out.extend_from_slice(&both),
+                None => out.extend_from_slice(line),
+            }
             out.push(b'\n');
         }
         self.begun.clear();
@@ -95,7 +104,7 @@ mod tests {
 
     fn passed(pieces: &[&str]) -> (String, Vec<String>) {
         let ours = ["target", "up", "netting_tcp_sent_bytes", "http_seconds"];
-        let mut lines = Lines::new(ours.map(str::to_owned).into());
+        let mut lines = Lines::new(ours.map(str::to_owned).into(), BTreeMap::new());
         let mut out = Vec::new();
         for piece in pieces {
             lines.take(piece.as_bytes(), &mut out).expect("short lines");
@@ -112,7 +121,7 @@ mod tests {
         assert_eq!(theirs, Vec::<String>::new());
         let (out, _) = passed(&["a 1\nb", " 2"]);
         assert_eq!(out, "a 1\n", "the other may have been cut off");
-        let mut lines = Lines::new(HashSet::new());
+        let mut lines = Lines::new(HashSet::new(), BTreeMap::new());
         let mut out = Vec::new();
         lines.take(b"a 1\nb 2", &mut out).expect("short lines");
         lines.end(&mut out);
@@ -138,7 +147,7 @@ mod tests {
 
     #[test]
     fn refuses_a_line_that_does_not_end() {
-        let mut lines = Lines::new(HashSet::new());
+        let mut lines = Lines::new(HashSet::new(), BTreeMap::new());
         let (long, mut out) = (vec![b'x'; LINE_BYTES_MAX], Vec::new());
         assert_eq!(lines.take(&long, &mut out), Ok(()));
         assert_eq!(lines.take(b"y", &mut out), Err(LineTooLong));

@@ -32,7 +32,7 @@ use super::{
     merge::Lines,
     metric_name,
     router::{Wanted, answer},
-    text,
+    text::{self, text},
 };
 use crate::{Metrics, by_label::ByLabel, instrument::Counter, labels, snapshot::Descriptor};
 
@@ -52,7 +52,8 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 const QUEUE: usize = 4;
 
 /// `GET /metrics` with the application's own metrics before the sidecar's. Where both
-/// have a metric, it is the application's.
+/// have a metric, it is the application's; its `target_info` also says what the sidecar
+/// knows.
 pub fn merged_router(metrics: Metrics, application: Application) -> Router {
     let asked = ByLabel::new(metrics.counters(ASKED), &labels::none(), "outcome");
     // From the first scrape on, which it is not yet in.
@@ -116,7 +117,7 @@ impl Merging {
             .iter()
             .map(|metric| metric_name(metric).family);
         let ours: HashSet<String> = ours.chain(["target".to_owned()]).collect();
-        let mut lines = Lines::new(ours);
+        let mut lines = Lines::new(ours, text::target_labels(&snapshot.resource));
         let passed = timeout_at(until, copy(&mut body, &mut lines, &mut output)).await;
         match passed.unwrap_or(Err(Failure::Late)) {
             Ok(()) => self.asked.of("passed").inc(),

@@ -31,6 +31,20 @@ pub fn text(snapshot: &Snapshot, format: Format) -> String {
     exposition.out
 }
 
+/// What `target_info` says of the process, with what has to be escaped. Other than a
+/// metric's own, these come from anywhere, and two of them may be called the same here.
+pub(super) fn target_labels(resource: &Labels) -> BTreeMap<String, String> {
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for label in resource.iter() {
+        let value = labels.entry(label_name(label.key)).or_default();
+        if !value.is_empty() {
+            value.push(';');
+        }
+        escape(&label.value, value);
+    }
+    labels
+}
+
 struct Exposition {
     format: Format,
     out: String,
@@ -46,19 +60,10 @@ impl Exposition {
             Format::Text => self.head("target_info", "gauge", "", "Target metadata"),
             Format::OpenMetrics => self.head("target", "info", "", "Target metadata"),
         }
-        // Other than a metric's own, these come from anywhere, and two of them may be
-        // called the same here.
-        let mut labels: BTreeMap<String, String> = BTreeMap::new();
-        for label in resource.iter() {
-            let value = labels.entry(label_name(label.key)).or_default();
-            if !value.is_empty() {
-                value.push(';');
-            }
-            value.push_str(&label.value);
-        }
+        let labels = target_labels(resource);
         let labels: Vec<_> = labels
             .iter()
-            .map(|(name, value)| format!("{name}=\"{}\"", Escaped(value)))
+            .map(|(name, value)| format!("{name}=\"{value}\""))
             .collect();
         self.sample("target_info", "", &labels.join(","), 1);
     }

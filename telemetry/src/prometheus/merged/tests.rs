@@ -122,7 +122,8 @@ async fn what_both_have_is_the_applications() {
     let theirs = "netting_things_total{mine=\"1\"} 5\ntarget_info{a=\"b\"} 1\n";
     let (merging, _) = application(vec![TEXT.to_owned(), theirs.to_owned()]).await;
     let text = text_of(scrape(&merging, &[]).await.1);
-    assert!(text.starts_with(theirs), "{text}");
+    let both = theirs.replace("{a=\"b\"}", "{a=\"b\",service_name=\"shop\"}");
+    assert!(text.starts_with(&both), "{text}");
     assert_eq!(text.matches("netting_things_total").count(), 1, "{text}");
     assert_eq!(text.matches("target_info").count(), 1, "{text}");
     assert!(text.contains("netting_build_info{"), "{text}");
