@@ -1,9 +1,6 @@
 //! One line for each connection or request, at its end.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use netting_runtime::logging::LogFormat;
 use netting_telemetry::{
@@ -132,11 +129,6 @@ impl AccessLog {
             buffer.push(Record::of(entry, format));
         }
     }
-}
-
-/// When something began that has just ended.
-pub(crate) fn before(now: SystemTime, took: Duration) -> SystemTime {
-    now.checked_sub(took).unwrap_or(now)
 }
 
 #[cfg(test)]

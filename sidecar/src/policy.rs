@@ -9,7 +9,7 @@ mod retry;
 mod tries;
 
 pub use retry::{Attempt, Failure, GaveUp, Next};
-pub use tries::{Tried, Tries};
+pub use tries::{FailedTry, Tried, Tries};
 
 /// Tries beyond the first, if the service doesn't say.
 const RETRIES: u32 = 2;

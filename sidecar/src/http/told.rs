@@ -1,17 +1,21 @@
 //! What is told of a request at its end: to the trace that it is part of, and in the
 //! access log.
 
-use std::{net::SocketAddr, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use netting_telemetry::{
     access_log::{Entry, Kind},
-    requests::{self, grpc},
+    connections::Direction,
+    requests::{self, Call, Method, Version, grpc},
     trace::{Begun, http::Request, received::Context},
 };
 
 use crate::{
-    access_log::before,
     addr::{ClientAddr, OriginalDst},
+    policy::FailedTry,
     proxy::Proxy,
     reason::Reason,
 };
@@ -42,6 +46,18 @@ pub(crate) struct Ended<'e> {
     pub(crate) failed: Option<Reason>,
     /// What the instruments were told.
     pub(crate) counted: &'e requests::Ended<'e>,
+}
+
+/// A try of a request, after which there is another one.
+pub(crate) struct Try<'e> {
+    pub(crate) client: ClientAddr,
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    /// The path of a call of gRPC.
+    pub(crate) call: Option<&'e str>,
+    /// How often the request had been sent before.
+    pub(crate) resent: u32,
+    pub(crate) failed: FailedTry,
 }
 
 impl<'h> Told<'h> {
@@ -97,9 +113,48 @@ impl Proxy {
                 .write(&self.entry(told, ended, (now, sampled)));
         }
         if let (Some(span), Some(tracer)) = (span, &self.tracer) {
-            let span = self.request(told, ended).span(*span, before(now, took));
-            tracer.ended(span);
+            tracer.ended(self.request(told, ended).span(*span));
         }
+    }
+
+    /// Tells of a try, and begins the span of the one that follows, which its upstream is
+    /// to be told of. To who is asked it is one request all the same, and one span.
+    #[cold]
+    pub(crate) fn tell_try(&self, span: &mut Begun, told: &Told<'_>, tried: &Try<'_>) -> bool {
+        let tracer = self.tracer.as_ref();
+        let Some(tracer) = tracer.filter(|_| self.direction == Direction::Outbound) else {
+            return false;
+        };
+        let FailedTry {
+            at,
+            reason,
+            status,
+            grpc_status,
+        } = tried.failed;
+        let call = |path| Call {
+            path,
+            status: grpc_status,
+        };
+        let counted = requests::Ended {
+            method: tried.method,
+            version: tried.version,
+            status,
+            error: None,
+            call: tried.call.map(call),
+            took: Duration::ZERO,
+            sent: 0,
+            received: 0,
+            trace: None,
+        };
+        let request = Request {
+            resent: tried.resent,
+            // A response says itself what was wrong with it.
+            reason: status.is_none().then(|| reason.as_str()),
+            ..self.asked(told, tried.client, Some(at), &counted)
+        };
+        let begun = std::mem::replace(span, span.again());
+        tracer.ended(request.span(begun));
+        true
     }
 
     fn entry<'e>(
@@ -136,19 +191,34 @@ impl Proxy {
     }
 
     fn request<'r>(&self, told: &Told<'r>, ended: &Ended<'r>) -> Request<'r> {
+        Request {
+            resent: ended.resent,
+            reason: ended.failed.map(Reason::as_str),
+            ..self.asked(told, ended.client, ended.upstream, ended.counted)
+        }
+    }
+
+    /// What is told of each try.
+    fn asked<'r>(
+        &self,
+        told: &Told<'r>,
+        ClientAddr(client): ClientAddr,
+        upstream: Option<SocketAddr>,
+        counted: &'r requests::Ended<'r>,
+    ) -> Request<'r> {
         // What is no text has no place in a span; the access log has it byte by byte.
         let text = |bytes: &'r [u8]| str::from_utf8(bytes).ok();
         Request {
             direction: self.direction,
-            ended: ended.counted,
+            ended: counted,
             method: text(told.method).unwrap_or_default(),
             path: text(told.path).unwrap_or_default(),
             authority: told.authority.and_then(text),
             user_agent: told.user_agent.and_then(text),
-            client: ended.client.0,
-            upstream: ended.upstream,
-            resent: ended.resent,
-            reason: ended.failed.map(Reason::as_str),
+            client,
+            upstream,
+            resent: 0,
+            reason: None,
         }
     }
 }

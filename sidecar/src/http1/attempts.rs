@@ -2,10 +2,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use netting_telemetry::requests::{Method, Version};
 use tokio::time::Instant;
 
 use super::{
     exchange::{Exchange, Outcome},
+    head,
     request::Request,
     session::{Session, Target},
     side::{Message, Side},
@@ -16,7 +18,8 @@ use crate::{
     connect::ConnectError,
     destination::Endpoint,
     ejection,
-    policy::{Failure, Tried, Tries},
+    http::told::Try,
+    policy::{FailedTry, Failure, Tried, Tries},
     reason::Reason,
 };
 
@@ -64,11 +67,36 @@ impl Session<'_> {
                     }
                     return Ended { resent, ..ended };
                 }
-                Tried::Again(reason) => {
+                Tried::Again(failed) => {
+                    self.tell_try(request, upload, (failed, resent));
                     resent += 1;
-                    self.traffic.requests.retried(reason.as_str());
+                    self.traffic.requests.retried(failed.reason.as_str());
                 }
             }
+        }
+    }
+
+    /// Tells of a try, and the next upstream of the one that follows.
+    fn tell_try(
+        &mut self,
+        request: &Request,
+        upload: &mut Message,
+        (failed, resent): (FailedTry, u32),
+    ) {
+        let Some(span) = self.span.as_deref_mut() else {
+            return;
+        };
+        let told = head::told(&upload.head);
+        let tried = Try {
+            client: self.client,
+            method: Method::of_head(&upload.head),
+            version: Version::of_http1(request.is_11),
+            call: None,
+            resent,
+            failed,
+        };
+        if self.proxy.tell_try(span, &told, &tried) {
+            head::tell_again(span, &mut upload.head);
         }
     }
 
@@ -112,7 +140,10 @@ impl Session<'_> {
             if reason != Reason::ResponseTimeout {
                 taken.side.stream.finish();
             }
-            return Tried::Again(reason);
+            return Tried::Again(FailedTry {
+                status,
+                ..FailedTry::unanswered(taken.addr, reason)
+            });
         }
         Tried::Last(Ended {
             outcome,
@@ -131,7 +162,7 @@ impl Session<'_> {
         tracing::debug!(%client, %dst, %error, %cause, "no upstream for a request");
         let at = EndpointAddr(error.addr);
         if tries.again(Failure::Connect, at, true, Instant::now()) {
-            Tried::Again(error.reason)
+            Tried::Again(FailedTry::unanswered(error.addr, error.reason))
         } else {
             Tried::Last(Ended::without_upstream(Outcome::Failed(error.reason)))
         }

@@ -22,6 +22,18 @@ pub(super) fn begin(tracer: &Tracer, head: &mut Vec<u8>) -> Option<Box<Begun>> {
     Some(Box::new(begun))
 }
 
+/// Tells the next upstream of the span of another try, where the one before was told of
+/// the first: in as much room. Behind the head there may be the beginning of a body.
+pub(super) fn tell_again(begun: &Begun, head: &mut [u8]) {
+    for (field, value) in begun.fields() {
+        let place = fields(head).find(|place| place.is(head, field));
+        let as_long = |place: &Place| place.value.len() == value.bytes().len();
+        if let Some(place) = place.filter(as_long) {
+            head[place.value].copy_from_slice(value.bytes());
+        }
+    }
+}
+
 /// What a head says of its request.
 pub(super) fn told(head: &[u8]) -> Told<'_> {
     let line = lines(head).next().unwrap_or_default();
@@ -191,6 +203,27 @@ mod tests {
         let head = "GET / HTTP/1.1\r\nb3: 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7\r\nHost: a\r\n\r\n";
         let expected = "GET / HTTP/1.1\r\nHost: a\r\nb3: T-S-1\r\n\r\n";
         assert_eq!(begun("1", head).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn another_try_is_told_of_in_the_same_places() {
+        let head = format!(
+            "POST / HTTP/1.1\r\ntraceparent: {W3C}\r\nHost: a\r\nb3: 1\r\n\r\ntraceparent: {W3C}\r\n\r\n"
+        );
+        let (head, body) = head.split_at(head.find("\r\n\r\n").expect("it ends") + 4);
+        let mut bytes = head.as_bytes().to_vec();
+        let first = begin(&tracer("0"), &mut bytes).expect("it is sampled");
+        bytes.extend_from_slice(body.as_bytes());
+        let before = String::from_utf8(bytes.clone()).expect("it is text");
+        let second = first.again();
+        tell_again(&second, &mut bytes);
+        let after = String::from_utf8(bytes).expect("it is text");
+        let (first, second) = (first.span.to_string(), second.span.to_string());
+        assert!(
+            before.contains(&first) && !after.contains(&first),
+            "{after}"
+        );
+        assert_eq!(after, before.replace(&first, &second));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use netting_telemetry::traffic::Traffic;
+use netting_telemetry::{trace::Begun as Span, traffic::Traffic};
 use tokio::time::timeout;
 
 use super::{
@@ -64,6 +64,8 @@ pub(crate) struct Session<'p> {
     pub(super) upstream: Option<Side>,
     /// The connection that has the beginning of the first request already.
     pub(super) begun: Option<Box<Taken>>,
+    /// Of the request under way, if its trace is kept, and of its last try.
+    pub(super) span: Option<Box<Span>>,
     waiter: Waiter,
 }
 
@@ -96,6 +98,7 @@ impl<'p> Session<'p> {
             downstream: Side::new(accepted.downstream),
             upstream: None,
             begun: None,
+            span: None,
             waiter: proxy.http1.waiters.join(),
         };
         session.downstream.buffer.put(begun.bytes());

@@ -47,7 +47,7 @@ impl Session<'_> {
     pub(super) async fn request(&mut self, request: &Request, mut head: Vec<u8>) -> After {
         let begun = Instant::now();
         let method = Method::of_head(&head);
-        let span = self.span(&mut head);
+        self.span = self.begin_span(&mut head);
         let _active = self.traffic.requests.begin(method);
         let mut upload = Message::new(head, request.body);
         let along = upload.take_along(&mut self.downstream);
@@ -95,16 +95,11 @@ impl Session<'_> {
                 (After::Reset(reason), Some(reason))
             }
         };
-        let version = if request.is_11 {
-            Version::Http11
-        } else {
-            Version::Http10
-        };
         let turn = Turn {
             begun,
             method,
-            version,
-            span,
+            version: Version::of_http1(request.is_11),
+            span: self.span.take(),
             failed,
         };
         self.note(turn, &ended, &upload);
@@ -113,7 +108,7 @@ impl Session<'_> {
     }
 
     /// Begins the request's span, if its trace is kept.
-    fn span(&self, head: &mut Vec<u8>) -> Option<Box<Begun>> {
+    fn begin_span(&self, head: &mut Vec<u8>) -> Option<Box<Begun>> {
         let tracer = self.proxy.tracer.as_ref()?;
         // What an upstream has already cannot be changed any more.
         let untouched = self.begun.is_none();

@@ -4,10 +4,12 @@ use std::future::poll_fn;
 
 use h2::{Reason as Code, RecvStream};
 use http::{Response, request};
+use netting_telemetry::requests::{Method, Version};
 use tokio::time::Instant;
 
 use super::{
-    answer::{NoResponse, answer, failed_late, failure, grpc_code, open, wants_protocol},
+    answer::{NoResponse, answer, failed_late, failure, grpc_code, is_grpc, open, wants_protocol},
+    head::{tell, told},
     pool::Hold,
     pump::{Passed, Stuck, pump},
     session::Target,
@@ -18,13 +20,14 @@ use super::{
 use crate::{
     addr::EndpointAddr,
     ejection,
-    policy::{Failure, Tried, Tries},
+    http::told::Try,
+    policy::{FailedTry, Failure, Tried, Tries},
     reason::Reason,
 };
 
 /// A request, which can be sent again as far as its body is kept.
 pub(super) struct Message<'m> {
-    pub(super) head: &'m request::Parts,
+    pub(super) head: &'m mut request::Parts,
     pub(super) body: &'m mut RecvStream,
     pub(super) has_body: bool,
     pub(super) sent: &'m Passed,
@@ -52,12 +55,31 @@ impl Stream {
                     }
                     return ended;
                 }
-                Tried::Again(reason) => {
+                Tried::Again(failed) => {
+                    self.tell_try(request.head, failed);
                     self.resent += 1;
                     let requests = &self.session.traffic.requests;
-                    requests.retried(reason.as_str());
+                    requests.retried(failed.reason.as_str());
                 }
             }
+        }
+    }
+
+    /// Tells of a try, and the next upstream of the one that follows.
+    fn tell_try(&mut self, head: &mut request::Parts, failed: FailedTry) {
+        let Some(span) = self.span.as_deref_mut() else {
+            return;
+        };
+        let tried = Try {
+            client: self.session.client,
+            method: Method::of(head.method.as_str().as_bytes()),
+            version: Version::Http2,
+            call: is_grpc(&head.headers).then(|| head.uri.path()),
+            resent: self.resent,
+            failed,
+        };
+        if self.session.proxy.tell_try(span, &told(head), &tried) {
+            tell(span, &mut head.headers);
         }
     }
 
@@ -99,7 +121,11 @@ impl Stream {
         if let Some(failure) = failure
             && tries.again(failure, taken.endpoint(), sent.is_kept(), Instant::now())
         {
-            return Tried::Again(Reason::ResponseUnwanted);
+            return Tried::Again(FailedTry {
+                status: Some(head.status.as_u16()),
+                grpc_status: grpc_code(&head.headers),
+                ..FailedTry::unanswered(taken.addr, Reason::ResponseUnwanted)
+            });
         }
         tries.answered();
         sent.let_go();
@@ -182,7 +208,7 @@ impl Stream {
 fn not_sent(error: Unconnected, tries: &mut Tries) -> Tried<Ended> {
     let at = EndpointAddr(error.addr);
     if tries.again(Failure::Connect, at, true, Instant::now()) {
-        Tried::Again(error.reason)
+        Tried::Again(FailedTry::unanswered(error.addr, error.reason))
     } else {
         Tried::Last(Ended::Failed(error.reason))
     }
@@ -202,7 +228,7 @@ fn unanswered(
     }
     taken.record(failure.outcome());
     if tries.again(failure, taken.endpoint(), sent.is_kept(), Instant::now()) {
-        return Tried::Again(reason);
+        return Tried::Again(FailedTry::unanswered(taken.addr, reason));
     }
     Tried::Last(match no_response {
         NoResponse::Reset(code) => Ended::Reset(code, reason),

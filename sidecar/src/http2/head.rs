@@ -93,16 +93,21 @@ fn head_bytes(head: &request::Parts) -> usize {
 /// not kept: the fields stay as they are.
 pub(super) fn begin(tracer: &Tracer, fields: &mut HeaderMap) -> Option<Box<Begun>> {
     let begun = tracer.begin(&received(fields))?;
-    for (field, value) in begun.fields() {
-        let value = HeaderValue::from_bytes(value.bytes());
-        let value = value.expect("it is digits and dashes");
-        fields.insert(HeaderName::from_static(field.name()), value);
-    }
+    tell(&begun, fields);
     if let Some(field) = begun.void() {
         fields.remove(field.name());
     }
     // Few requests have one; the others are not to hold the memory for it.
     Some(Box::new(begun))
+}
+
+/// Tells the upstream of a span.
+pub(super) fn tell(begun: &Begun, fields: &mut HeaderMap) {
+    for (field, value) in begun.fields() {
+        let value = HeaderValue::from_bytes(value.bytes());
+        let value = value.expect("it is digits and dashes");
+        fields.insert(HeaderName::from_static(field.name()), value);
+    }
 }
 
 /// What a head says of its request.

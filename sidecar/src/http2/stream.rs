@@ -34,8 +34,8 @@ pub(super) struct Stream {
     pub(super) upstream: Option<SocketAddr>,
     /// How often it was sent again.
     pub(super) resent: u32,
-    /// Of a trace that is kept.
-    span: Option<Box<Begun>>,
+    /// Of a trace that is kept, and of the last try.
+    pub(super) span: Option<Box<Begun>>,
 }
 
 /// How a stream ended.
@@ -76,7 +76,7 @@ impl Stream {
                 let tracer = self.session.proxy.tracer.as_ref();
                 self.span = tracer.and_then(|tracer| begin(tracer, &mut head.headers));
                 let request = Message {
-                    head: &head,
+                    head: &mut head,
                     has_body: !body.is_end_stream(),
                     body: &mut body,
                     sent: &sent,

@@ -1,6 +1,6 @@
 //! The tries of one request, as its destination's policy has them.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -31,7 +31,33 @@ pub enum Tried<E> {
     /// It was the last.
     Last(E),
     /// Another one is granted, after this.
-    Again(Reason),
+    Again(FailedTry),
+}
+
+/// A try that another one follows.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedTry {
+    /// Where it went, or was to go.
+    pub at: SocketAddr,
+    /// Why it was not the last.
+    pub reason: Reason,
+    /// The status of its response, if there was one.
+    pub status: Option<u16>,
+    /// That of a call of gRPC.
+    pub grpc_status: Option<u32>,
+}
+
+impl FailedTry {
+    /// One without a response.
+    #[must_use]
+    pub fn unanswered(at: SocketAddr, reason: Reason) -> Self {
+        Self {
+            at,
+            reason,
+            status: None,
+            grpc_status: None,
+        }
+    }
 }
 
 impl Tries {

@@ -63,6 +63,16 @@ pub(super) struct CallKey {
 }
 
 impl Version {
+    /// Of a request of HTTP/1.1, or of an older one.
+    #[must_use]
+    pub fn of_http1(is_11: bool) -> Self {
+        if is_11 {
+            Version::Http11
+        } else {
+            Version::Http10
+        }
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Version::Http10 => "1.0",

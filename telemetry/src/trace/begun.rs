@@ -1,5 +1,7 @@
 //! A span under way, and what the next one is told of it.
 
+use std::time::{Duration, Instant, SystemTime};
+
 use super::{
     b3::{At, B3},
     field::{Field, Text},
@@ -21,6 +23,11 @@ pub struct Begun {
     pub parent: Option<SpanId>,
     /// What came in `tracestate`, which goes on as it came.
     pub state: Option<String>,
+    /// When it began, by the clock that all processes of a host share: read before the
+    /// next one is told of it, so that no span begins before its parent.
+    pub at: SystemTime,
+    /// The same by the clock that is never set.
+    since: Instant,
     formats: Formats,
     /// The request has a `tracestate` of nobody's trace.
     has_foreign_state: bool,
@@ -47,9 +54,29 @@ impl Begun {
             span: SpanId::random(),
             parent,
             state: formats.w3c.and_then(|_| received.trace_state()),
+            at: SystemTime::now(),
+            since: Instant::now(),
             formats,
             has_foreign_state: formats.w3c.is_none() && received.has(Field::TraceState),
         })
+    }
+
+    /// The same request is sent once more, which is a span of its own beside this one
+    /// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-request-retries-and-redirects>).
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            span: SpanId::random(),
+            at: SystemTime::now(),
+            since: Instant::now(),
+            ..self.clone()
+        }
+    }
+
+    /// How long it has been under way.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// For instruments, which keep it as an example.

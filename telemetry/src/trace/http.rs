@@ -2,7 +2,7 @@
 //! (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>,
 //! <https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>).
 
-use std::{net::SocketAddr, time::SystemTime};
+use std::net::SocketAddr;
 
 use super::{
     Begun, Span, cut,
@@ -13,7 +13,7 @@ use crate::{
     requests::{Ended, Method, grpc},
 };
 
-/// A request that has ended.
+/// A request that has ended, or one try of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'r> {
     /// Which way it went.
@@ -32,7 +32,7 @@ pub struct Request<'r> {
     pub client: SocketAddr,
     /// Who answered, or was asked last.
     pub upstream: Option<SocketAddr>,
-    /// How often it was sent again.
+    /// How often it had been sent before.
     pub resent: u32,
     /// Why the sidecar answered itself or broke off, if it did.
     pub reason: Option<&'static str>,
@@ -53,9 +53,9 @@ impl Attributes {
 }
 
 impl Request<'_> {
-    /// Its span.
+    /// Its span, which ends now.
     #[must_use]
-    pub fn span(&self, begun: Begun, at: SystemTime) -> Span {
+    pub fn span(&self, begun: Begun) -> Span {
         let (kind, remote) = match self.direction {
             Direction::Inbound => (Kind::Server, Some(self.client)),
             Direction::Outbound => (Kind::Client, self.upstream),
@@ -74,18 +74,18 @@ impl Request<'_> {
         if let Some(reason) = self.reason {
             attributes.add("netting.reason", reason);
         }
-        if self.resent > 0 {
+        if self.resent > 0 && kind == Kind::Client {
             attributes.add("http.request.resend_count", self.resent);
         }
         Span {
             trace: begun.trace,
             id: begun.span,
             parent: begun.parent,
-            state: begun.state,
             kind,
             name: self.name().into(),
-            begun: at,
-            took: self.ended.took,
+            begun: begun.at,
+            took: begun.took(),
+            state: begun.state,
             remote,
             attributes: attributes.0,
             // Where the status code says it, the description is to be left out.

@@ -21,6 +21,7 @@ use netting_telemetry::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::{spawn_local, yield_now},
 };
 
@@ -197,7 +198,7 @@ async fn a_trace_may_begin_at_the_clients_proxy() {
 #[tokio::test(flavor = "local")]
 async fn a_call_over_http2_is_continued_in_b3() {
     let (listener, addr) = listen().await;
-    let (seen, mut saw) = tokio::sync::mpsc::unbounded_channel::<HeaderMap>();
+    let (seen, mut saw) = unbounded_channel::<HeaderMap>();
     spawn_local(async move {
         let (stream, _) = listener.accept().await.expect("a proxy connects");
         let mut connection = h2::server::handshake(stream).await.expect("it speaks");
@@ -248,13 +249,14 @@ async fn a_call_over_http2_is_continued_in_b3() {
     }
 }
 
-/// An endpoint that is always busy.
-async fn busy() -> SocketAddr {
+/// An endpoint that is always busy, and passes on what it was asked.
+async fn busy(seen: UnboundedSender<String>) -> SocketAddr {
     let (listener, addr) = listen().await;
     spawn_local(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            let seen = seen.clone();
             spawn_local(async move {
-                head(&mut stream).await;
+                seen.send(head(&mut stream).await).expect("the test reads");
                 let answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
                 let _ = stream.write_all(answer).await;
             });
@@ -263,9 +265,31 @@ async fn busy() -> SocketAddr {
     addr
 }
 
-#[tokio::test(flavor = "local")]
-async fn retries_show_in_the_span() {
-    let (tells, heard) = telling("1");
+/// The same over HTTP/2.
+async fn busy_over_http2(seen: UnboundedSender<String>) -> SocketAddr {
+    let (listener, addr) = listen().await;
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let seen = seen.clone();
+            spawn_local(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("it speaks");
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let parent = request.headers()["traceparent"].to_str();
+                    let parent = parent.expect("it is text");
+                    seen.send(format!("traceparent: {parent}\r\n"))
+                        .expect("the test reads");
+                    let response = Response::builder().status(503).body(());
+                    let sent = respond.send_response(response.expect("it is good"), true);
+                    sent.expect("it is connected");
+                }
+            });
+        }
+    });
+    addr
+}
+
+/// The client's proxy before two endpoints, one of which is tried after the other.
+async fn trying(endpoints: [SocketAddr; 2], tells: &Tells) -> Chain {
     let policy = v1::ServicePolicy {
         retry_on: Some(v1::RetryOn {
             reset: true,
@@ -275,25 +299,112 @@ async fn retries_show_in_the_span() {
         eject_after: Some(0),
         ..Default::default()
     };
-    let endpoints = [busy().await, busy().await];
-    let chain = Chain::to_service_telling(&endpoints, policy, None, &tells).await;
+    Chain::to_service_telling(&endpoints, policy, None, tells).await
+}
+
+/// Three tries that failed: each a span of its own, the endpoints know of their own one,
+/// and all have the same parent.
+fn assert_tries(spans: &[Span], seen: &mut UnboundedReceiver<String>) {
+    assert_eq!(spans.len(), 3, "{spans:?}");
+    for (index, span) in spans.iter().enumerate() {
+        let said = seen.try_recv().expect("each try was seen");
+        let parent = format!("traceparent: 00-{TRACE}-{}-01\r\n", span.id);
+        assert!(said.contains(&parent), "{said} has no {parent}");
+        assert_eq!(span.kind, Kind::Client);
+        assert_eq!(span.trace.to_string(), TRACE);
+        let parent = span.parent.map(|id| id.to_string());
+        assert_eq!(parent.as_deref(), Some(PARENT));
+        let resent = attribute(&span.attributes, "http.request.resend_count");
+        assert_eq!(resent, (index > 0).then(|| index.to_string()));
+        for key in ["error.type", "http.response.status_code"] {
+            let status = attribute(&span.attributes, key);
+            assert_eq!(status.as_deref(), Some("503"), "{key}");
+        }
+        assert_eq!((span.failed, span.remote.is_some()), (Some(""), true));
+        assert!(index == 0 || span.begun >= spans[index - 1].begun);
+    }
+    assert_ne!(spans[0].remote, spans[1].remote, "at another endpoint");
+    assert!(seen.try_recv().is_err(), "it was sent three times");
+}
+
+#[tokio::test(flavor = "local")]
+async fn each_try_is_a_span_of_its_own() {
+    let (tells, heard) = telling("0");
+    let (seen, mut saw) = unbounded_channel();
+    let endpoints = [busy(seen.clone()).await, busy(seen).await];
+    let chain = trying(endpoints, &tells).await;
     let mut client = chain.connect().await;
-    let asked = client
-        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        .await;
+    let request = format!(
+        "PUT / HTTP/1.1\r\nHost: a\r\nTraceparent: 00-{TRACE}-{PARENT}-01\r\n\
+         Content-Length: 5\r\nConnection: close\r\n\r\nhello"
+    );
+    let asked = client.write_all(request.as_bytes()).await;
     asked.expect("the proxy reads");
     let mut answer = String::new();
     let answered = client.read_to_string(&mut answer).await;
     answered.expect("it is answered");
+    let mut heads = unbounded_channel();
+    while let Ok(head) = saw.try_recv() {
+        heads.0.send(head.to_lowercase()).expect("it is open");
+    }
+    assert_tries(&heard.spans.take().items, &mut heads.1);
+}
+
+#[tokio::test(flavor = "local")]
+async fn each_try_over_http2_is_a_span_of_its_own() {
+    let (tells, heard) = telling("0");
+    let (seen, mut saw) = unbounded_channel();
+    let endpoints = [
+        busy_over_http2(seen.clone()).await,
+        busy_over_http2(seen).await,
+    ];
+    let chain = trying(endpoints, &tells).await;
+    let (client, connection) = h2::client::handshake(chain.connect().await)
+        .await
+        .expect("it speaks");
+    spawn_local(connection);
+    let mut client: h2::client::SendRequest<Bytes> = client.ready().await.expect("it takes one");
+    let request = http::Request::put("http://a/")
+        .header("traceparent", format!("00-{TRACE}-{PARENT}-01"))
+        .body(())
+        .expect("it is good");
+    let (response, _) = client.send_request(request, true).expect("it takes one");
+    let response = response.await.expect("it is answered");
+    assert_eq!(response.status(), 503);
+    let mut spans = Vec::new();
+    while spans.len() < 3 {
+        yield_now().await;
+        spans.extend(heard.spans.take().items);
+    }
+    assert_tries(&spans, &mut saw);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_try_that_found_nobody_is_told_with_its_reason() {
+    let (tells, heard) = telling("1");
+    let gone = listen().await.1;
+    let (seen, _saw) = unbounded_channel();
+    let endpoints = [gone, busy(seen).await];
+    let chain = trying(endpoints, &tells).await;
+    // Which endpoint is first is the balancer's to choose, so there are some requests.
+    for _ in 0..20 {
+        let mut client = chain.connect().await;
+        let asked = client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await;
+        asked.expect("the proxy reads");
+        let mut answer = String::new();
+        let answered = client.read_to_string(&mut answer).await;
+        answered.expect("it is answered");
+    }
     let spans = heard.spans.take().items;
-    let [span] = &spans[..] else {
-        panic!("{spans:?}");
-    };
-    assert_eq!(span.failed, Some(""));
-    let resent = attribute(&span.attributes, "http.request.resend_count");
-    assert!(resent.is_some_and(|count| count != "0"), "{span:?}");
-    let status = attribute(&span.attributes, "error.type");
-    assert_eq!(status.as_deref(), Some("503"));
+    let unreached = spans.iter().find(|span| span.remote == Some(gone));
+    let unreached = unreached.expect("it was tried");
+    assert_eq!(unreached.failed, Some("connect_refused"));
+    let reason = attribute(&unreached.attributes, "error.type");
+    assert_eq!(reason.as_deref(), Some("connect_refused"));
+    let of_trace = spans.iter().filter(|span| span.trace == unreached.trace);
+    assert!(of_trace.count() > 1, "the tries are one trace");
 }
 
 #[tokio::test(flavor = "local")]

@@ -46,6 +46,7 @@ impl Exchange<'_> {
         let failure = self.failure(&response);
         let success = || ejection::Outcome::of_status(response.status);
         self.record(failure.map_or_else(success, Failure::outcome));
+        self.response = Some(response);
         if failure.is_some_and(|failure| self.is_unwanted(failure)) {
             return Err(Outcome::Unwanted);
         }
@@ -53,7 +54,6 @@ impl Exchange<'_> {
             tries.answered();
         }
         self.upstream.kept_seconds = response.kept_seconds;
-        self.response = Some(response);
         self.download.body = response.body;
         let along = self.download.take_along(self.upstream);
         along.map_err(|_| Outcome::BrokenOff(Reason::ResponseMalformed))

@@ -159,3 +159,30 @@ fn a_state_goes_on_with_its_trace_and_only_with_that() {
     let other = begin("1", &[("b3", &b3), ("tracestate", "a=1")]).expect("kept");
     assert_eq!((other.state.as_deref(), other.void()), (None, None));
 }
+
+#[test]
+fn each_try_is_told_beside_the_others() {
+    let w3c = format!("00-{TRACE}-{SPAN}-01");
+    let b3 = format!("{TRACE}-{SPAN}-1");
+    let fields = [
+        ("traceparent", w3c.as_str()),
+        ("b3", &b3),
+        ("tracestate", "a=1"),
+    ];
+    let first = begin("0", &fields).expect("it is sampled");
+    let second = first.again();
+    assert_ne!(first.span, second.span);
+    assert!(second.at >= first.at && second.took() <= first.took());
+    assert_eq!(
+        (first.trace, first.parent, &first.state),
+        (second.trace, second.parent, &second.state)
+    );
+    let told = |begun: &Begun| -> Vec<_> {
+        let fields = begun.fields().map(|(field, text)| {
+            let text = String::from_utf8_lossy(text.bytes()).into_owned();
+            (field, text.replace(&begun.span.to_string(), "S"))
+        });
+        fields.collect()
+    };
+    assert_eq!(told(&first), told(&second), "in the same formats");
+}

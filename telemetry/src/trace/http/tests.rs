@@ -38,7 +38,7 @@ fn request<'r>(direction: Direction, ended: &'r Ended<'r>) -> Request<'r> {
 fn span(request: &Request<'_>) -> Span {
     let always = Sampler::ratio("1".parse().expect("it is a ratio"));
     let begun = Begun::new(&Received::default(), always).expect("all are kept");
-    request.span(begun, SystemTime::UNIX_EPOCH)
+    request.span(begun)
 }
 
 fn value(span: &Span, key: &str) -> Option<String> {
@@ -113,7 +113,7 @@ fn what_the_sidecar_did_itself_has_its_reason() {
     let broken = Request {
         reason: Some("upstream_closed"),
         resent: 2,
-        ..request(Direction::Inbound, &ended)
+        ..request(Direction::Outbound, &ended)
     };
     let span = span(&broken);
     assert_eq!(span.failed, Some("upstream_closed"));
@@ -129,6 +129,17 @@ fn what_the_sidecar_did_itself_has_its_reason() {
         value(&span, "http.request.resend_count").as_deref(),
         Some("2")
     );
+}
+
+#[test]
+fn only_who_sends_a_request_again_says_so() {
+    let ended = ended(Some(200), None);
+    let again = Request {
+        resent: 1,
+        ..request(Direction::Inbound, &ended)
+    };
+    let span = span(&again);
+    assert_eq!(value(&span, "http.request.resend_count"), None);
 }
 
 #[test]
