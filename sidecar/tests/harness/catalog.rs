@@ -59,6 +59,8 @@ impl Known {
         stream_response::Kind::Snapshot(v1::Snapshot {
             address: Some(address),
             destination: Some(v1::Destination {
+                name: "orders".to_owned(),
+                namespace: "shop".to_owned(),
                 policy: Some(self.policy.clone()),
                 ..Default::default()
             }),

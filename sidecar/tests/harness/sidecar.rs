@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
     process::{Child, Command, Stdio},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::Parser as _;
@@ -108,6 +108,9 @@ pub(crate) fn admin(pod: &Namespace, path: &str) -> io::Result<String> {
     Ok(answer)
 }
 
+/// How long a sidecar may take to come to something on a machine that is busy with others.
+const WAITED_FOR: Duration = Duration::from_secs(60);
+
 /// Waits until the admin port's answer contains something.
 pub(crate) fn wait_for(pod: &Namespace, path: &str, something: &str) {
     let begun = Instant::now();
@@ -120,7 +123,7 @@ pub(crate) fn wait_for(pod: &Namespace, path: &str, something: &str) {
             return;
         }
         assert!(
-            begun.elapsed() < PATIENCE,
+            begun.elapsed() < WAITED_FOR,
             "{path} does not say {something}: {answer:?}"
         );
         thread::sleep(LOOK_AGAIN);

@@ -26,7 +26,8 @@ const PORTS: [u16; 9] = [22, 25, 80, 443, 3306, 5432, 6379, 8080, 50051];
 
 /// Two pods and their node, which are joined by a bridge.
 pub(crate) struct Pods {
-    sidecars: Vec<Sidecar>,
+    /// The client's and the server's, in a mesh.
+    pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) client: Namespace,
     pub(crate) server: Namespace,
     pub(crate) node: Namespace,

@@ -1,10 +1,11 @@
 //! Each backend: how it is started, and what it says that it has.
 
-use std::{fs, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::Value;
 
 use crate::{
+    LISTEN,
     process::{Server, directory, file, free_port, free_udp_port, installed, python},
     query,
 };
@@ -31,7 +32,7 @@ impl Prometheus {
             "--web.enable-remote-write-receiver",
             "--enable-feature=native-histograms,exemplar-storage",
         ]);
-        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        command.arg(format!("--web.listen-address={LISTEN}:{port}"));
         let server = Server::start("prometheus", directory, &mut command).listening(port);
         Self {
             port,
@@ -52,8 +53,8 @@ impl Victoria {
         let (port, graphite) = (free_port(), free_port());
         let mut command = Command::new("victoria-metrics");
         command.args([
-            format!("-httpListenAddr=127.0.0.1:{port}"),
-            format!("-graphiteListenAddr=127.0.0.1:{graphite}"),
+            format!("-httpListenAddr={LISTEN}:{port}"),
+            format!("-graphiteListenAddr={LISTEN}:{graphite}"),
             "-storageDataPath=data".to_owned(),
             // What was written is found at once.
             "-search.latencyOffset=0s".to_owned(),
@@ -82,8 +83,8 @@ impl Influxdb {
         let config = format!(
             "reporting-disabled = true\nbind-address = \"127.0.0.1:{rpc}\"\n\
              [meta]\ndir = \"{path}/meta\"\n[data]\ndir = \"{path}/data\"\nwal-dir = \"{path}/wal\"\n\
-             [http]\nbind-address = \"127.0.0.1:{port}\"\nlog-enabled = false\n\
-             [[udp]]\nenabled = true\nbind-address = \"127.0.0.1:{udp}\"\ndatabase = \"udp\"\n\
+             [http]\nbind-address = \"{LISTEN}:{port}\"\nlog-enabled = false\n\
+             [[udp]]\nenabled = true\nbind-address = \"{LISTEN}:{udp}\"\ndatabase = \"udp\"\n\
              batch-timeout = \"200ms\"\n"
         );
         fs::write(directory.path().join("influxdb.conf"), config).expect("it can be written");
@@ -128,7 +129,7 @@ impl Carbon {
             "[cache]\nLOCAL_DATA_DIR = {path}/whisper\nSTORAGE_DIR = {path}\nCONF_DIR = {path}\n\
              LOG_DIR = {path}\nPID_DIR = {path}\nENABLE_LOGROTATION = False\nUSER =\n\
              MAX_CACHE_SIZE = inf\nMAX_UPDATES_PER_SECOND = 5000\nMAX_CREATES_PER_MINUTE = inf\n\
-             LINE_RECEIVER_INTERFACE = 127.0.0.1\nLINE_RECEIVER_PORT = {port}\n\
+             LINE_RECEIVER_INTERFACE = {LISTEN}\nLINE_RECEIVER_PORT = {port}\n\
              PICKLE_RECEIVER_INTERFACE = 127.0.0.1\nPICKLE_RECEIVER_PORT = {pickle}\n\
              CACHE_QUERY_INTERFACE = 127.0.0.1\nCACHE_QUERY_PORT = {query}\n\
              ENABLE_TAGS = False\nCARBON_METRIC_INTERVAL = 0\n"
@@ -175,7 +176,7 @@ impl Statsd {
         let backend = file("node/file.js");
         let report = directory.path().join("flushed");
         let config = format!(
-            "{{port: {port}, mgmt_port: {management}, flushInterval: 500, backends: [{backend:?}], \
+            "{{address: \"{LISTEN}\", port: {port}, mgmt_port: {management}, flushInterval: 500, backends: [{backend:?}], \
              file: {report:?}}}"
         );
         fs::write(directory.path().join("config.js"), config).expect("it can be written");
@@ -204,12 +205,17 @@ impl Statsd {
             .sum()
     }
 
-    /// How many values a timer had.
-    pub(crate) fn timed(&self, name: &str) -> f64 {
+    /// How many values all timers had whose names begin so.
+    pub(crate) fn timed(&self, prefix: &str) -> f64 {
         let flushed = self.flushed();
-        flushed
+        let timers = flushed
             .iter()
-            .filter_map(|flush| flush["timers"][name]["count"].as_f64())
+            .filter_map(|flush| flush["timers"].as_object());
+        let timers = timers
+            .flatten()
+            .filter(|(name, _)| name.starts_with(prefix));
+        timers
+            .filter_map(|(_, timer)| timer["count"].as_f64())
             .sum()
     }
 }
@@ -228,8 +234,25 @@ impl Otlp {
 
     /// One that listens at these ports.
     pub(crate) fn at(grpc: u16, http: u16) -> Self {
+        Self::with(grpc, http, &[])
+    }
+
+    /// One that speaks TLS, with a certificate and its key in PEM.
+    pub(crate) fn secured(certificate: &str, key: &str) -> Self {
+        let pems = directory();
+        let files = [("certificate", certificate), ("key", key)].map(|(name, pem)| {
+            let file = pems.path().join(name);
+            fs::write(&file, pem).expect("it can be written");
+            file
+        });
+        // They are read before it listens.
+        Self::with(free_port(), free_port(), &files)
+    }
+
+    fn with(grpc: u16, http: u16, files: &[PathBuf]) -> Self {
         let mut command = python("otlp.py");
         command.args([grpc.to_string(), http.to_string(), "received".to_owned()]);
+        command.arg(LISTEN).args(files);
         let server = Server::start("otlp.py", directory(), &mut command);
         Self {
             grpc,

@@ -64,6 +64,7 @@ impl Backends {
             format!("influxdb=http://127.0.0.1:{}/write?db=http;compression=gzip", self.influxdb.port),
             format!("influxdb=udp://127.0.0.1:{}", self.influxdb.udp),
             format!("influxdb=http://127.0.0.1:{victoria}/write?db=any"),
+            format!("influxdb=http://127.0.0.1:{victoria}/api/v2/write?org=shop&bucket=mesh;tag.way=v2"),
             format!("statsd=udp://127.0.0.1:{};prefix=mesh", self.statsd.port),
             format!("dogstatsd=unix://{};tag.env=test", self.dogstatsd.socket()),
         ]
@@ -145,12 +146,17 @@ impl Backends {
             ),
             (
                 "influxdb",
-                format!("{{__name__=\"netting.proof.requests_counter\",{direction}}}"),
+                format!("{{__name__=\"netting.proof.requests_counter\",way=\"\",{direction}}}"),
+                INBOUND,
+            ),
+            (
+                "influxdb's version 2",
+                format!("{{__name__=\"netting.proof.requests_counter\",way=\"v2\",{direction}}}"),
                 INBOUND,
             ),
             (
                 "influxdb's histogram",
-                "{__name__=\"http.server.request.duration_count\"}".to_owned(),
+                "{__name__=\"http.server.request.duration_count\",way=\"\"}".to_owned(),
                 DURATIONS,
             ),
         ] {
@@ -294,7 +300,7 @@ fn every_backend_has_every_count_once() {
     let exporters = runtime.block_on(async {
         Exporters::start(&telemetry, &metrics, "/nowhere".into(), &Drain::new())
     });
-    assert_eq!(of_metrics(&exporters).len(), 12);
+    assert_eq!(of_metrics(&exporters).len(), 13);
 
     load::make(&metrics);
     backends.have_everything();
@@ -336,10 +342,11 @@ fn what_is_sent_at_the_end_arrives() {
     load::make(&metrics);
     drain.start();
     runtime.block_on(exporters.flush(Duration::from_secs(30)));
-    let received = otlp.received("grpc");
-    let point =
-        &received["metrics"]["netting.proof.requests"]["points"]["netting.direction=inbound"];
-    assert_eq!(point.as_f64(), some(INBOUND));
+    until_eq("otlp", some(INBOUND), || {
+        let received = otlp.received("grpc");
+        let points = &received["metrics"]["netting.proof.requests"]["points"];
+        points["netting.direction=inbound"].as_f64()
+    });
     let requests = "netting.proof.requests.netting_direction.inbound";
     until_eq("statsd", f64::from(INBOUND), || statsd.counted(requests));
     let series = "netting.proof.requests;k8s.namespace.name=shop;k8s.pod.name=web-1;\

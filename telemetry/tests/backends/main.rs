@@ -16,3 +16,7 @@ mod instruments;
 mod load;
 mod process;
 mod query;
+mod secured;
+
+/// Where backends listen.
+const LISTEN: &str = "127.0.0.1";

@@ -1,8 +1,9 @@
 //! Backends as processes.
 
 use std::{
-    fs::File,
+    fs::{File, Permissions},
     net::{TcpListener, TcpStream, UdpSocket},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -28,8 +29,9 @@ pub(crate) struct Server {
 
 /// A file of this folder.
 pub(crate) fn file(name: &str) -> PathBuf {
+    // The sidecar's tests start the same.
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/backends")
+        .join("../telemetry/tests/backends")
         .join(name)
 }
 
@@ -63,9 +65,11 @@ pub(crate) fn free_udp_port() -> u16 {
     socket.local_addr().expect("it is bound").port()
 }
 
+/// One that processes of other users find sockets in.
 pub(crate) fn directory() -> TempDir {
     tempfile::Builder::new()
         .prefix("netting-backends-")
+        .permissions(Permissions::from_mode(0o755))
         .tempdir()
         .expect("a directory can be made")
 }
@@ -128,6 +132,19 @@ impl Drop for Server {
             let tail: String = said.chars().skip(begin).collect();
             eprintln!("{} said at last:\n{tail}", self.name);
         }
+    }
+}
+
+/// Looks until it is there.
+#[allow(dead_code, reason = "not all test programs look for something")]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not yet: {what}");
+        thread::sleep(LOOK_AGAIN);
     }
 }
 

@@ -13,18 +13,20 @@ pub(crate) fn json(port: u16, path: &str, parameters: &[(&str, &str)]) -> Option
         .iter()
         .map(|(name, value)| format!("{name}={}", encoded(value)))
         .collect();
-    let (head, body) = get(port, &format!("{path}?{}", parameters.join("&")))?;
-    // A HTTP/1.0 answer ends with its connection.
-    assert!(!head.to_lowercase().contains("chunked"), "{head}");
+    let path = format!("{path}?{}", parameters.join("&"));
+    let (_, body) = get(&format!("127.0.0.1:{port}"), &path)?;
     serde_json::from_str(&body).ok()
 }
 
-fn get(port: u16, path: &str) -> Option<(String, String)> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+/// Head and body of the answer to a GET.
+pub(crate) fn get(from: &str, path: &str) -> Option<(String, String)> {
+    let mut stream = TcpStream::connect(from).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
+    // A HTTP/1.0 answer ends with its connection.
+    assert!(!head.to_lowercase().contains("chunked"), "{head}");
     Some((head.to_owned(), body.to_owned()))
 }
 

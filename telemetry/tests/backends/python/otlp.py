@@ -1,6 +1,7 @@
 """A receiver of OTLP, generated from the official protocol: gRPC on the first port, HTTP
 on the second. What it received is in the file that is named third, as JSON. It is local, unless
-an address is named fourth.
+an address is named fourth. With a certificate and its key in the files that are named then, it
+speaks TLS.
 """
 
 import concurrent.futures
@@ -8,8 +9,10 @@ import gzip
 import http.server
 import json
 import os
+import ssl
 import sys
 import threading
+import time
 
 import grpc
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
@@ -33,14 +36,26 @@ class Received:
     def __init__(self, path):
         self.path = path
         self.lock = threading.Lock()
+        self.changed = threading.Event()
         self.by = {way: {"requests": 0, "metrics": {}, "spans": [], "logs": []} for way in ("grpc", "http")}
         self.write()
+        threading.Thread(target=self.keep_writing, daemon=True).start()
+
+    def keep_writing(self):
+        """Writes what has come since the last time; nobody's answer waits for it."""
+        while True:
+            self.changed.wait()
+            self.changed.clear()
+            self.write()
+            time.sleep(0.2)
 
     def write(self):
+        with self.lock:
+            text = json.dumps(self.by)
         # Whoever reads sees all of it or what was before.
         beside = self.path + ".new"
         with open(beside, "w") as file:
-            json.dump(self.by, file)
+            file.write(text)
         os.rename(beside, self.path)
 
     def metrics(self, way, request):
@@ -51,7 +66,7 @@ class Received:
                 for scope in resource.scope_metrics:
                     for metric in scope.metrics:
                         self.metric(by["metrics"], metric, attributes(resource.resource.attributes))
-            self.write()
+            self.changed.set()
 
     def metric(self, metrics, metric, resource):
         kind = metric.WhichOneof("data")
@@ -97,7 +112,7 @@ class Received:
                                 "resource": attributes(resource.resource.attributes),
                             }
                         )
-            self.write()
+            self.changed.set()
 
     def logs(self, way, request):
         with self.lock:
@@ -117,7 +132,7 @@ class Received:
                                 "resource": attributes(resource.resource.attributes),
                             }
                         )
-            self.write()
+            self.changed.set()
 
 
 class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
@@ -173,13 +188,25 @@ class Http(http.server.BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
 
-grpc_port, http_port, path, *address = sys.argv[1:]
-address = address[0] if address else "127.0.0.1"
+grpc_port, http_port, path, *rest = sys.argv[1:]
+address = rest.pop(0) if rest else "127.0.0.1"
 received = Received(path)
 server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=4))
 metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
 trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
 logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
-assert server.add_insecure_port(f"{address}:{grpc_port}") == int(grpc_port)
+http_server = http.server.ThreadingHTTPServer((address, int(http_port)), Http)
+grpc_address = f"{address}:{grpc_port}"
+if rest:
+    certificate, key = rest
+    with open(key, "rb") as key_file, open(certificate, "rb") as certificate_file:
+        pair = (key_file.read(), certificate_file.read())
+    bound = server.add_secure_port(grpc_address, grpc.ssl_server_credentials([pair]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    http_server.socket = context.wrap_socket(http_server.socket, server_side=True)
+else:
+    bound = server.add_insecure_port(grpc_address)
+assert bound == int(grpc_port)
 server.start()
-http.server.ThreadingHTTPServer((address, int(http_port)), Http).serve_forever()
+http_server.serve_forever()

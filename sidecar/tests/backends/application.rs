@@ -1,0 +1,64 @@
+//! The application behind the server's sidecar, and what its client asks.
+
+use std::{
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+/// Answers each request with the `traceparent` that it got, and with the status that the
+/// path begins with.
+pub(crate) fn serve(listener: TcpListener) {
+    thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            thread::spawn(move || answer(&stream));
+        }
+    });
+}
+
+fn answer(mut stream: &TcpStream) -> io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    while let Some(Ok(first)) = lines.next() {
+        let status = first
+            .split(['/', ' ', '?'])
+            .nth(2)
+            .unwrap_or_default()
+            .to_owned();
+        let mut parent = String::new();
+        for line in lines.by_ref() {
+            let line = line?;
+            if let Some(value) = line.strip_prefix("traceparent: ") {
+                value.clone_into(&mut parent);
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        let length = parent.len();
+        write!(
+            stream,
+            "HTTP/1.1 {status} -\r\nContent-Length: {length}\r\n\r\n{parent}"
+        )?;
+    }
+    Ok(())
+}
+
+/// Asks for a path over a connection that stays, and returns the status line.
+pub(crate) fn ask(stream: &TcpStream, path: &str, fields: &str) -> io::Result<String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: orders.shop\r\n{fields}\r\n");
+    (&*stream).write_all(request.as_bytes())?;
+    let mut reader = BufReader::new(stream);
+    let (mut status, mut line, mut length) = (String::new(), String::new(), 0);
+    reader.read_line(&mut status)?;
+    while line != "\r\n" {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(value) = line.strip_prefix("Content-Length: ") {
+            length = value.trim_end().parse().map_err(io::Error::other)?;
+        }
+    }
+    reader.read_exact(&mut vec![0; length])?;
+    Ok(status.trim_end().to_owned())
+}

@@ -1,0 +1,161 @@
+//! An application's metrics and its sidecar's in one scrape, where both have families of the
+//! same name: none of them is there twice.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    process::{Command, Stdio},
+    thread,
+};
+
+use crate::{
+    backends::Prometheus,
+    harness::{namespace::dst, sidecar},
+    pods::Pods,
+    process::{python, until_eq},
+    query::{self, promql},
+};
+
+/// What OpenTelemetry's SDKs and Prometheus' clients have applications expose.
+const TEXT: &str = r#"# HELP target_info Target metadata
+# TYPE target_info gauge
+target_info{service_name="shop",telemetry_sdk_language="java",k8s_container_name="app"} 1
+# HELP process_memory_usage_bytes Memory of the application
+# TYPE process_memory_usage_bytes gauge
+process_memory_usage_bytes 1000
+# HELP process_cpu_seconds_total Time on a CPU
+# TYPE process_cpu_seconds_total counter
+process_cpu_seconds_total 2.5
+# HELP http_server_request_duration_seconds Duration of requests
+# TYPE http_server_request_duration_seconds histogram
+http_server_request_duration_seconds_bucket{http_route="/orders",le="1"} 7
+http_server_request_duration_seconds_bucket{http_route="/orders",le="+Inf"} 7
+http_server_request_duration_seconds_sum{http_route="/orders"} 3.5
+http_server_request_duration_seconds_count{http_route="/orders"} 7
+"#;
+
+/// The same in OpenMetrics.
+fn openmetrics() -> String {
+    let text = TEXT
+        .replace("# HELP target_info", "# HELP target")
+        .replace("# TYPE target_info gauge", "# TYPE target info")
+        .replace(
+            "# HELP process_cpu_seconds_total",
+            "# HELP process_cpu_seconds",
+        )
+        .replace(
+            "# TYPE process_cpu_seconds_total",
+            "# TYPE process_cpu_seconds",
+        )
+        .replace("le=\"1\"", "le=\"1.0\"");
+    text + "# EOF\n"
+}
+
+/// Answers in the format that is asked for.
+fn serve(listener: TcpListener) {
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).unwrap_or_default();
+            let (kind, text) = match String::from_utf8_lossy(&head[..read]).contains("openmetrics")
+            {
+                true => ("application/openmetrics-text; version=1.0.0", openmetrics()),
+                false => ("text/plain; version=0.0.4", TEXT.to_owned()),
+            };
+            // The end of the connection is the end of the answer.
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n\r\n{text}"
+            );
+        }
+    });
+}
+
+/// A server's pod whose application has these metrics, and whose sidecar has served a
+/// request, as their metrics say.
+fn pods() -> Pods {
+    let mut pods = Pods::new();
+    serve(pods.server.listen(dst("10.0.0.3", 9080)));
+    crate::application::serve(pods.server.listen(dst("10.0.0.3", 80)));
+    let server = [
+        ("NETTING_APPLICATION_METRICS", "9080/metrics"),
+        ("NETTING_POD_NAME", "orders-1"),
+        ("NETTING_POD_NAMESPACE", "shop"),
+        ("NETTING_WORKLOAD_NAME", "orders"),
+    ];
+    pods.mesh_with([&[], &server]);
+    let asked = crate::application::ask(&pods.connect(80), "/200", "");
+    asked.expect("it is answered");
+    let ours = "http_server_request_duration_seconds_count{";
+    sidecar::wait_for(&pods.server, "/metrics", ours);
+    pods
+}
+
+#[test]
+fn promtool_has_nothing_to_say_about_both_in_one() {
+    let pods = pods();
+    let answer = pods.node.run(|| query::get("10.0.0.3:15020", "/metrics"));
+    let (_, text) = answer.expect("it is scraped");
+    assert!(text.contains("netting_build_info{"), "{text}");
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed by `hack/test.sh telemetry`");
+    let mut stdin = promtool.stdin.take().expect("it is piped");
+    stdin.write_all(text.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.trim().is_empty(),
+        "{said}: {text}"
+    );
+}
+
+#[test]
+fn another_parser_finds_each_family_once() {
+    let pods = pods();
+    let output = pods.node.run(|| {
+        python("exposition.py")
+            .arg("http://10.0.0.3:15020/metrics")
+            .output()
+    });
+    let output = output.expect("Python can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let families = String::from_utf8_lossy(&output.stdout);
+    for family in [
+        "target",
+        "process_cpu_seconds",
+        "process_memory_usage_bytes",
+        "http_server_request_duration_seconds",
+        "netting_build_info",
+        "netting_tcp_connections_opened",
+    ] {
+        let times = families.lines().filter(|name| *name == family).count();
+        assert_eq!(times, 1, "{family}: {families}");
+    }
+}
+
+#[test]
+fn a_scrape_says_whose_it_is_by_one_target_info() {
+    let pods = pods();
+    pods.node.run(|| {
+        let prometheus = Prometheus::start("10.0.0.3:15020");
+        let ask = |query: &str| promql(prometheus.port, query);
+        let theirs = "http_server_request_duration_seconds_count";
+        until_eq(theirs, Some(7.0), || ask(theirs));
+        // What either says of the pod, in one series.
+        let both = r#"count(target_info{service_name="shop",telemetry_sdk_language="java",
+            k8s_pod_name="orders-1",k8s_namespace_name="shop",netting_version!=""})"#;
+        until_eq(both, Some(1.0), || ask(both));
+        let all = "count(target_info)";
+        until_eq(all, Some(1.0), || ask(all));
+        let joined =
+            "sum(netting_build_info * on (job, instance) group_left (service_name) target_info)";
+        until_eq(joined, Some(1.0), || ask(joined));
+    });
+}
