@@ -139,12 +139,7 @@ fn failed(status: &Status) -> Failure {
     let message = format!("{:?}: {}", status.code(), said.escape_debug());
     let asked = pushback(status.metadata()).or_else(|| retry_info::delay(status.details()));
     match status.code() {
-        // What tonic makes of a connection that breaks, or on which there is no HTTP/2.
-        Code::Unknown | Code::Unavailable | Code::Internal
-            if std::error::Error::source(status).is_some() =>
-        {
-            Failure::transient(Reason::Broken, message)
-        }
+        _ if is_made_here(status) => Failure::transient(Reason::Broken, message),
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
@@ -161,6 +156,14 @@ fn failed(status: &Status) -> Failure {
         },
         _ => Failure::lasting(Reason::Refused, message),
     }
+}
+
+/// Whether no backend said so: it is what tonic makes of a connection that breaks, or on
+/// which there is no HTTP/2. Of some errors of hyper's it keeps nothing but their words.
+fn is_made_here(status: &Status) -> bool {
+    let words = ["h2 protocol error: ", "operation was canceled"];
+    let begins = |words: &str| status.message().starts_with(words);
+    std::error::Error::source(status).is_some() || words.into_iter().any(begins)
 }
 
 /// gRPC's own way to say when to try again
@@ -220,6 +223,24 @@ mod tests {
         assert_eq!(retry(Code::ResourceExhausted), Retry::Never);
         assert_eq!(retry(Code::Unavailable), Retry::Later);
         assert_eq!(retry(Code::Aborted), Retry::Later);
+    }
+
+    #[test]
+    fn what_no_backend_said_is_a_broken_connection() {
+        for (message, reason) in [
+            ("h2 protocol error: http2 error", Reason::Broken),
+            ("operation was canceled", Reason::Broken),
+            ("too many of them", Reason::Unavailable),
+        ] {
+            for code in [Code::Cancelled, Code::Unavailable] {
+                let failure = failed(&Status::new(code, message));
+                assert_eq!(
+                    (failure.reason, failure.retry),
+                    (reason, Retry::Later),
+                    "{code:?} {message}"
+                );
+            }
+        }
     }
 
     #[test]
