@@ -142,7 +142,8 @@ fn metrics(args: &Args, telemetry: &Telemetry) -> Metrics {
     };
     let resource = resource::of_container(pod, "netting-sidecar", VERSION);
     let resource = resource::with(&resource, &telemetry.resource);
-    Metrics::of(resource, args.metrics.settings(), "sidecar", VERSION)
+    let settings = telemetry.metrics.over(args.metrics.settings());
+    Metrics::of(resource, settings, "sidecar", VERSION)
 }
 
 /// Who is told of requests and connections one by one.

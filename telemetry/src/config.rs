@@ -1,6 +1,6 @@
 //! Which exporters run, and how: a list such as
 //! `prometheus, otlp=http://$(HOST_IP):4317;interval=10s`, and the standard `OTEL_*`
-//! variables.
+//! variables, which may be items of the list.
 //!
 //! What is wrong with one exporter leaves that exporter out; the others run. Whoever
 //! reads a list is told all that is wrong with it at once.
@@ -9,6 +9,7 @@ use std::{env, fmt, time::Duration};
 
 mod endpoint;
 mod exporter;
+mod metrics;
 mod options;
 mod otel;
 mod reference;
@@ -20,10 +21,11 @@ pub use exporter::{
     Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal, StatsdDialect,
     TagStyle,
 };
+pub use metrics::Kept;
 pub use reference::{BadReference, Field, Reference};
 pub use secret::Secret;
 
-use otel::Otel;
+use otel::{Otel, Variables};
 
 /// More than anybody has backends. Each one costs a task and a connection.
 const EXPORTERS_MAX: usize = 16;
@@ -40,6 +42,10 @@ pub struct Telemetry {
     pub wrong: Vec<Wrong>,
     /// What the list refers to, in order, each once.
     pub references: Vec<Reference>,
+    /// How metrics are kept, as far as the list says.
+    pub metrics: Kept,
+    /// `OTEL_TRACES_SAMPLER` and its argument, as far as the list has them.
+    sampler: Vec<(&'static str, String)>,
 }
 
 /// One thing that is wrong.
@@ -99,8 +105,12 @@ impl Telemetry {
     #[must_use]
     pub fn parse(list: &str, values: &dyn Values) -> Self {
         let mut telemetry = Self::default();
-        let otel = Otel::read(values, &mut telemetry.wrong);
         let items = syntax::items(list);
+        let (variables, items): (Vec<_>, Vec<_>) = items.into_iter().partition(otel::is_variable);
+        let (wrong, references) = (&mut telemetry.wrong, &mut telemetry.references);
+        let mut variables = Variables::new(values, &variables, wrong, references);
+        let otel = Otel::read(&mut variables);
+        telemetry.sampler = variables.sampler();
         let none = items.iter().any(|item| item.kind == "none");
         for item in items {
             telemetry.add(&item, &otel, values);
@@ -125,6 +135,13 @@ impl Telemetry {
         kinds.any(|kind| matches!(kind, Kind::Prometheus))
     }
 
+    /// A variable of the sampler: the list's, or else the environment's.
+    pub(crate) fn sampler(&self, name: &str, values: &dyn Values) -> Option<String> {
+        let mut listed = self.sampler.iter();
+        let listed = listed.find_map(|(of, value)| (*of == name).then(|| value.clone()));
+        listed.or_else(|| values.variable(name))
+    }
+
     fn add(&mut self, item: &syntax::Item, otel: &Otel, values: &dyn Values) {
         let mut refuse = |why: String| {
             self.wrong.push(Wrong {
@@ -146,16 +163,31 @@ impl Telemetry {
             references.push(reference.clone());
             values.reference(reference)
         };
+        if item.kind == "metrics" {
+            match Kept::parse(item, &mut value) {
+                Ok(_) if self.metrics != Kept::default() => refuse("is there twice".to_owned()),
+                Ok(kept) => {
+                    self.metrics = kept;
+                    self.refer_to(references);
+                }
+                Err(whys) => whys.into_iter().for_each(refuse),
+            }
+            return;
+        }
         match Exporter::parse(item, otel, &mut value) {
             Ok(exporter) => {
                 self.exporters.push(exporter);
-                for reference in references {
-                    if !self.references.contains(&reference) {
-                        self.references.push(reference);
-                    }
-                }
+                self.refer_to(references);
             }
             Err(whys) => whys.into_iter().for_each(refuse),
+        }
+    }
+
+    fn refer_to(&mut self, references: Vec<Reference>) {
+        for reference in references {
+            if !self.references.contains(&reference) {
+                self.references.push(reference);
+            }
         }
     }
 

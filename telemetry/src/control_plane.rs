@@ -73,7 +73,8 @@ impl Part<'_> {
         };
         let resource = resource::of_container(pod, self.workload, VERSION);
         let resource = resource::with(&resource, &telemetry.resource);
-        Metrics::of(resource, Settings::default(), self.name, VERSION)
+        let settings = telemetry.metrics.over(Settings::default());
+        Metrics::of(resource, settings, self.name, VERSION)
     }
 }
 
@@ -121,6 +122,16 @@ mod tests {
             let started = CATALOG.start(list, None, &Drain::new());
             assert!(started.tracer.is_some(), "{list}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_list_says_how_metrics_are_kept() {
+        let started = CATALOG.start("metrics;labels-deny=part", None, &Drain::new());
+        let exposition = started.metrics.expose();
+        assert!(
+            exposition.contains("netting_build_info{version="),
+            "{exposition}"
+        );
     }
 
     #[tokio::test]

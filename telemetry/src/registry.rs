@@ -24,7 +24,7 @@ mod settings;
 
 pub use asked::Value;
 pub use family::Family;
-pub use settings::{LabelFilter, OPTIONAL_LABELS, Settings};
+pub use settings::{LabelFilter, OPTIONAL_LABELS, Settings, bounds};
 
 use asked::Asked;
 use room::Room;

@@ -3,7 +3,10 @@
 //! (<https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>,
 //! <https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/>).
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     Metrics,
@@ -60,6 +63,8 @@ struct Inner {
     base: Labels,
     ended: Cache<Key, Series>,
     calls: Cache<CallKey, Histogram>,
+    /// The same by method, where that is wanted: by its name's hash.
+    methods: Cache<(CallKey, u64), Histogram>,
     active: [OnceLock<Gauge>; Method::ALL.len()],
     retried: ByLabel<Counter>,
 }
@@ -135,6 +140,7 @@ impl Requests {
             base,
             ended: Cache::default(),
             calls: Cache::default(),
+            methods: Cache::default(),
             active: [const { OnceLock::new() }; Method::ALL.len()],
         }))
     }
@@ -161,19 +167,15 @@ impl Requests {
         series.response_body.record(ended.received);
         if let Some(call) = &ended.call {
             let key = CallKey::of(call, ended);
-            if inner.families.by_rpc_method {
-                let labels = key.labels(&inner.base, inner.families.direction);
-                let method = [("rpc.method", call.path.trim_start_matches('/'))];
-                let labels = labels::with(&labels, &method);
-                inner
-                    .families
-                    .calls
-                    .with(&labels)
-                    .record_in(took, ended.trace);
+            let calls = if inner.families.by_rpc_method {
+                let method = call.path.trim_start_matches('/');
+                let (hash, spread) = spread(method);
+                let make = |key: Option<(CallKey, u64)>| inner.method(key, method);
+                inner.methods.get((key, hash), spread, make)
             } else {
-                let calls = inner.calls.get(key, key.spread(), |key| inner.call(key));
-                calls.record_in(took, ended.trace);
-            }
+                inner.calls.get(key, key.spread(), |key| inner.call(key))
+            };
+            calls.record_in(took, ended.trace);
         }
     }
 
@@ -181,6 +183,14 @@ impl Requests {
     pub fn retried(&self, reason: &'static str) {
         self.0.retried.of(reason).inc();
     }
+}
+
+/// A number of its own for each text, and a small one.
+fn spread(text: &str) -> (u64, usize) {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let hash = hasher.finish();
+    (hash, usize::from(hash.to_le_bytes()[0]))
 }
 
 /// What only HTTP itself has by the conventions.
@@ -206,6 +216,18 @@ impl Inner {
             request_body: families.request_body.with(&labels),
             response_body: families.response_body.with(&labels),
         }
+    }
+
+    fn method(&self, key: Option<(CallKey, u64)>, method: &str) -> Histogram {
+        let families = &*self.families;
+        key.map_or_else(
+            || families.calls.overflow(),
+            |(key, _)| {
+                let labels = key.labels(&self.base, families.direction);
+                let labels = labels::with(&labels, &[("rpc.method", method)]);
+                families.calls.with(&labels)
+            },
+        )
     }
 
     fn call(&self, key: Option<CallKey>) -> Histogram {

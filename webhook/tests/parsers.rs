@@ -122,7 +122,9 @@ fn the_sidecar_has_the_sockets_that_its_application_has() {
 #[test]
 fn the_sidecar_has_all_that_its_exporters_refer_to_once() {
     let list = "otlp=http://$(HOST_IP):4317;token=$(secret:otel-creds/api.key), \
-                statsd=udp://$(HOST_IP);prefix=$(POD_NAME)";
+                statsd=udp://$(HOST_IP);prefix=$(POD_NAME), \
+                OTEL_EXPORTER_OTLP_HEADERS=api-key=$(secret:otel-creds/header), \
+                OTEL_RESOURCE_ATTRIBUTES=\"a=b,c=$(NODE_NAME)\"";
     let sidecar = injected(
         json!({"netting.dev/telemetry": list}),
         names::SIDECAR_CONTAINER,
@@ -140,6 +142,13 @@ fn the_sidecar_has_all_that_its_exporters_refer_to_once() {
         named("NETTING_SECRET_otel-creds_api.key"),
         json!({"secretKeyRef": {"name": "otel-creds", "key": "api.key", "optional": true}})
     );
+    assert_eq!(
+        named("NETTING_SECRET_otel-creds_header"),
+        json!({"secretKeyRef": {"name": "otel-creds", "key": "header", "optional": true}})
+    );
+    assert_eq!(named("NETTING_NODE_NAME"), field("spec.nodeName"));
+    let told = variables.iter().find(|v| v["name"] == "NETTING_TELEMETRY");
+    assert_eq!(told.map(|it| &it["value"]), Some(&json!(list)));
 }
 
 fn iptables_options(annotations: Value) -> netting_iptables_init::Options {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::Args;
-use netting_telemetry::registry::{LabelFilter, Settings};
+use netting_telemetry::registry::{self, LabelFilter, Settings};
 
 /// How metrics are kept.
 #[derive(Args, Clone, Debug)]
@@ -62,14 +62,9 @@ impl MetricsArgs {
 }
 
 fn bounds(text: &str) -> Result<Bounds, String> {
-    let parsed: Result<Vec<f64>, _> = text.split(',').map(|bound| bound.trim().parse()).collect();
-    let is_bound = |bound: &f64| bound.is_finite() && *bound >= 0.0;
-    match parsed {
-        Ok(bounds) if bounds.iter().all(is_bound) && bounds.is_sorted_by(|a, b| a < b) => {
-            Ok(bounds.into())
-        }
-        _ => Err("write rising numbers that are not negative, such as 0.01,0.1,1".to_owned()),
-    }
+    let bounds = registry::bounds(text.split(','));
+    bounds
+        .ok_or_else(|| "write rising numbers that are not negative, such as 0.01,0.1,1".to_owned())
 }
 
 #[cfg(test)]

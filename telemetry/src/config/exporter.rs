@@ -11,6 +11,8 @@ pub use self::http::Http;
 pub use lines::{StatsdDialect, TagStyle};
 pub use otlp::{Otlp, OtlpProtocol, OtlpTarget, Signal};
 
+pub(super) use self::http::{names_a_secret, refer_to_a_secret};
+
 use self::http::http;
 use super::{Address, Reference, TIMEOUT, options::Options, otel::Otel, syntax::Item};
 use crate::trace::sampler::Ratio;

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::trace::Sampler;
 
 /// What a pod has.
 struct Pod(BTreeMap<&'static str, &'static str>);
@@ -294,6 +295,105 @@ fn wrong_variables_leave_out_what_depends_on_them() {
 }
 
 #[test]
+fn variables_in_the_list_go_over_those_of_the_environment() {
+    let telemetry = parse(
+        "prometheus, OTEL_EXPORTER_OTLP_ENDPOINT=http://$(HOST_IP):4318, OTEL_SERVICE_NAME=web, \
+         OTEL_EXPORTER_OTLP_HEADERS=\"x-team=a%20b,api-key=$(secret:otlp/key)\", \
+         OTEL_EXPORTER_OTLP_CERTIFICATE=$(secret:otlp/ca.crt), OTEL_METRICS_EXPORTER=, \
+         OTEL_RESOURCE_ATTRIBUTES=\"a=b,c=$(POD_NAME)\"",
+        &[
+            ("NETTING_HOST_IP", "10.0.0.1"),
+            ("NETTING_POD_NAME", "web-1"),
+            ("NETTING_SECRET_otlp_key", "a,b=%2Fc\n"),
+            ("NETTING_SECRET_otlp_ca.crt", "-----BEGIN"),
+            ("OTEL_SERVICE_NAME", "other"),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500"),
+        ],
+    );
+    assert_eq!(telemetry.wrong, []);
+    assert_eq!(names(&telemetry), ["prometheus", "otlp"]);
+    let Kind::Otlp(otlp) = &telemetry.exporters[1].kind else {
+        panic!("expected OTLP");
+    };
+    // An empty one is none, as the specification has it.
+    let metrics = otlp.metrics.as_ref().expect("metrics are sent");
+    assert_eq!(metrics.http.url.authority.to_string(), "10.0.0.1:4318");
+    assert_eq!(metrics.timeout, Duration::from_millis(2500));
+    assert_eq!(metrics.http.headers["x-team"], "a b");
+    assert_eq!(metrics.http.headers["api-key"], "a,b=%2Fc");
+    assert_eq!(metrics.http.ca.as_deref(), Some("-----BEGIN"));
+    let resource = [("a", "b"), ("c", "web-1"), ("service.name", "web")];
+    let resource = resource.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(telemetry.resource, resource);
+    let variables: Vec<_> = telemetry
+        .references
+        .iter()
+        .map(Reference::variable)
+        .collect();
+    assert_eq!(
+        variables,
+        [
+            "NETTING_POD_NAME",
+            "NETTING_HOST_IP",
+            "NETTING_SECRET_otlp_key",
+            "NETTING_SECRET_otlp_ca.crt"
+        ]
+    );
+    assert!(!format!("{telemetry:?}").contains("%2Fc"), "{telemetry:?}");
+}
+
+#[test]
+fn variables_in_the_list_are_refused_by_their_names() {
+    for (item, why) in [
+        (
+            "OTEL_PROPAGATORS=b3",
+            "is none of the variables that are read",
+        ),
+        ("OTEL_EXPORTER_OTLP_SPANS_ENDPOINT=http://c", "is none of"),
+        ("OTEL_SERVICE_NAME", "has no value"),
+        ("OTEL_SERVICE_NAME=a;b=c", "takes no options"),
+        ("OTEL_SERVICE_NAME=\"a", "quotation mark"),
+        ("OTEL_SERVICE_NAME=$(HOST)", "is not complete"),
+        ("OTEL_SERVICE_NAME=a, OTEL_SERVICE_NAME=b", "is there twice"),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS=api-key=s3cret",
+            "refer to a Secret: api-key=$(secret:NAME/KEY)",
+        ),
+        ("OTEL_EXPORTER_OTLP_HEADERS=a b=c", "has no header in a b"),
+        (
+            "OTEL_EXPORTER_OTLP_CERTIFICATE=/etc/ca.crt",
+            "refer to a Secret: $(secret:NAME/KEY)",
+        ),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT=collector:4317", "is no URL"),
+        ("metrics;series-max=1, metrics", "is there twice"),
+    ] {
+        let telemetry = parse(&format!("prometheus, {item}"), &[]);
+        assert_eq!(telemetry.wrong.len(), 1, "{item}: {:?}", telemetry.wrong);
+        let wrong = telemetry.wrong[0].to_string();
+        assert!(wrong.contains(why) && !wrong.contains("s3cret"), "{wrong}");
+        assert_eq!(names(&telemetry), ["prometheus"], "{item}");
+    }
+}
+
+#[test]
+fn the_lists_sampler_goes_over_the_environments() {
+    let environment = Pod([("OTEL_TRACES_SAMPLER", "parentbased_always_off")].into());
+    let sampled = |list: &str| {
+        let mut telemetry = Telemetry::parse(list, &environment);
+        let sampler = Sampler::configured(None, &mut telemetry, &environment);
+        assert_eq!(telemetry.wrong, []);
+        sampler
+    };
+    let ratio = |ratio: &str| Sampler::ratio(ratio.parse().expect("it is a ratio"));
+    assert_eq!(sampled("otlp"), ratio("0"));
+    assert_eq!(
+        sampled("otlp, OTEL_TRACES_SAMPLER=parentbased_traceidratio, OTEL_TRACES_SAMPLER_ARG=0.5"),
+        ratio("0.5")
+    );
+}
+
+#[test]
 fn otlp_alone_goes_to_the_node_of_the_specification() {
     let telemetry = parse("otlp", &[]);
     let metrics = otlp(&telemetry).metrics.as_ref().expect("metrics");
@@ -305,23 +405,32 @@ fn otlp_alone_goes_to_the_node_of_the_specification() {
 
 #[test]
 fn a_rehearsal_needs_no_pod() {
-    let list = "otlp=http://$(HOST_IP):4317;token=$(secret:a/b)";
+    let list = "otlp=http://$(HOST_IP):4317;token=$(secret:a/b), \
+                OTEL_EXPORTER_OTLP_CERTIFICATE=$(secret:a/ca.crt), \
+                OTEL_EXPORTER_OTLP_HEADERS=api-key=$(secret:a/key)";
     let telemetry = Telemetry::parse(list, &Rehearsal);
     assert_eq!(telemetry.wrong, []);
-    assert_eq!(telemetry.references.len(), 2);
+    assert_eq!(telemetry.references.len(), 4);
 }
 
 #[test]
 fn what_the_documentation_shows_is_understood() {
     let documentation = include_str!("../../../docs/telemetry.md");
-    let lists = documentation.lines().filter_map(|line| {
-        let (_, list) = line.split_once("netting.dev/telemetry: ")?;
-        (!list.starts_with('`')).then_some(list)
-    });
-    let lists: Vec<_> = lists.collect();
+    let mut lines = documentation.lines();
+    let mut lists = Vec::new();
+    while let Some(line) = lines.next() {
+        match line.split_once("netting.dev/telemetry: ") {
+            Some((_, ">-")) => {
+                let block = lines.by_ref().take_while(|line| *line != "```");
+                lists.push(block.map(str::trim).collect::<Vec<_>>().join(" "));
+            }
+            Some((_, list)) if !list.starts_with('`') => lists.push(list.to_owned()),
+            _ => {}
+        }
+    }
     assert!(lists.len() > 15, "{}", lists.len());
     for list in lists {
-        let telemetry = Telemetry::parse(list, &Rehearsal);
+        let telemetry = Telemetry::parse(&list, &Rehearsal);
         assert_eq!(telemetry.wrong, [], "{list}");
         assert!(!telemetry.exporters.is_empty(), "{list}");
     }

@@ -34,6 +34,16 @@ pub struct LabelFilter {
     pub deny: Vec<String>,
 }
 
+/// Upper bounds of buckets: rising numbers that are not negative.
+#[must_use]
+pub fn bounds<'t>(parts: impl Iterator<Item = &'t str>) -> Option<Arc<[f64]>> {
+    let parsed: Result<Vec<f64>, _> = parts.map(|bound| bound.trim().parse()).collect();
+    let is_bound = |bound: &f64| bound.is_finite() && *bound >= 0.0;
+    let bounds = parsed.ok()?;
+    let rise = bounds.iter().all(is_bound) && bounds.is_sorted_by(|a, b| a < b);
+    rise.then(|| bounds.into())
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

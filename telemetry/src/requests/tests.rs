@@ -169,6 +169,42 @@ fn calls_are_told_apart_by_their_method_only_if_that_is_wanted() {
 }
 
 #[test]
+fn methods_that_are_too_many_are_counted_together() {
+    let settings = Settings {
+        labels: LabelFilter {
+            allow: vec!["rpc.method".to_owned()],
+            ..LabelFilter::default()
+        },
+        ..Settings::default()
+    };
+    let metrics = Metrics::of(labels::none(), settings, "test", "0");
+    let requests = RequestMetrics::register(&metrics).of(Direction::Inbound);
+    for number in 0..2_000 {
+        let path = format!("/shop.Reviews/List{number}");
+        for _ in 0..2 {
+            let call = Call {
+                path: &path,
+                status: Some(0),
+            };
+            requests.ended(&Ended {
+                call: Some(call),
+                ..ENDED
+            });
+        }
+    }
+    let exposition = metrics.expose();
+    let count = "rpc_server_call_duration_seconds_count{";
+    let counts: Vec<u64> = exposition
+        .lines()
+        .filter_map(|line| line.strip_prefix(count)?.split_once("} "))
+        .map(|(_, value)| value.parse().expect("it is a count"))
+        .collect();
+    assert!((100..300).contains(&counts.len()), "{}", counts.len());
+    assert_eq!(counts.iter().sum::<u64>(), 4_000);
+    assert!(exposition.contains("otel_metric_overflow=\"true\""));
+}
+
+#[test]
 fn buckets_are_as_the_team_wants_them() {
     let settings = Settings {
         duration_bounds: Some([0.5].into()),

@@ -58,12 +58,9 @@ impl Sampler {
     ) -> Self {
         let asked = telemetry.exporters.iter().filter_map(|it| it.trace_ratio);
         let highest = asked.max_by(|Ratio(one), Ratio(other)| one.total_cmp(other));
-        let (ratio, wrong) = (ratio.or(highest), &mut telemetry.wrong);
-        Self::ratio(
-            ratio
-                .or_else(|| variables(values, wrong))
-                .unwrap_or(Ratio(RATIO)),
-        )
+        let ratio = ratio.or(highest);
+        let ratio = ratio.or_else(|| variables(values, telemetry));
+        Self::ratio(ratio.unwrap_or(Ratio(RATIO)))
     }
 
     /// Whether a trace is kept.
@@ -73,18 +70,20 @@ impl Sampler {
     }
 }
 
-fn variables(values: &dyn Values, wrong: &mut Vec<Wrong>) -> Option<Ratio> {
+fn variables(values: &dyn Values, telemetry: &mut Telemetry) -> Option<Ratio> {
     const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
     const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
+    let argument = telemetry.sampler(ARGUMENT, values);
+    let sampler = telemetry.sampler(SAMPLER, values)?;
     let mut refuse = |item: &str, why: String| {
         let item = item.to_owned();
-        wrong.push(Wrong { item, why });
+        telemetry.wrong.push(Wrong { item, why });
         None
     };
-    match values.variable(SAMPLER)?.as_str() {
+    match sampler.as_str() {
         "parentbased_always_on" => Some(Ratio(1.0)),
         "parentbased_always_off" => Some(Ratio(0.0)),
-        "parentbased_traceidratio" => match values.variable(ARGUMENT)?.parse() {
+        "parentbased_traceidratio" => match argument?.parse() {
             Ok(ratio) => Some(ratio),
             Err(why) => refuse(ARGUMENT, format!("is wrong: {why}")),
         },

@@ -63,14 +63,14 @@ fn headers(options: &mut Options<'_>) -> HeaderMap {
     headers
 }
 
-fn names_a_secret(name: &HeaderName) -> bool {
+pub(in crate::config) fn names_a_secret(name: &HeaderName) -> bool {
     let name = name.as_str();
     ["authorization", "key", "token", "secret", "password"]
         .into_iter()
         .any(|end| name.ends_with(end))
 }
 
-fn refer_to_a_secret(option: &str) -> String {
+pub(in crate::config) fn refer_to_a_secret(option: &str) -> String {
     format!("has {option} in the clear; refer to a Secret: {option}=$(secret:NAME/KEY)")
 }
 
