@@ -71,7 +71,11 @@ impl Network {
     ///
     /// # Errors
     /// When a command fails, with what it said.
-    pub(crate) async fn open(config: Config) -> anyhow::Result<Self> {
+    pub(crate) async fn open(mut config: Config) -> anyhow::Result<Self> {
+        if config.pods_v6.is_some() && !has_ipv6() {
+            tracing::warn!("this machine has IPv6 turned off, so that its pods get none");
+            config.pods_v6 = None;
+        }
         std::fs::create_dir_all("/run/netns").context("create /run/netns")?;
         remove_leftovers(&config.tag).await?;
         forward(config.pods_v6.is_some())?;
@@ -183,14 +187,19 @@ impl Network {
     }
 }
 
+/// Whether the machine takes part in IPv6 at all.
+fn has_ipv6() -> bool {
+    let off = std::fs::read_to_string("/proc/sys/net/ipv6/conf/all/disable_ipv6");
+    off.is_ok_and(|off| off.trim() == "0")
+}
+
 /// Turns forwarding on, which a node needs and an ordinary machine has off. It stays on: others may
 /// have come to need it meanwhile.
 fn forward(ipv6: bool) -> anyhow::Result<()> {
     let v6 = "/proc/sys/net/ipv6/conf/all/forwarding";
     for path in ["/proc/sys/net/ipv4/ip_forward", v6] {
         if path != v6 || ipv6 {
-            let said = || format!("write {path}; without IPv6 on the machine, pass --no-ipv6");
-            std::fs::write(path, "1").with_context(said)?;
+            std::fs::write(path, "1").with_context(|| format!("write {path}"))?;
         }
     }
     Ok(())

@@ -108,6 +108,20 @@ while True: connections.append(listener.accept())'";
 }
 
 #[test]
+fn a_machine_without_ipv6_has_pods_without() {
+    in_a_box_without_a_node(async |boxed| {
+        std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").expect("this box's own");
+        let mut agent = start(&boxed);
+        boxed
+            .run("four", json!({"containers": [shell("main", "sleep 3600")]}))
+            .await;
+        let addrs = boxed.ready("four").await.pod_ips.expect("addresses");
+        assert_eq!(addrs.len(), 1, "{addrs:?}");
+        end(&mut agent, Signal::SIGTERM).await;
+    });
+}
+
+#[test]
 fn an_agent_without_an_api_says_what_it_tried() {
     let output = std::process::Command::new(PROGRAM)
         .args(["node", "--kubeconfig=/no/such/file", "--state=/tmp/unused"])
