@@ -8,6 +8,10 @@
 //! | `NETTING_KUBECONFIG` | a real API server, with the sandbox's node agent as its node |
 //! | that, `NETTING_IMAGE` and `NETTING_TEST_IMAGE` | a whole real cluster, which can pull these images |
 //!
+//! A real API server has its controllers beside it, and needs no scheduler. It and the node agent are
+//! on one machine, in one network namespace: the server reaches webhooks at their Services' addresses
+//! and pods at their own, and its Service `kubernetes` must lead to where it listens.
+//!
 //! `NETTING_BIN_DIR` is where the binaries are; by default where this one was built.
 //! In reading order:
 //!
