@@ -98,11 +98,18 @@ pub struct Args {
     #[arg(long, env = "NETTING_PASS_THROUGH_CONNECT_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub pass_through_connect_timeout: Duration,
 
-    /// How long the peer of a connection may acknowledge nothing of what was sent to
-    /// it (TCP_USER_TIMEOUT). 0 leaves it to the kernel, which gives up after some 15
-    /// minutes. It also ends connections to peers that read nothing for so long. A
-    /// peer that vanishes while nothing is on its way to it is noticed after two
+    /// How often in a row something is sent again, in vain, before the peer of an HTTP/1
+    /// request or of a relayed connection is given up. The pauses double from 0.2s, so
+    /// that 9 are two to three minutes. 0 leaves it to the kernel (tcp_retries2), which
+    /// gives up after some 15 minutes. Peers that are there and read nothing are waited
+    /// for. One that vanishes while nothing is on its way to it is noticed after two
     /// minutes in any case.
+    #[arg(long, env = "NETTING_TCP_RETRIES", default_value_t = 9)]
+    pub tcp_retries: u8,
+
+    /// How long the peer of a connection may acknowledge nothing of what was sent to
+    /// it (TCP_USER_TIMEOUT); 0 means as long as the kernel likes. It also ends
+    /// connections to peers that read nothing for so long.
     #[arg(long, env = "NETTING_TCP_USER_TIMEOUT", default_value = "0s", value_parser = humantime::parse_duration)]
     pub tcp_user_timeout: Duration,
 

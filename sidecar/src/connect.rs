@@ -202,8 +202,8 @@ pub(crate) fn is_at_once(connected: Instant, now: Instant) -> bool {
 /// about to tell its error anyway.
 ///
 /// `user_timeout` is for how long the peer may acknowledge nothing of what was sent
-/// to it (`TCP_USER_TIMEOUT`, tcp(7)); without one the kernel gives up after a quarter
-/// of an hour. It ends connections to peers that are well and read nothing for as long,
+/// to it (`TCP_USER_TIMEOUT`, tcp(7)); without one [`vanished`](crate::vanished) has the
+/// last word, or the kernel after a quarter of an hour. It ends connections to peers that are well and read nothing for as long,
 /// too (RFC 1122, 4.2.2.17 would have them wait), which is why there is none by default.
 pub fn tune(socket: &impl AsFd, user_timeout: Option<Duration>) {
     let socket = SockRef::from(socket);

@@ -19,7 +19,8 @@
 //! - [`worker`], [`listener`]: the threads, and what they accept;
 //! - [`access_log`], [`dump`], [`run`], [`args`]: the shell around these.
 //!
-//! [`stream`] has what all of them do to a socket, [`addr`] the roles of an
+//! [`stream`] has what all of them do to a socket, [`vanished`] what it tells of its
+//! peer, [`addr`] the roles of an
 //! address, [`ports`] sets of ports, [`reason`] the names of all decisions.
 
 pub mod access_log;
@@ -52,6 +53,7 @@ pub mod route;
 pub mod run;
 pub mod stream;
 pub mod subscriber;
+pub mod vanished;
 pub mod view;
 pub mod wait;
 pub mod worker;

@@ -25,7 +25,7 @@ mod inbound;
 mod opaque;
 mod outbound;
 
-pub(crate) use opaque::Counted;
+pub(crate) use opaque::{Counted, relay_while_there};
 
 pub use inbound::Inbound;
 pub use outbound::Outbound;

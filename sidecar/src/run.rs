@@ -183,6 +183,7 @@ fn proxies(
         tracer: tells.tracer.clone(),
         view: Arc::clone(view),
         places: Arc::new(Semaphore::new(connections_max(args.connections_max))),
+        tcp_retries: args.tcp_retries,
         http: HttpLimits {
             head_bytes_max: args.http_head_bytes_max,
             head_timeout: args.http_head_timeout,

@@ -125,7 +125,7 @@ pub(crate) fn finish_but_the_other(
     downstream: &mut Unfinished,
     upstream: &mut Unfinished,
 ) {
-    if reason != Reason::UpstreamReset {
+    if !matches!(reason, Reason::UpstreamReset | Reason::UpstreamSilent) {
         downstream.finish();
     }
     if reason != Reason::DownstreamReset {

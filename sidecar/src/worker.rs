@@ -59,6 +59,9 @@ pub struct Shared {
     pub view: Arc<View>,
     /// Room for connections.
     pub places: Places,
+    /// How often something is sent again to a peer that acknowledges nothing, before it is
+    /// given up. As often as the kernel likes, if zero.
+    pub tcp_retries: u8,
     /// Bounds and times of HTTP connections.
     pub http: HttpLimits,
     /// Bounds of HTTP/2 connections.
@@ -118,6 +121,7 @@ async fn serve(shared: Shared, doors: Doors) {
         idle: limits.idle_timeout,
         head: limits.head_timeout,
         draining: limits.drain_quiet,
+        tcp_retries: shared.tcp_retries,
     }));
     let finder = Rc::new(Finder::new(
         shared.opaque_ports.clone(),

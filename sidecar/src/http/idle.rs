@@ -8,16 +8,23 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{net::TcpStream, time::Instant};
 
-use crate::reason::Reason;
+use crate::{
+    reason::Reason,
+    vanished::{has_vanished, takes_at_least},
+};
 
 /// Between two looks at them. Waits end up to so much later than they should.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How long two sides are left to themselves at most before it is asked whether they are
+/// still there.
+const ASK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long connections may wait.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +35,17 @@ pub(crate) struct Patience {
     pub(crate) head: Duration,
     /// The same, once the sidecar drains.
     pub(crate) draining: Duration,
+    /// For a peer that acknowledges nothing: how often something is sent to it again. As
+    /// often as the kernel likes, if zero.
+    pub(crate) tcp_retries: u8,
+}
+
+impl Patience {
+    /// How long it may be before it is asked whether two sides are there.
+    fn ask_every(&self) -> Option<Duration> {
+        let retries = Some(self.tcp_retries).filter(|retries| *retries > 0)?;
+        Some(takes_at_least(retries).min(ASK_EVERY))
+    }
 }
 
 /// The connections of one thread that may be waiting.
@@ -46,6 +64,8 @@ pub(crate) struct Waiters {
 pub(crate) enum WaitsFor {
     /// Nothing that it could wait too long for.
     Nothing,
+    /// Its two sides, which may take as long as they like while they are there.
+    Sides,
     /// The first byte of a request, or of either side of a connection of any kind.
     Request,
     /// The end of a request's head.
@@ -131,6 +151,10 @@ impl Waiters {
         let patience = &self.patience;
         match what {
             WaitsFor::Nothing => None,
+            WaitsFor::Sides => {
+                let is_to_ask = patience.ask_every().is_some_and(|every| waited >= every);
+                is_to_ask.then_some(Reason::UpstreamSilent)
+            }
             WaitsFor::Head => (waited >= patience.head).then_some(Reason::RequestHeadTimeout),
             WaitsFor::Request if self.is_draining() && waited >= patience.draining => {
                 Some(Reason::Draining)
@@ -147,6 +171,29 @@ impl Waiter {
         self.waiting.since.set(self.waiters.now.get());
         // The wait before may have been over just when it ended.
         self.waiting.over.set(None);
+    }
+
+    /// Ready when one of two sides has vanished, and which. Nothing else is waited for.
+    pub(crate) fn poll_vanished(
+        &self,
+        cx: &mut Context<'_>,
+        (downstream, upstream): (&TcpStream, &TcpStream),
+    ) -> Poll<Reason> {
+        ready!(self.poll_over(cx));
+        let retries = self.waiters.patience.tcp_retries;
+        if has_vanished(upstream, retries) {
+            return Poll::Ready(Reason::UpstreamSilent);
+        }
+        if has_vanished(downstream, retries) {
+            return Poll::Ready(Reason::DownstreamReset);
+        }
+        self.waits_for(WaitsFor::Sides);
+        self.poll_over(cx)
+    }
+
+    /// Whether connections are to end when they can.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.waiters.is_draining()
     }
 
     /// Ready when it has waited too long, and why that is so.
@@ -181,6 +228,7 @@ mod tests {
         idle: Duration::from_secs(60),
         head: Duration::from_secs(10),
         draining: Duration::from_secs(1),
+        tcp_retries: 9,
     };
 
     /// How long a waiter waits, and why no longer.
@@ -224,14 +272,37 @@ mod tests {
         assert!(waiters.all.borrow().is_empty());
     }
 
+    #[test]
+    fn sides_are_asked_sooner_if_there_is_less_patience_and_never_without_a_limit() {
+        let every = |tcp_retries| {
+            Patience {
+                tcp_retries,
+                ..PATIENCE
+            }
+            .ask_every()
+        };
+        assert_eq!(every(0), None);
+        assert_eq!(every(3), Some(Duration::from_millis(1400)));
+        assert_eq!(every(9), Some(ASK_EVERY));
+        assert_eq!(every(u8::MAX), Some(ASK_EVERY));
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn what_is_busy_is_left_alone() {
+    async fn two_sides_that_are_there_are_left_alone() {
+        let (listener, addr) = crate::proxy::chain::listen().await;
+        let near = TcpStream::connect(addr).await.expect("it listens");
+        let (far, _) = listener.accept().await.expect("it connects");
         let waiters = Rc::new(Waiters::new(PATIENCE));
         let waiter = waiters.join();
         waiter.waits_for(WaitsFor::Request);
-        waiter.waits_for(WaitsFor::Nothing);
-        sleep(PATIENCE.idle * 2).await;
-        waiters.look();
-        assert_eq!(waiter.waiting.over.get(), None);
+        waiter.waits_for(WaitsFor::Sides);
+        let mut nobody = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            tokio::time::advance(ASK_EVERY).await;
+            waiters.look();
+            assert!(waiter.waiting.over.get().is_some(), "it is asked");
+            let vanished = waiter.poll_vanished(&mut nobody, (&near, &far));
+            assert!(vanished.is_pending() && waiter.waiting.waker.borrow().is_some());
+        }
     }
 }

@@ -116,8 +116,8 @@ impl Session<'_> {
         let before = upload.passed;
         let together = matches!(self.target, Target::Fixed);
         let sides = (&mut self.downstream, &mut taken.side);
-        let http = &self.proxy.http1;
-        let mut exchange = Exchange::new(http, request, upload, sides, together);
+        let with = (&self.proxy.http1, &self.waiter);
+        let mut exchange = Exchange::new(with, request, upload, sides, together);
         exchange.in_flight = taken.in_flight.as_mut();
         exchange.tries = Some(tries);
         let outcome = exchange.run(until).await;
@@ -182,6 +182,7 @@ impl Taken {
                 (Failure::Reset, Reason::UpstreamClosed)
             }
             Outcome::Failed(reason @ Reason::ResponseTimeout) => (Failure::TimedOut, reason),
+            Outcome::Failed(reason @ Reason::UpstreamSilent) => (Failure::Reset, reason),
             _ => return None,
         };
         let at = EndpointAddr(self.addr);

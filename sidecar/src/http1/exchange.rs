@@ -22,7 +22,7 @@ use super::{
     session::Http1,
     side::{Message, Side, Stuck},
 };
-use crate::{destination::InFlight, ejection, http::idle::Waiters, policy::Tries, reason::Reason};
+use crate::{destination::InFlight, ejection, http::idle::Waiter, policy::Tries, reason::Reason};
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ pub(crate) struct Exchange<'e> {
     pub(crate) upload: &'e mut Message,
     pub(crate) downstream: &'e mut Side,
     pub(crate) upstream: &'e mut Side,
-    /// Says whether the downstream connection may stay.
-    pub(crate) waiters: &'e Waiters,
+    /// Says whether the downstream connection may stay, and whether both sides are there.
+    pub(crate) waiter: &'e Waiter,
     /// The downstream connection ends with the upstream one.
     pub(crate) together: bool,
     pub(crate) head_bytes_max: usize,
@@ -78,7 +78,7 @@ pub(crate) struct Exchange<'e> {
 
 impl<'e> Exchange<'e> {
     pub(crate) fn new(
-        http: &'e Http1,
+        (http, waiter): (&Http1, &'e Waiter),
         request: &'e Request,
         upload: &'e mut Message,
         (downstream, upstream): (&'e mut Side, &'e mut Side),
@@ -89,7 +89,7 @@ impl<'e> Exchange<'e> {
             upload,
             downstream,
             upstream,
-            waiters: &http.waiters,
+            waiter,
             together,
             head_bytes_max: http.head_bytes_max,
             in_flight: None,
@@ -153,6 +153,17 @@ impl<'e> Exchange<'e> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        if let Poll::Ready(outcome) = self.poll_messages(cx) {
+            return Poll::Ready(outcome);
+        }
+        let sides = (&*self.downstream.stream, &*self.upstream.stream);
+        Poll::Ready(match ready!(self.waiter.poll_vanished(cx, sides)) {
+            Reason::DownstreamReset => Outcome::Abandoned,
+            reason => self.no_good(reason),
+        })
+    }
+
+    fn poll_messages(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         if let Err(outcome) = self.poll_upload(cx) {
             return Poll::Ready(outcome);
         }

@@ -23,9 +23,8 @@ use crate::{
     connect::Upstream,
     http::idle::{Waiter, Waiters, WaitsFor},
     protocol::Begun,
-    proxy::{Accepted, Counted, Proxy},
+    proxy::{Accepted, Counted, Proxy, relay_while_there},
     reason::Reason,
-    relay::relay,
     stream::{finish_but_the_other, poll_heard, write_all},
     view::InUse,
 };
@@ -66,7 +65,7 @@ pub(crate) struct Session<'p> {
     pub(super) begun: Option<Box<Taken>>,
     /// Of the request under way, if its trace is kept, and of its last try.
     pub(super) span: Option<Box<Span>>,
-    waiter: Waiter,
+    pub(super) waiter: Waiter,
 }
 
 /// What came of waiting for a request.
@@ -156,7 +155,7 @@ impl<'p> Session<'p> {
                         return Next::Refused(Reason::RequestHeadTooLarge);
                     }
                     Ok(Some(request)) => {
-                        self.waiter.waits_for(WaitsFor::Nothing);
+                        self.waiter.waits_for(WaitsFor::Sides);
                         self.downstream.buffer.consume(request.length);
                         return Next::Request(request);
                     }
@@ -214,7 +213,8 @@ impl<'p> Session<'p> {
             return Reason::DownstreamReset;
         }
         let (downstream, upstream) = (&mut self.downstream.stream, &mut upstream.stream);
-        let reason = relay(downstream, upstream, &Counted::new(&self.traffic)).await;
+        let (sides, counted) = ((&**downstream, &**upstream), Counted::new(&self.traffic));
+        let reason = relay_while_there(sides, &counted, &self.waiter, || false).await;
         finish_but_the_other(reason, downstream, upstream);
         reason
     }

@@ -15,6 +15,7 @@ const PATIENCE: Patience = Patience {
     idle: Duration::from_millis(200),
     head: NEVER,
     draining: SOON,
+    tcp_retries: 0,
 };
 
 /// The two sides of a proxy that looks at a connection.

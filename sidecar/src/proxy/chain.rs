@@ -73,6 +73,7 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
         idle: second * 60,
         head: second * 60,
         draining: DRAIN_QUIET,
+        tcp_retries: 9,
     }));
     Proxy {
         direction,

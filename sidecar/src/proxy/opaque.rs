@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     future::{Future as _, poll_fn},
+    mem,
     net::SocketAddr,
     pin::pin,
     task::Poll,
@@ -22,7 +23,7 @@ use crate::{
     destination::Chosen,
     detect::Protocol,
     ejection::Outcome,
-    http::idle::WaitsFor,
+    http::idle::{Waiter, WaitsFor},
     protocol::Begun,
     reason::Reason,
     relay::{Count, relay},
@@ -66,8 +67,14 @@ impl Proxy {
             drop(begun);
             let reason = match passed_on {
                 Ok(()) => {
+                    let waiter = self.http1.waiters.join();
+                    waiter.waits_for(WaitsFor::Request);
                     let sides = (&*downstream, &*upstream);
-                    self.relay(sides, &counted, &mut trial).await
+                    let is_unused = || {
+                        trial.look(&counted, None);
+                        counted.is_unused()
+                    };
+                    relay_while_there(sides, &counted, &waiter, is_unused).await
                 }
                 Err(_) => Reason::UpstreamReset,
             };
@@ -85,33 +92,6 @@ impl Proxy {
             self.tell_of_connection(&ended, &protocol, &counted);
             drop((trial, held));
         })
-    }
-
-    /// Relays to the end, but for a connection on which nobody says anything for too long:
-    /// nothing is lost with that.
-    async fn relay(
-        &self,
-        (downstream, upstream): (&TcpStream, &TcpStream),
-        counted: &Counted<'_>,
-        trial: &mut Trial,
-    ) -> Reason {
-        let mut unused = counted.is_unused().then(|| self.http1.waiters.join());
-        if let Some(waiter) = &unused {
-            waiter.waits_for(WaitsFor::Request);
-        }
-        let mut relayed = pin!(relay(downstream, upstream, counted));
-        poll_fn(|cx| {
-            if let Poll::Ready(reason) = relayed.as_mut().poll(cx) {
-                return Poll::Ready(reason);
-            }
-            trial.look(counted, None);
-            unused = unused.take().filter(|_| counted.is_unused());
-            match &unused {
-                Some(waiter) => waiter.poll_over(cx),
-                None => Poll::Pending,
-            }
-        })
-        .await
     }
 
     /// Tells of a connection that has ended, if it is wanted. That it lasted long is
@@ -150,6 +130,32 @@ impl Proxy {
             sampled: false,
         });
     }
+}
+
+/// Relays until both sides are finished or one breaks off, as [`relay`] does, or has
+/// vanished; or until there is nothing to wait for on a connection that is unused yet, as
+/// it is asked whenever something happens. Nothing is lost with that.
+pub(crate) async fn relay_while_there(
+    sides: (&TcpStream, &TcpStream),
+    counted: &Counted<'_>,
+    waiter: &Waiter,
+    mut is_unused: impl FnMut() -> bool,
+) -> Reason {
+    let mut relayed = pin!(relay(sides.0, sides.1, counted));
+    let mut is_used = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(reason) = relayed.as_mut().poll(cx) {
+            return Poll::Ready(reason);
+        }
+        if is_unused() {
+            return waiter.poll_over(cx);
+        }
+        if !mem::replace(&mut is_used, true) {
+            waiter.waits_for(WaitsFor::Sides);
+        }
+        waiter.poll_vanished(cx, sides)
+    })
+    .await
 }
 
 /// What a connection shows of the endpoint that it goes to, of which it counts as one as

@@ -80,6 +80,14 @@ impl Namespace {
         })
     }
 
+    /// From now on, it is for others as if it were not there.
+    pub(crate) fn vanishes(&self) {
+        let mut drop_all = self.command(&[], "iptables");
+        let dropped = drop_all.args(["-I", "INPUT", "-i", "eth0", "-j", "DROP"]);
+        let dropped = dropped.status().expect("iptables is installed");
+        assert!(dropped.success(), "this test needs root and iptables");
+    }
+
     /// Listens inside.
     pub(crate) fn listen(&self, at: SocketAddr) -> TcpListener {
         self.run(|| TcpListener::bind(at)).expect("a free port")

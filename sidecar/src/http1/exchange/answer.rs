@@ -20,7 +20,7 @@ impl Exchange<'_> {
         }
         loop {
             let stay = Stay {
-                downstream: !self.waiters.is_draining(),
+                downstream: !self.waiter.is_draining(),
                 // Who answers before the request's end, and hangs up, is not sent the rest.
                 together: self.together || !self.upload_over,
             };
