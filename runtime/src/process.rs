@@ -4,13 +4,18 @@ use std::{
     fmt::Display,
     future::Future,
     io,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     process::ExitCode,
 };
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::logging::{self, LogFormat, LogHandle};
+
+/// Connections that may wait to be accepted, if the kernel allows as many
+/// (`net.core.somaxconn`). All sidecars of a cluster may come at once; those that find no
+/// room are reset, or try again after a second.
+const BACKLOG: u32 = 4096;
 
 /// What a process is told before it does anything.
 #[derive(Clone, Debug)]
@@ -82,18 +87,31 @@ pub struct ListenError {
 /// # Errors
 /// If the port is taken.
 pub async fn listen(port: u16) -> Result<TcpListener, ListenError> {
-    let bound = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+    let bound = match listen_at((Ipv6Addr::UNSPECIFIED, port).into()) {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+            listen_at((Ipv4Addr::UNSPECIFIED, port).into())
         }
         bound => bound,
     };
     bound.map_err(|source| ListenError { port, source })
 }
 
+fn listen_at(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match addr {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // What is left of the connections of the process before is in nobody's way.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
+    use std::time::Duration;
+
+    use tokio::{net::TcpStream, time::timeout};
 
     use super::*;
 
@@ -105,6 +123,22 @@ mod tests {
             .expect("a bound socket has an address");
         let taken = listen(port.port()).await.expect_err("it is taken");
         assert_eq!(taken.source.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn hundreds_that_come_at_once_find_room() {
+        let listener = listen(0).await.expect("a free port");
+        let addr = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let mut connected = Vec::new();
+        for nth in 0..500 {
+            let connecting = TcpStream::connect(("127.0.0.1", addr.port()));
+            // Nobody accepts: where there is no room, this would take for ever.
+            let stream = timeout(Duration::from_secs(20), connecting).await;
+            let stream = stream.unwrap_or_else(|_| panic!("no room for the {nth}th"));
+            connected.push(stream.expect("it listens"));
+        }
     }
 
     #[tokio::test]
