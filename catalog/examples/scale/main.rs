@@ -8,7 +8,7 @@
 //! one that restarted, which know it all.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -19,9 +19,8 @@ use netting_catalog::{
     streams::{Limits, Streams},
 };
 use netting_proto::v1::stream_response::Kind as Message;
-use netting_runtime::{Drain, files};
+use netting_runtime::{Drain, files, listen};
 use netting_telemetry::{Metrics, catalog::CatalogMetrics, process};
-use tokio::net::TcpListener;
 
 use cluster::{ADDRESSES_OF_A_STREAM, GROUPS, SERVICES, addresses, service, slice};
 use sidecars::Sidecar;
@@ -61,11 +60,14 @@ async fn main() -> anyhow::Result<()> {
     changes_to_streams(&publisher, &mut sidecars).await?;
 
     drain.start();
-    let known = sidecars::open(serve(&publisher).await?.0, streams, &[]).await?;
-    let known: Vec<_> = known.into_iter().map(|sidecar| sidecar.hashes).collect();
     drop(sidecars);
+    println!("the same again, of a catalog that was restarted meanwhile:");
+    let (addr, drain) = serve(&publisher).await?;
+    let sidecars = come_at_once(addr, streams, &[]).await?;
+    let known: Vec<_> = sidecars.into_iter().map(|sidecar| sidecar.hashes).collect();
+    drain.start();
+    println!("and once more, now that they know it all:");
     let (addr, _drain) = serve(&publisher).await?;
-    println!("after a restart:");
     come_at_once(addr, streams, &known).await?;
     Ok(())
 }
@@ -135,8 +137,8 @@ async fn changes_to_streams(publisher: &Publisher, sidecars: &mut [Sidecar]) -> 
 
 /// A catalog of its own for what the publisher publishes, as after a restart.
 async fn serve(publisher: &Arc<Publisher>) -> anyhow::Result<(SocketAddr, Drain)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let addr = listener.local_addr()?;
+    let listener = listen(0).await?;
+    let addr = (Ipv4Addr::LOCALHOST, listener.local_addr()?.port()).into();
     let limits = Limits {
         streams_max: 10_000,
         subscriptions_max: 10_000,

@@ -1,21 +1,15 @@
 //! Sidecars, one stream each.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use netting_proto::v1::{
     self, catalog_client::CatalogClient, stream_request::Kind, stream_response::Kind as Message,
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::cluster::{ADDRESSES_OF_A_STREAM, addresses, cluster_ip};
-
-/// As many connect at the same time: what the kernel's queue of a listener has room for.
-const CONNECTING_MAX: usize = 512;
 
 /// One sidecar, and what it knows.
 pub(crate) struct Sidecar {
@@ -33,12 +27,10 @@ pub(crate) async fn open(
     streams: u32,
     known: &[Vec<Vec<u8>>],
 ) -> anyhow::Result<Vec<Sidecar>> {
-    let connecting = Arc::new(Semaphore::new(CONNECTING_MAX));
     let mut opening = JoinSet::new();
     for stream in 0..streams {
         let known = known.get(stream as usize).cloned().unwrap_or_default();
-        let connecting = Arc::clone(&connecting);
-        opening.spawn(async move { (stream, one(catalog, stream, known, &connecting).await) });
+        opening.spawn(async move { (stream, one(catalog, stream, known).await) });
     }
     let mut opened = Vec::new();
     while let Some(one) = opening.join_next().await {
@@ -53,13 +45,10 @@ async fn one(
     catalog: SocketAddr,
     stream: u32,
     mut hashes: Vec<Vec<u8>>,
-    connecting: &Semaphore,
 ) -> anyhow::Result<Sidecar> {
     hashes.resize(ADDRESSES_OF_A_STREAM as usize, Vec::new());
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{catalog}"))?;
-    let place = connecting.acquire().await?;
     let mut client = CatalogClient::new(channel.connect().await?);
-    drop(place);
     let (requests, queue) = mpsc::channel(4);
     let mut responses = client
         .stream(ReceiverStream::new(queue))
