@@ -413,6 +413,34 @@ async fn a_try_that_found_nobody_is_told_with_its_reason() {
     }
 }
 
+#[tokio::test(flavor = "local")]
+async fn what_is_refused_while_it_is_read_is_told_without_what_it_says() {
+    let long = format!("X: {}\r\n", "x".repeat(HEAD_BYTES_MAX));
+    for (fields, status, reason) in [
+        ("Host: b\r\n", "400", "request_malformed"),
+        (&long, "431", "request_head_too_large"),
+    ] {
+        let (tells, heard) = telling("1");
+        let chain = Chain::telling(([127, 0, 0, 1], 1).into(), &tells).await;
+        let mut client = chain.connect().await;
+        let request = format!("GET /secret HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let said = client.write_all(request.as_bytes()).await;
+        said.expect("the proxy reads");
+        let mut answer = String::new();
+        let answered = client.read_to_string(&mut answer).await;
+        answered.expect("it is answered");
+        let records = heard.records.take().items;
+        let [Record { body, .. }] = &records[..] else {
+            panic!("{records:?}");
+        };
+        assert!(body.contains("\"- -\""), "{body}");
+        assert!(body.contains(status) && body.contains(reason), "{body}");
+        let refused = [r#"direction="outbound""#, &format!("reason=\"{reason}\"")];
+        let refused = chain.count("netting_tcp_connections_refused_total", &refused);
+        assert_eq!(refused, 1, "{}", chain.metrics.expose());
+    }
+}
+
 /// How often both proxies, the client and the application take memory for a hundred
 /// requests over connections that are open already.
 async fn memory_taken(tells: &Tells, fields: &str) -> u64 {
