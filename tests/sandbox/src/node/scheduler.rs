@@ -12,8 +12,10 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
-/// After an attempt that the API didn't answer: nobody tells of a pod again that doesn't change.
+/// After an attempt that failed: nobody tells of a pod again that doesn't change. An API server that
+/// has just started forbids what it can't judge yet, which looks as if it always would.
 const RETRY: Duration = Duration::from_secs(1);
+const ATTEMPTS_MAX: usize = 30;
 
 /// Binds pods for as long as it is polled.
 pub(crate) async fn run(client: Client, node: String) {
@@ -51,18 +53,13 @@ async fn bind(client: &Client, node: &str, pod: &Pod) {
         "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
     let api: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let params = PostParams::default();
-    loop {
+    for _ in 0..ATTEMPTS_MAX {
         let bound = api.create_subresource::<_, Status>("binding", &name, &params, &binding);
         match bound.await {
             Ok(_) => return,
             // It has a node by now, or is gone.
             Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => return,
-            Err(error) => {
-                tracing::warn!(%error, pod = name, "could not bind a pod");
-                if matches!(error, kube::Error::Api(status) if status.code < 500) {
-                    return;
-                }
-            }
+            Err(error) => tracing::warn!(%error, pod = name, "could not bind a pod"),
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -128,10 +125,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_binding_is_asked_for_until_the_api_server_has_decided() {
-        for refused in [&[403][..], &[404], &[409]] {
-            assert_eq!(asked(refused).await, 1, "{refused:?}");
+        for decided in [&[][..], &[404], &[409]] {
+            assert_eq!(asked(decided).await, 1, "{decided:?}");
         }
-        assert_eq!(asked(&[]).await, 1);
-        assert_eq!(asked(&[500]).await, 2);
+        assert_eq!(asked(&[500, 403]).await, 3);
     }
 }
