@@ -8,7 +8,8 @@ usage() {
   cat <<'USAGE'
 usage: hack/build-image.sh [--out DIR] [--tag TAG] [--debug] [IMAGE...]
 
-Writes DIR/IMAGE.tar for each IMAGE: netting, netting-test-app (default: both).
+Writes DIR/IMAGE.tar, and its bill of materials DIR/IMAGE.cdx.json, for each IMAGE: netting,
+netting-test-app (default: both).
 
   --out DIR   where to write the archives (default: target/image)
   --tag TAG   the images' tag (default: the workspace's version)
@@ -28,13 +29,16 @@ fail() {
 cd "$(dirname "$0")/.."
 # shellcheck source=hack/image/binaries.sh
 . hack/image/binaries.sh
+# shellcheck source=hack/image/contents.sh
+. hack/image/contents.sh
 # shellcheck source=hack/image/oci.sh
 . hack/image/oci.sh
 # shellcheck source=hack/image/rootfs.sh
 . hack/image/rootfs.sh
+# shellcheck source=hack/image/sbom.sh
+. hack/image/sbom.sh
 
 registry=ghcr.io/netting-dev
-netting_packages=(netting-iptables-init netting-sidecar netting-control-plane)
 out=target/image
 tag=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 profile=release
@@ -62,23 +66,6 @@ command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain 
 # The image takes iptables from this machine's package.
 [[ " ${images[*]} " != *' netting '* ]] || hack/install-packages.sh iptables
 
-build_binaries() {
-  local image
-  binaries=$(static_directory "$profile")
-  for image in "${images[@]}"; do
-    case $image in
-      netting)
-        # What every pod runs is built for speed, and apart, so that it gets no feature of a
-        # dependency that only the others need. These are on no request's path, and at most a
-        # few of them run: size counts.
-        build_static "$profile" 3 netting-iptables-init netting-sidecar
-        build_static "$profile" s netting-control-plane
-        ;;
-      netting-test-app) build_static "$profile" 3 netting-test-app ;;
-    esac
-  done
-}
-
 describe_source() {
   revision=unknown
   epoch=${SOURCE_DATE_EPOCH:-}
@@ -91,29 +78,17 @@ describe_source() {
   [[ $epoch =~ ^[0-9]+$ ]] || fail "SOURCE_DATE_EPOCH='$epoch' is no number of seconds"
 }
 
-install_binaries() { # ROOT NAME...
-  local root=$1 name
-  shift
-  for name; do
-    install -D -m 0755 "$binaries/$name" "$root/netting/$name"
-  done
-}
-
 make_image() { # NAME
   local name=$1 user description
   local root=$work/$name
   mkdir -p "$root"
   oci_begin "$work/$name.oci"
+  fill_base "$name" "$root/base"
+  fill_binaries "$name" "$root/binaries" "$root/base/var/lib/dpkg/status.d"
   case $name in
     netting)
       user=4150:4150
       description='A service mesh for Kubernetes: sidecar, init container, catalog and webhook'
-      rootfs_base "$root/base"
-      rootfs_iptables "$root/base"
-      install_binaries "$root/binaries" "${netting_packages[@]}"
-      # One program by two names, as they share most of it.
-      ln -s netting-control-plane "$root/binaries/netting/netting-catalog"
-      ln -s netting-control-plane "$root/binaries/netting/netting-webhook"
       oci_layer "$root/base" 'iptables and users'
       oci_layer "$root/binaries" 'binaries of Netting'
       ;;
@@ -121,12 +96,12 @@ make_image() { # NAME
       # Not the sidecar's user, whose traffic is never redirected.
       user=65534:65534
       description='The application that the end-to-end tests of Netting deploy'
-      rootfs_base "$root/base"
-      install_binaries "$root/binaries" "$name"
       oci_layer "$root/base" 'users'
       oci_layer "$root/binaries" 'the test application'
       ;;
   esac
+  # What scanners find within, for those who look before they have the image.
+  cp "$root/binaries/usr/share/doc/netting/$name.cdx.json" "$out/"
   oci_finish "$name" "$user" "$description" "$out/$name.tar"
   report "$name" "$root"
 }
@@ -147,7 +122,9 @@ REPORT
 }
 
 describe_source
-build_binaries
+for image in "${images[@]}"; do
+  build_binaries "$image" "$profile"
+done
 mkdir -p "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

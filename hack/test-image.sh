@@ -7,18 +7,30 @@ usage() {
   cat <<'USAGE'
 usage: hack/test-image.sh [DIR]
 
-Checks DIR/netting.tar and DIR/netting-test-app.tar (default: target/image). Needs root, or sudo,
-for chroot and network namespaces.
+Checks DIR/netting.tar and DIR/netting-test-app.tar (default: target/image), and their bills of
+materials. Needs root, or sudo, for chroot and network namespaces; the checker of the bills is a
+Python package, which is installed into target/sbom.
 USAGE
 }
 
 [[ ${1:-} != -h && ${1:-} != --help ]] || { usage && exit; }
 cd "$(dirname "$0")/.."
 directory=$(realpath "${1:-target/image}")
+# shellcheck source=hack/image/checkers.sh
+. hack/image/checkers.sh
+install_checkers
+# The command is in no image, and has a bill as well. Made before sudo, which may not know cargo.
+bill_targets=(x86_64-unknown-linux-gnu aarch64-apple-darwin)
+if [[ ${2:-} != again ]]; then
+  for target in "${bill_targets[@]}"; do
+    NETTING_TARGET=$target hack/sbom.sh netting >"target/sbom/$target.cdx.json"
+  done
+fi
+
 if ((EUID != 0)); then
   command -v sudo >/dev/null ||
     { echo 'hack/test-image.sh: needs root for chroot and network namespaces' >&2 && exit 1; }
-  exec sudo "$PWD/hack/test-image.sh" "$directory"
+  exec sudo "$PWD/hack/test-image.sh" "$directory" again
 fi
 
 case $(uname -m) in
@@ -146,6 +158,34 @@ check_contents() { # USER
   fi
 }
 
+is_billed() { # PACKAGE...
+  "$checkers/python" hack/image/check_sbom.py "$root/$bill" "$root" "$@"
+}
+
+# A bill that leaves something out, or has too much, must not pass.
+refuses_a_bill_with() { # SED_SCRIPT WORDS PACKAGE...
+  local script=$1 words=$2 output
+  shift 2
+  sed -E "$script" "$root/$bill" >"$work/wrong.cdx.json"
+  ! cmp --silent "$root/$bill" "$work/wrong.cdx.json" || { echo 'nothing was changed' && return 1; }
+  ! output=$("$checkers/python" hack/image/check_sbom.py "$work/wrong.cdx.json" "$root" "$@") ||
+    { echo 'it passes' && return 1; }
+  contains "$output" "$words"
+}
+
+check_bill() { # PACKAGE...
+  bill=usr/share/doc/netting/$image.cdx.json
+  check 'the bill of materials is also beside the archive' \
+    cmp "$root/$bill" "$directory/$image.cdx.json"
+  check 'the bill of materials is of what is in it' is_billed "$@"
+  check 'a bill without a crate that is linked is refused' \
+    refuses_a_bill_with '/^\{"ref"/s/"cargo:tokio@[^"]*",?//; /^\{"bom-ref":"cargo:tokio@/d' 'is in the binary, and not in the bill' "$@"
+  check 'a bill with another checksum is refused' \
+    refuses_a_bill_with 's/"content":"[0-9a-f]/"content":"x/' 'is not what Cargo.lock says' "$@"
+  check 'a bill with a field that there is not is refused' \
+    refuses_a_bill_with 's/"purl"/"url"/' 'no CycloneDX' "$@"
+}
+
 inside() { # COMMAND...
   chroot --userspec="${inside_user:-4150:4150}" "$root" "$@"
 }
@@ -218,11 +258,28 @@ for image in netting netting-test-app; do
       check_binary "$binary"
     done
     check_iptables
+    check_bill netting-iptables-init netting-sidecar netting-control-plane
+    check 'a bill without a package of Debian is refused' refuses_a_bill_with \
+      's/,"deb:iptables"//; /^\{"bom-ref":"deb:iptables"/d' 'packages in the image are' \
+      netting-iptables-init netting-sidecar netting-control-plane
   else
     check_contents 65534:65534
     inside_user=65534:65534 check_binary "$image"
     inside_user=65534:65534 check 'the test application runs' inside "/netting/$image" once
+    check_bill "$image"
   fi
 done
+is_the_commands_bill() {
+  local target
+  for target in "${bill_targets[@]}"; do
+    "$checkers/python" hack/image/check_sbom.py "target/sbom/$target.cdx.json" || return
+  done
+  # On macOS the C library is the system's.
+  contains "$(cat target/sbom/x86_64-unknown-linux-gnu.cdx.json)" '"name":"glibc"' &&
+    ! grep --quiet '"name":"glibc"' target/sbom/aarch64-apple-darwin.cdx.json
+}
+
+image=netting
+check 'the command has a bill of materials, of what it is on each platform' is_the_commands_bill
 printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 ((failed == 0))

@@ -46,6 +46,8 @@ if [[ -z ${NETTING_BIN_DIR:-} ]]; then
   NETTING_BIN_DIR=$target/debug
 fi
 failed=0
+# Of what is imported there would be compiled copies beside it.
+export PYTHONDONTWRITEBYTECODE=1
 "$venv/bin/python" hack/manifests/compare.py "$NETTING_BIN_DIR/netting" kubectl || failed=1
 "$venv/bin/python" hack/manifests/schemas.py "$NETTING_BIN_DIR/netting" || failed=1
 exit "$failed"

@@ -16,7 +16,7 @@ usage: hack/test.sh [PART...]
           exporters against the programs that people run, such as Prometheus and InfluxDB,
           which it installs, and a trace through two sidecars                  (root or sudo)
   e2e     the whole mesh, in the sandbox or in a cluster                       (root or sudo)
-  image   builds the container images and proves them                          (root or sudo)
+  image   builds the container images, and proves them and the Dockerfile      (root or sudo)
 
 Without a PART: unit, doc, k8s, netns, peers, telemetry and e2e. With cargo-nextest if it's there, else
 with cargo test.
@@ -193,7 +193,7 @@ target_directory() {
 image() {
   need_root image
   hack/install-packages.sh iptables iproute2 util-linux || return
-  hack/build-image.sh && hack/test-image.sh
+  hack/build-image.sh && hack/test-image.sh && hack/test-dockerfile.sh
 }
 
 run_part() { # PART

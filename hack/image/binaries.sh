@@ -1,9 +1,27 @@
 # shellcheck shell=bash
-# What runs in each pod, built as it ships. Sourced in the repository's root by whoever builds it.
+# What runs in each pod, built as it ships. Sourced in the repository's root by whoever builds it, who
+# has a function `fail` that says why and ends.
+
+# What is built for: this machine, or what NETTING_TARGET says, such as aarch64-unknown-linux-gnu.
+static_target() {
+  printf '%s' "${NETTING_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}"
+}
 
 # Where build_static leaves the binaries of a profile, `release` or `debug`.
 static_directory() { # PROFILE
-  printf 'target/image/%s/%s' "$(rustc -vV | sed -n 's/^host: //p')" "$1"
+  printf 'target/image/%s/%s' "$(static_target)" "$1"
+}
+
+# For another architecture cargo needs that one's linker (Debian: gcc-aarch64-linux-gnu,
+# gcc-x86-64-linux-gnu), which crates with C in them (ring) find by its usual name too.
+set_linker() {
+  local target linker variable
+  target=$(static_target)
+  [[ $target != "$(rustc -vV | sed -n 's/^host: //p')" ]] || return 0
+  linker=${target/-unknown-/-}-gcc
+  command -v "$linker" >/dev/null || fail "to build for $target, $linker is needed"
+  variable=${target//-/_}
+  export "CARGO_TARGET_${variable^^}_LINKER=$linker"
 }
 
 # Static binaries run on any base, start without a dynamic linker, and take less memory. They get
@@ -16,9 +34,10 @@ build_static() { # PROFILE OPT_LEVEL PACKAGE...
   # binaries of two machines differ.
   local rustflags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/netting"
   rustflags+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+  set_linker
   printf 'building %s\n' "$*"
   RUSTFLAGS=$rustflags \
     CARGO_PROFILE_RELEASE_OPT_LEVEL=$opt_level \
-    cargo build --locked --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/image \
+    cargo build --locked --target "$(static_target)" --target-dir target/image \
     "${flags[@]}" "${@/#/--package=}" --bins
 }

@@ -18,7 +18,7 @@ import compare
 from compare import check, documents, output
 
 # What Netting promises to fit.
-SUPPORTED = [f"1.{minor}" for minor in range(29, 37)]
+SUPPORTED = [f"1.{minor}" for minor in range(28, 37)]
 # The oldest that there are schemas of, with the overlay and the sidecars for those before 1.28.
 BEFORE = ["1.25", "1.26", "1.27"]
 # The keys of these are anybody's.
