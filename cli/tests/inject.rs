@@ -130,6 +130,36 @@ fn anchors_are_followed_and_ten_thousand_documents_are_no_trouble() {
 }
 
 #[test]
+fn what_is_made_to_take_all_memory_is_refused_at_once() {
+    // Each line has nine of the one before: three thousand million at the end.
+    let mut laughs = "apiVersion: v1\nkind: Pod\na0: &a0 [lol]\n".to_owned();
+    for level in 1..=10 {
+        let before = vec![format!("*a{}", level - 1); 9].join(", ");
+        laughs += &format!("a{level}: &a{level} [{before}]\n");
+    }
+    let deep = |open: &str| format!("apiVersion: v1\nkind: Pod\na: {}", open.repeat(100_000));
+    for bomb in [laughs, deep("["), deep("{a: "), "{\"a\":".repeat(100_000)] {
+        let (code, stdout, stderr) = netting(&["inject", "-"], &bomb);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+        assert!(
+            stderr.contains("document 1 (line 1): malformed"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn ten_thousand_documents_that_are_none_are_told_one_by_one_and_nothing_is_printed() {
+    let none = vec!["replicas: 3\n"; 10_000].join("---\n");
+    let (code, stdout, stderr) = netting(&["inject", "--quiet", "-"], &none);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert_eq!(stderr.matches(": not_an_object\n").count(), 10_000);
+    let last = stderr.lines().last().unwrap_or_default();
+    let says = "10000 of the documents can't be read as Kubernetes objects; nothing was printed";
+    assert!(last.ends_with(says), "{last}");
+}
+
+#[test]
 fn several_files_become_one_that_kubectl_reads() {
     let dir = tempfile::tempdir().expect("there is room for a directory");
     let file = |name: &str, text: &str| {

@@ -9,6 +9,8 @@ use kube::{
 };
 use serde_json::Value;
 
+use crate::Cluster;
+
 /// Kinds that come and go by themselves, or change with what they measure.
 const FLEETING: [&str; 5] = [
     "ComponentStatus",
@@ -18,13 +20,30 @@ const FLEETING: [&str; 5] = [
     "PodMetrics",
 ];
 
-/// All objects of all kinds, by kind and name, without what changes on its own:
-/// versions, what nodes and controllers keep saying in `status`, and of a Node
-/// everything, for controllers keep tainting and annotating it.
+/// All objects of all kinds, by kind and name, without what changes on its own: versions,
+/// and of a Node everything, for it keeps saying that it is alive. In a cluster that
+/// others use as well, also without `status` and who has set which field, which
+/// controllers keep writing.
 ///
 /// # Errors
 /// If a kind can't be listed.
-pub async fn of(client: &Client) -> anyhow::Result<BTreeMap<String, Value>> {
+pub async fn of(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut all = exact(&cluster.client()).await?;
+    if cluster.enter().is_none() {
+        for value in all.values_mut() {
+            let metadata = value.get_mut("metadata").and_then(Value::as_object_mut);
+            if let Some(metadata) = metadata {
+                metadata.remove("managedFields");
+            }
+            if let Some(object) = value.as_object_mut() {
+                object.remove("status");
+            }
+        }
+    }
+    Ok(all)
+}
+
+async fn exact(client: &Client) -> anyhow::Result<BTreeMap<String, Value>> {
     let discovery = Discovery::new(client.clone()).run().await?;
     let mut all = BTreeMap::new();
     for group in discovery.groups() {
@@ -41,10 +60,6 @@ pub async fn of(client: &Client) -> anyhow::Result<BTreeMap<String, Value>> {
                 let mut value = serde_json::to_value(object)?;
                 if let Some(metadata) = value["metadata"].as_object_mut() {
                     metadata.remove("resourceVersion");
-                    metadata.remove("managedFields");
-                }
-                if let Some(object) = value.as_object_mut() {
-                    object.remove("status");
                 }
                 if resource.kind == "Node" {
                     value = Value::Null;

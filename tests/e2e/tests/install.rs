@@ -52,7 +52,7 @@ async fn start() -> anyhow::Result<Cluster> {
 #[tokio::test]
 async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow::Result<()> {
     let cluster = start().await?;
-    let before = inventory::of(&cluster.client()).await?;
+    let before = inventory::of(&cluster).await?;
     let install = ["install", &image(&cluster)];
 
     let dry = netting(&cluster, &["install", "--dry-run"]).await?.well()?;
@@ -61,7 +61,7 @@ async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow:
         "{dry:?}"
     );
     ensure!(
-        inventory::of(&cluster.client()).await? == before,
+        inventory::of(&cluster).await? == before,
         "a dry run changes nothing"
     );
 
@@ -94,10 +94,10 @@ async fn what_comes_by_install_goes_by_uninstall_and_leaves_nothing() -> anyhow:
     netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
     // Controllers take away what belonged to what is gone.
     let as_before = observe::eventually("nothing is left", async || {
-        Ok(inventory::of(&cluster.client()).await? == before)
+        Ok(inventory::of(&cluster).await? == before)
     });
     if let Err(error) = as_before.await {
-        let after = inventory::of(&cluster.client()).await?;
+        let after = inventory::of(&cluster).await?;
         let changed = |title: &&String| before.get(*title) != after.get(*title);
         let titles = before.keys().chain(after.keys()).filter(changed);
         return Err(error.context(format!("{:?}", titles.collect::<BTreeSet<_>>())));
@@ -181,12 +181,12 @@ async fn what_stands_in_the_way_is_named_and_nothing_is_begun() -> anyhow::Resul
     let cluster = start().await?;
     let elsewhere = ["install", "--system-namespace=mesh", "--no-wait"];
     netting(&cluster, &elsewhere).await?.well()?;
-    let before = inventory::of(&cluster.client()).await?;
+    let before = inventory::of(&cluster).await?;
     for command in ["install", "upgrade", "uninstall"] {
         let second = netting(&cluster, &[command]).await?;
         second.refused(1, "--system-namespace mesh")?;
     }
-    let after = inventory::of(&cluster.client()).await?;
+    let after = inventory::of(&cluster).await?;
     let new = after.keys().filter(|title| !before.contains_key(*title));
     let new: Vec<_> = new.filter(|title| title.contains("netting/")).collect();
     ensure!(new.is_empty(), "{new:?}");
@@ -240,7 +240,7 @@ async fn whoever_may_not_do_all_of_it_begins_nothing() -> anyhow::Result<()> {
         .create_token_request("robot", &PostParams::default(), &asked)
         .await?;
     let token = made.status.map(|status| status.token).unwrap_or_default();
-    let before = inventory::of(&cluster.client()).await?;
+    let before = inventory::of(&cluster).await?;
 
     let kubeconfig = cluster.kubeconfig_of(&token)?;
     let nobody = netting_by(kubeconfig.path(), &["install"]).await?;
@@ -261,7 +261,7 @@ async fn whoever_may_not_do_all_of_it_begins_nothing() -> anyhow::Result<()> {
     ] {
         ensure!(said.stderr.contains(missing), "{missing}: {said:?}");
     }
-    let after = inventory::of(&cluster.client()).await?;
+    let after = inventory::of(&cluster).await?;
     let new = after.keys().filter(|title| !before.contains_key(*title));
     let new: Vec<_> = new.filter(|t| !t.contains(namespace.name())).collect();
     ensure!(new.is_empty(), "{new:?}");

@@ -207,7 +207,11 @@ async fn explain_knows_where_each_connection_goes() -> anyhow::Result<()> {
         .and_then(|status| status.pod_ip.clone());
     let own = format!("{}:{PORT}", own.context("it has an address")?);
     for (target, reason, says) in [
-        ("echo:http", "balanced", "one of"),
+        (
+            "echo:http",
+            "balanced",
+            "of 2 endpoints one is chosen for each request",
+        ),
         ("nobody:80", "no_endpoints", "passes it through"),
         ("192.0.2.1:80", "unknown_address", "passes it through"),
         ("192.0.2.1:3306", "skipped_port", "directly"),
@@ -217,11 +221,15 @@ async fn explain_knows_where_each_connection_goes() -> anyhow::Result<()> {
         let explained = asked(&meshed, &["explain", "connection", &from, target]).await?;
         ensure!(explained["reason"] == reason, "{target}: {explained:#}");
         let verdict = explained["verdict"].as_str().unwrap_or_default();
-        ensure!(
-            verdict.contains(says) || says == "one of",
-            "{target}: {explained:#}"
-        );
+        ensure!(verdict.contains(says), "{target}: {explained:#}");
     }
+    eventually("both endpoints are used, as it says", async || {
+        let endpoints = meshed.echo_in(&client).await?["endpoints"].take();
+        let used = endpoints.as_array().into_iter().flatten();
+        let used = used.filter(|one| one["requests_total"].as_u64() > Some(0));
+        Ok(used.count() == 2)
+    })
+    .await?;
     let opaque = netting(
         &meshed.cluster,
         &["explain", "connection", &from, "192.0.2.1:5432"],
