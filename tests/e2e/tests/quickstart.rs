@@ -11,6 +11,7 @@ use kube::{
 use netting_e2e::{
     Cluster, Mesh,
     apps::STATS_PORT,
+    cluster::TEST_IMAGE,
     observe::{self, eventually, is_injected},
 };
 use serde_json::Value;
@@ -26,6 +27,8 @@ async fn the_demo_of_the_quickstart_shows_traffic_and_metrics() -> anyhow::Resul
         "/../../hack/quickstart/demo.yaml"
     );
     let text = std::fs::read_to_string(Path::new(manifest))?;
+    ensure!(text.contains(TEST_IMAGE), "{manifest} names the image");
+    let text = text.replace(TEST_IMAGE, cluster.test_image());
     for object in serde_saphyr::from_multiple::<Value>(&text)? {
         mesh.apply(object).await?;
     }
@@ -41,12 +44,11 @@ async fn the_demo_of_the_quickstart_shows_traffic_and_metrics() -> anyhow::Resul
             mesh.reason(NAMESPACE, &name).await?
         );
     }
-    eventually("the client counts answers", async || {
-        let stats = observe::pod_get(&client, &load, STATS_PORT, "stats").await?;
-        let stats: Value = serde_json::from_str(&stats)?;
-        Ok(stats["ok"].as_u64() > Some(10) && stats["failed"] == 0)
-    })
-    .await?;
+    // It may have begun to ask before there was anybody to answer.
+    let begun = until_answered(&client, &load, 10).await?;
+    let more = begun["ok"].as_u64().unwrap_or_default() + 10;
+    let later = until_answered(&client, &load, more).await?;
+    ensure!(later["failed"] == begun["failed"], "{later:#}");
     // What the script greps for.
     let metrics = observe::pod_get(&client, &load, 15020, "metrics").await?;
     let http = metrics.lines().filter(|line| line.starts_with("http_"));
@@ -56,6 +58,19 @@ async fn the_demo_of_the_quickstart_shows_traffic_and_metrics() -> anyhow::Resul
         .delete(NAMESPACE, &DeleteParams::default())
         .await?;
     Ok(())
+}
+
+/// Waits until so many of the client's requests were answered, and returns its counts.
+async fn until_answered(client: &Client, load: &Pod, requests: u64) -> anyhow::Result<Value> {
+    let stats = async || -> anyhow::Result<Value> {
+        let stats = observe::pod_get(client, load, STATS_PORT, "stats").await?;
+        Ok(serde_json::from_str(&stats)?)
+    };
+    eventually("the client counts answers", async || {
+        Ok(stats().await?["ok"].as_u64() >= Some(requests))
+    })
+    .await?;
+    stats().await
 }
 
 async fn pod(client: &Client, app: &str) -> anyhow::Result<Pod> {
