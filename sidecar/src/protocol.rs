@@ -8,6 +8,7 @@
 
 mod begun;
 mod hint;
+mod look;
 
 use std::{
     cell::RefCell,
@@ -20,7 +21,6 @@ use std::{
 };
 
 use tokio::{
-    io::Interest,
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -35,6 +35,8 @@ use crate::{
     stream::has_hung_up,
 };
 
+use look::{after_hang_up, look};
+
 pub use begun::Begun;
 pub use hint::Hint;
 
@@ -43,12 +45,6 @@ pub use hint::Hint;
 const REMEMBERED_MAX: usize = 1024;
 /// And for so long: what listens there may become something else.
 const REMEMBERED_FOR: Duration = Duration::from_secs(3600);
-
-/// How long a client may still take to speak after its upstream hung up without a word.
-const HUNG_UP: Duration = Duration::from_millis(250);
-
-/// Between two looks at a client that has begun and not gone on.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Finds protocols out, and remembers who speaks first.
 #[derive(Debug)]
@@ -275,44 +271,6 @@ impl Found {
             upstream: None,
             begun: Begun::default(),
         }
-    }
-}
-
-/// What a client speaks, if it still does or goes on soon. An endpoint that ends hangs up
-/// on connections whose clients were about to ask, and another one may answer them.
-async fn after_hang_up(begun: &mut Begun, downstream: &TcpStream) -> Protocol {
-    let says = async {
-        loop {
-            match (begun.read(downstream).await, detect(begun.bytes())) {
-                (Ok(0) | Err(_), _) => return Protocol::Opaque,
-                (Ok(_), Detection::Is(protocol)) => return protocol,
-                (Ok(_), Detection::NeedMore) => {}
-            }
-        }
-    };
-    timeout(HUNG_UP, says).await.unwrap_or(Protocol::Opaque)
-}
-
-/// What can be seen of a connection without reading from it.
-struct Seen {
-    bytes: usize,
-    /// There will be no more.
-    are_all: bool,
-}
-
-/// Waits until there are more bytes than `seen`, or there won't be any more.
-///
-/// The kernel tells of new bytes, not of those that were left unread, so that the
-/// rare client that trickles is looked at again and again for a moment.
-async fn look(stream: &TcpStream, prefix: &mut [u8], seen: usize) -> io::Result<Seen> {
-    loop {
-        let ready = stream.ready(Interest::READABLE).await?;
-        let bytes = stream.peek(prefix).await?;
-        let are_all = bytes == 0 || bytes == prefix.len() || ready.is_read_closed();
-        if bytes > seen || are_all {
-            return Ok(Seen { bytes, are_all });
-        }
-        sleep(LOOK_AGAIN).await;
     }
 }
 
