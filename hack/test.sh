@@ -14,7 +14,7 @@ usage: hack/test.sh [PART...]
   peers   real clients and servers, such as curl, nginx and gRPC, through sidecars (root or sudo)
   telemetry
           exporters against the programs that people run, such as Prometheus and InfluxDB,
-          which it installs, and a trace through two sidecars                  (root or sudo)
+          which it installs, with requests through two sidecars                (root or sudo)
   e2e     the whole mesh, in the sandbox or in a cluster                       (root or sudo)
   image   builds the container images, and proves them and the Dockerfile      (root or sudo)
 
@@ -142,9 +142,9 @@ python_peers() {
 telemetry() {
   need_root telemetry
   hack/install-packages.sh iptables iproute2 util-linux procps prometheus influxdb \
-    graphite-carbon victoria-metrics python3 python3-venv || return
+    graphite-carbon victoria-metrics python3 python3-venv curl || return
   command -v npm >/dev/null || hack/install-packages.sh nodejs npm || return
-  telemetry_backends || return
+  telemetry_backends && build_binaries || return
   run_tests_as_root "$backends_filter" --test=backends
 }
 
@@ -177,12 +177,15 @@ e2e() {
   fi
   need_root e2e
   hack/install-packages.sh iptables iproute2 util-linux procps curl || return
-  if [[ -z ${NETTING_BIN_DIR:-} ]]; then
-    cargo build "${locked[@]}" --workspace --bins || return
-    NETTING_BIN_DIR=$(target_directory)/debug
-    export NETTING_BIN_DIR
-  fi
+  build_binaries || return
   run_tests_as_root "$e2e_filter" "${e2e_programs[@]/#/--test=}"
+}
+
+build_binaries() {
+  [[ -z ${NETTING_BIN_DIR:-} ]] || return 0
+  cargo build "${locked[@]}" --workspace --bins || return
+  NETTING_BIN_DIR=$(target_directory)/debug
+  export NETTING_BIN_DIR
 }
 
 target_directory() {

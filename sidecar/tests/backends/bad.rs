@@ -114,7 +114,7 @@ fn list(socket: &str) -> String {
     ]
     .map(|exporter| match exporter.starts_with("zipkin") {
         true => format!("{exporter};timeout=500ms"),
-        false => format!("{exporter};timeout=500ms;interval=500ms"),
+        false => format!("{exporter};timeout=500ms;interval=1s"),
     });
     let good = format!("otlp-http=http://{};signals=traces", at(GOOD));
     format!("prometheus, {}, {good}", hasty.join(", "))

@@ -19,6 +19,7 @@ mod query;
 
 mod application;
 mod bad;
+mod control_plane;
 mod counted;
 mod receivers;
 mod scraped;

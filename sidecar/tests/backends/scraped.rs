@@ -9,7 +9,9 @@ use std::{
 };
 
 use crate::{
+    application,
     backends::Prometheus,
+    control_plane::ControlPlane,
     harness::{namespace::dst, sidecar},
     pods::Pods,
     process::{python, until_eq},
@@ -76,7 +78,7 @@ fn serve(listener: TcpListener) {
 fn pods() -> Pods {
     let mut pods = Pods::new();
     serve(pods.server.listen(dst("10.0.0.3", 9080)));
-    crate::application::serve(pods.server.listen(dst("10.0.0.3", 80)));
+    application::serve(pods.server.listen(dst("10.0.0.3", 80)));
     let server = [
         ("NETTING_APPLICATION_METRICS", "9080/metrics"),
         ("NETTING_POD_NAME", "orders-1"),
@@ -84,19 +86,16 @@ fn pods() -> Pods {
         ("NETTING_WORKLOAD_NAME", "orders"),
     ];
     pods.mesh_with([&[], &server]);
-    let asked = crate::application::ask(&pods.connect(80), "/200", "");
+    let asked = application::ask(&pods.connect(80), "/200", "");
     asked.expect("it is answered");
     let ours = "http_server_request_duration_seconds_count{";
     sidecar::wait_for(&pods.server, "/metrics", ours);
     pods
 }
 
-#[test]
-fn promtool_has_nothing_to_say_about_both_in_one() {
-    let pods = pods();
-    let answer = pods.node.run(|| query::get("10.0.0.3:15020", "/metrics"));
-    let (_, text) = answer.expect("it is scraped");
-    assert!(text.contains("netting_build_info{"), "{text}");
+/// What is scraped there, of which promtool has nothing to say.
+fn checked(target: &str) -> String {
+    let (_, text) = query::get(target, "/metrics").expect("it is scraped");
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -111,8 +110,57 @@ fn promtool_has_nothing_to_say_about_both_in_one() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && said.trim().is_empty(),
-        "{said}: {text}"
+        "{target}: {said}: {text}"
     );
+    text
+}
+
+#[test]
+fn promtool_has_nothing_to_say_about_both_in_one() {
+    let pods = pods();
+    let text = pods.node.run(|| checked("10.0.0.3:15020"));
+    assert!(text.contains("netting_build_info{"), "{text}");
+}
+
+#[test]
+fn prometheus_scrapes_two_sidecars_and_the_catalog() {
+    const REQUESTS: u32 = 50;
+    let mut pods = Pods::new();
+    application::serve(pods.server.listen(dst("10.0.0.3", 80)));
+    let _control_plane = pods.node.run(ControlPlane::start);
+    pods.start_sidecars([&[], &[]]);
+    let stream = pods.connect(80);
+    for _ in 0..REQUESTS {
+        let asked = application::ask(&stream, "/200", "");
+        asked.expect("it is answered");
+    }
+    pods.node.run(|| {
+        let targets = ["10.0.0.1:15020", "10.0.0.2:15020", "10.0.0.3:15020"];
+        let texts = targets.map(checked);
+        assert!(
+            texts[0].contains("\nnetting_catalog_streams "),
+            "{}",
+            texts[0]
+        );
+        let prometheus = Prometheus::start(&targets.join("\", \""));
+        let orders = r#"service_peer_name="orders",service_peer_namespace="shop""#;
+        for (query, value) in [
+            ("sum(up)".to_owned(), 3),
+            ("netting_catalog_streams".to_owned(), 2),
+            ("sum(netting_discovery_connected)".to_owned(), 2),
+            (
+                format!("sum(http_client_request_duration_seconds_count{{{orders}}})"),
+                REQUESTS,
+            ),
+            (
+                "sum(http_server_request_duration_seconds_count)".to_owned(),
+                REQUESTS,
+            ),
+        ] {
+            let expected = Some(f64::from(value));
+            until_eq(&query, expected, || promql(prometheus.port, &query));
+        }
+    });
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::harness::{
 pub(crate) const SERVICE: &str = "192.0.2.10";
 
 /// The server's pod, which is the Service's one endpoint.
-const ENDPOINT: &str = "10.0.0.3";
+pub(crate) const ENDPOINT: &str = "10.0.0.3";
 
 /// Ports of the Service, each of them the server's own.
 const PORTS: [u16; 9] = [22, 25, 80, 443, 3306, 5432, 6379, 8080, 50051];
@@ -90,6 +90,11 @@ impl Pods {
             ..Known::default()
         };
         thread::spawn(move || catalog::serve(listener, known));
+        self.start_sidecars(variables);
+    }
+
+    /// The same beside a catalog that is there already.
+    pub(crate) fn start_sidecars(&mut self, variables: [&[(&str, &str)]; 2]) {
         for (pod, variables) in [&self.client, &self.server].into_iter().zip(variables) {
             self.sidecars.push(Sidecar::start_with(pod, variables));
         }
