@@ -77,7 +77,7 @@ fn files_that_cannot_be_read_are_named_before_anything_is_printed() {
         stderr.contains("/nowhere/web.yaml: No such file"),
         "{stderr}"
     );
-    let (code, _, stderr) = netting(&["inject", "--proxy-memory-limit=1Mi", "-"], "");
+    let (code, _, stderr) = netting(&["inject", "--proxy-memory-limit=8Mi", "-"], "");
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("--proxy-memory-request"), "{stderr}");
 }

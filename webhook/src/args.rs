@@ -210,6 +210,9 @@ mod tests {
     fn refuses_flags_that_are_wrong_and_says_which() {
         for (flags, says) in [
             (["--proxy-cpu-request=lots"].as_slice(), "is not a quantity"),
+            (&["--proxy-memory-limit=64m"], "is less than 8Mi"),
+            (&["--proxy-memory-limit=8388607"], "is less than 8Mi"),
+            (&["--proxy-memory-request=64m"], "whole number of bytes"),
             (&["--proxy-telemetry=otlp=x"], "is no URL"),
             (&["--sidecar-mode=modern"], "auto, native, classic"),
             (&["--image-pull-policy=always"], "IfNotPresent"),
@@ -223,7 +226,7 @@ mod tests {
             let refused = parse(flags).expect_err("the flag is wrong").to_string();
             assert!(refused.contains(says), "{refused}");
         }
-        let flags = parse(&["--proxy-memory-limit=1Mi"]).expect("each flag for itself is right");
+        let flags = parse(&["--proxy-memory-limit=8Mi"]).expect("each flag for itself is right");
         let refused = flags.options().expect_err("the limit is below the request");
         assert!(
             refused.to_string().contains("--proxy-memory-limit"),

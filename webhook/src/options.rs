@@ -32,7 +32,8 @@ pub use netting_telemetry::access_log::Asked as AccessLog;
 pub use pod_options::PodOptions;
 pub use ports::{NotAPort, PortRange};
 pub use quantity::{NotAQuantity, Quantity};
-pub use resources::Budget;
+pub(crate) use resources::MEMORY_LIMIT_MIN;
+pub use resources::{BadAmount, Budget};
 pub use telemetry::{BadExporters, Exporters};
 
 /// What is the same for every pod, and the defaults of what is not.

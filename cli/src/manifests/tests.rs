@@ -61,7 +61,7 @@ fn settings_that_cannot_be_are_refused_before_a_pod_fails_of_them() {
         (&["--webhook-set=proxy-lgo=warn"], "--proxy-lgo"),
         (&["--webhook-set=proxy-log=loud"], "is not a log level"),
         (
-            &["--webhook-set=proxy-memory-limit=1Mi"],
+            &["--webhook-set=proxy-memory-limit=8Mi"],
             "below --proxy-memory-request",
         ),
         (

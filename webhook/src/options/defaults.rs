@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::names::SidecarMode;
 
-use super::{AccessLog, Budget, Cidr, Exporters, LogFilter, PodOptions, PortRange, Quantity};
+use super::{
+    AccessLog, Budget, Cidr, Exporters, LogFilter, PodOptions, PortRange, Quantity,
+    resources::{memory_limit, memory_request},
+};
 
 /// What a pod gets where neither it nor its namespace chooses.
 #[derive(Clone, Debug, clap::Args)]
@@ -118,12 +121,18 @@ pub struct Defaults {
         long,
         env = "NETTING_PROXY_MEMORY_REQUEST",
         value_name = "QUANTITY",
+        value_parser = memory_request,
         default_value = "16Mi"
     )]
     pub proxy_memory_request: Quantity,
 
-    /// Memory (bytes) that the sidecar is limited to; no limit if not given
-    #[arg(long, env = "NETTING_PROXY_MEMORY_LIMIT", value_name = "QUANTITY")]
+    /// Memory (bytes) that the sidecar is limited to, 8Mi or more; no limit if not given
+    #[arg(
+        long,
+        env = "NETTING_PROXY_MEMORY_LIMIT",
+        value_name = "QUANTITY",
+        value_parser = memory_limit
+    )]
     pub proxy_memory_limit: Option<Quantity>,
 }
 

@@ -65,12 +65,12 @@ pub const PODS: [Annotation; 18] = [
     annotation("proxy-cpu-limit", "the most CPU of each: `500m`", LIMIT),
     annotation(
         "proxy-memory-request",
-        "memory of the sidecar and of netting-init: `32Mi`",
+        "memory of the sidecar and of netting-init, in whole bytes: `32Mi`",
         MEMORY,
     ),
     annotation(
         "proxy-memory-limit",
-        "the most memory of each: `128Mi`",
+        "the most memory of each, `8Mi` or more: `128Mi`",
         LIMIT,
     ),
     annotation(

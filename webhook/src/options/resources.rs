@@ -4,6 +4,23 @@ use crate::warnings::Warnings;
 
 use super::{Given, NotAQuantity, Quantity};
 
+/// With a limit of less the kernel ends the sidecar before it is there.
+pub(crate) const MEMORY_LIMIT_MIN: &str = "8Mi";
+
+/// Why an amount is none for a sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadAmount {
+    /// It is no amount at all.
+    #[error(transparent)]
+    NotAQuantity(#[from] NotAQuantity),
+    /// `m` is for thousandths, where `Mi` was meant.
+    #[error("is not a whole number of bytes")]
+    NotWhole,
+    /// The sidecar would not live on it.
+    #[error("is less than {MEMORY_LIMIT_MIN}")]
+    TooLittle,
+}
+
 /// What an amount is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Resource {
@@ -87,33 +104,54 @@ impl Budget {
 
 impl Resource {
     fn request(self, given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
-        let amount = quantity(given, warnings)?;
-        // `m` is for thousandths, where `Mi` was meant.
-        if self == Self::Memory && !amount.is_whole() {
-            warnings.ignored(given, "is not a whole number of bytes");
-            return None;
-        }
-        Some(amount)
+        let read = match self {
+            Self::Cpu => cpu,
+            Self::Memory => memory_request,
+        };
+        taken(read(given.value), given, warnings)
     }
 
     fn limit(self, given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
-        /// With less the kernel ends the sidecar before it is there.
-        const MEMORY_MIN: &str = "8Mi";
-        let amount = quantity(given, warnings)?;
-        let least = MEMORY_MIN.parse().expect("the constant is a quantity");
-        if self == Self::Memory && amount < least {
-            warnings.ignored(given, &format!("is less than {least}"));
-            return None;
-        }
-        Some(amount)
+        let read = match self {
+            Self::Cpu => cpu,
+            Self::Memory => memory_limit,
+        };
+        taken(read(given.value), given, warnings)
     }
 }
 
-fn quantity(given: Given<'_>, warnings: &mut Warnings) -> Option<Quantity> {
-    given
-        .value
-        .parse()
-        .inspect_err(|error: &NotAQuantity| warnings.ignored(given, &error.to_string()))
+fn cpu(text: &str) -> Result<Quantity, BadAmount> {
+    Ok(text.parse()?)
+}
+
+/// Reads a request for memory, of flags and annotations alike.
+pub(super) fn memory_request(text: &str) -> Result<Quantity, BadAmount> {
+    let amount: Quantity = text.parse()?;
+    if amount.is_whole() {
+        Ok(amount)
+    } else {
+        Err(BadAmount::NotWhole)
+    }
+}
+
+/// Reads a limit of memory, of flags and annotations alike.
+pub(super) fn memory_limit(text: &str) -> Result<Quantity, BadAmount> {
+    let amount: Quantity = text.parse()?;
+    let least = MEMORY_LIMIT_MIN.parse()?;
+    if amount < least {
+        Err(BadAmount::TooLittle)
+    } else {
+        Ok(amount)
+    }
+}
+
+fn taken(
+    amount: Result<Quantity, BadAmount>,
+    given: Given<'_>,
+    warnings: &mut Warnings,
+) -> Option<Quantity> {
+    amount
+        .inspect_err(|error| warnings.ignored(given, &error.to_string()))
         .ok()
 }
 
