@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{names, pod::Container};
 
-use super::Place;
+use super::place::Place;
 
 type Object = Map<String, Value>;
 

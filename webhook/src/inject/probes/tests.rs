@@ -1,6 +1,13 @@
 //! Handlers in, patch, variable and warnings out.
 
-use super::*;
+use serde_json::json;
+
+use crate::names;
+
+use super::{
+    variable::{VARIABLE, VARIABLE_BYTES_MAX, as_variable},
+    *,
+};
 
 struct Rewritten {
     pod: Value,
