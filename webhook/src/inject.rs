@@ -7,7 +7,7 @@ use crate::{
     names::{self, SidecarMode},
     options::{Namespace, Options, PodOptions},
     pod::Pod,
-    status::Status,
+    status::{self, Status},
     warnings::Warnings,
 };
 
@@ -81,16 +81,36 @@ pub(crate) fn patch(
     let path = ["metadata", "annotations", names::STATUS];
     draft.remember(&path);
     status.before = draft.before().clone();
-    draft.set(&path, json!(status.to_json()));
-    let fits = annotation_bytes(draft.document()) <= ANNOTATION_BYTES_MAX;
-    fits.then(|| draft.into_patch())
+    let text = written(status, draft.document(), warnings)?;
+    draft.set(&path, json!(text));
+    Some(draft.into_patch())
 }
 
-/// All keys and values, as the API server counts them (k8s.io/apimachinery,
-/// `ValidateAnnotationsSize`).
-fn annotation_bytes(pod: &Value) -> usize {
+/// The status as text, if there is room for it. Rather than leave a pod without a
+/// sidecar for it, a status that was there before is given up.
+fn written(mut status: Status, pod: &Value, warnings: &mut Warnings) -> Option<String> {
+    let room = ANNOTATION_BYTES_MAX.checked_sub(other_annotation_bytes(pod))?;
+    let text = status.to_json();
+    if text.len() <= room {
+        return Some(text);
+    }
+    status.before.remove(status::POINTER)?;
+    let text = status.to_json();
+    (text.len() <= room).then(|| {
+        let key = names::STATUS;
+        warnings.push(format!(
+            "netting: the pod's own {key} is too long to be brought back by netting uninject"
+        ));
+        text
+    })
+}
+
+/// All keys and values but the status, as the API server counts them
+/// (k8s.io/apimachinery, `ValidateAnnotationsSize`).
+fn other_annotation_bytes(pod: &Value) -> usize {
     let annotations = pod.pointer("/metadata/annotations");
     let annotations = annotations.and_then(Value::as_object).into_iter().flatten();
-    let bytes = annotations.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len));
-    bytes.sum()
+    let others = annotations.filter(|(key, _)| *key != names::STATUS);
+    let bytes = others.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len));
+    names::STATUS.len() + bytes.sum::<usize>()
 }

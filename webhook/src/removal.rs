@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::{inject, names, pod::Pod, status::Status};
+use crate::{
+    inject, names,
+    pod::Pod,
+    status::{self, Status},
+};
 
 /// The lists and objects that injection makes where they are missing, innermost
 /// first.
@@ -18,9 +22,9 @@ const PARENTS: [&str; 5] = [
 /// status says was added; `None` if it was not injected, or can't be read.
 #[must_use]
 pub fn restored(pod: &Value) -> Option<Value> {
-    let status = {
+    let added = {
         let pod = Pod::read(pod).ok()?;
-        Status::of(&pod).filter(|_| crate::status::lists_containers_of(&pod))?
+        Status::of(&pod).filter(|_| status::lists_containers_of(&pod))?
     };
     let mut pod = pod.clone();
     crate::inject::restore_probes(&mut pod);
@@ -33,7 +37,7 @@ pub fn restored(pod: &Value) -> Option<Value> {
     // The annotation is text that anybody may have changed: no other key of it is
     // taken at its word.
     for key in [names::DEFAULT_CONTAINER, inject::SCRAPE, inject::PORT] {
-        if status.annotations.iter().any(|added| added == key) {
+        if added.annotations.iter().any(|added| added == key) {
             remove(&mut pod, "/metadata/annotations", key);
         }
     }
@@ -42,12 +46,12 @@ pub fn restored(pod: &Value) -> Option<Value> {
     }
     let own = [
         json_pointer("/metadata/labels", names::INJECTED),
-        json_pointer("/metadata/annotations", names::STATUS),
+        status::POINTER.to_owned(),
         json_pointer("/metadata/annotations", names::DEFAULT_CONTAINER),
         json_pointer("/metadata/annotations", inject::PORT),
         json_pointer("/metadata/annotations", inject::PATH),
     ];
-    for (pointer, value) in status.before {
+    for (pointer, value) in added.before {
         if PARENTS.contains(&pointer.as_str()) || own.contains(&pointer) {
             put_back(&mut pod, &pointer, value);
         }

@@ -11,6 +11,9 @@ use crate::{
     pod::Pod,
 };
 
+/// Where it is in a pod.
+pub(crate) const POINTER: &str = "/metadata/annotations/netting.dev~1status";
+
 /// What was added, in the words of the pod's own fields.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -75,4 +78,17 @@ pub(crate) fn lists_containers_of(pod: &Pod<'_>) -> bool {
         listed.iter().any(|listed| listed == name)
     };
     in_place(names::INIT_CONTAINER) && in_place(names::SIDECAR_CONTAINER)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_pointer_leads_to_the_annotation() {
+        let pod = json!({"metadata": {"annotations": {names::STATUS: "here"}}});
+        assert_eq!(pod.pointer(POINTER), Some(&json!("here")));
+    }
 }

@@ -212,6 +212,27 @@ fn a_pod_whose_annotations_would_become_too_long_is_left_alone() {
 }
 
 #[test]
+fn a_status_that_is_not_ours_is_brought_back_and_given_up_only_where_there_is_no_room() {
+    for (bytes, brought_back) in [(10, true), (100_000, true), (200_000, false)] {
+        let status = "\"".repeat(bytes);
+        let pod = json!({"metadata": {"annotations": {"netting.dev/status": status}},
+            "spec": {"containers": [{"name": "app"}]}});
+        let verdict = decide(&pod, &Namespace::named("shop"), &crate::test_options());
+        let Decision::Inject(patch) = &verdict.decision else {
+            panic!("{bytes}: {}", verdict.decision);
+        };
+        let mut patched = pod.clone();
+        json_patch::patch(&mut patched, patch).expect("the patch fits");
+        let restored = crate::restored(&patched).expect("it is injected");
+        assert_eq!(restored == pod, brought_back, "{bytes}");
+        let said = "netting: the pod's own netting.dev/status is too long to be brought back \
+                    by netting uninject";
+        let told = verdict.warnings.iter().any(|line| line == said);
+        assert_eq!(told, !brought_back, "{bytes}: {:?}", verdict.warnings);
+    }
+}
+
+#[test]
 fn whoever_asks_for_nothing_is_told_apart_from_who_opted_out() {
     let asked = |namespace: &str, label: Value, pod: Value| {
         let mut raw = json!({"spec": {"containers": [{"name": "app"}]}});

@@ -16,15 +16,6 @@ pub(super) struct Draft {
     before: BTreeMap<String, Value>,
 }
 
-/// What was there before is kept up to this size. More than that is not of
-/// Netting's making, and annotations have a limit of their own.
-const BEFORE_BYTES_MAX: usize = 1024;
-
-/// Whether a value could be brought back.
-pub(super) fn is_kept(value: &Value) -> bool {
-    value.to_string().len() <= BEFORE_BYTES_MAX
-}
-
 impl Draft {
     pub(super) fn of(document: &Value) -> Self {
         Self {
@@ -103,14 +94,13 @@ impl Draft {
             };
             place = member;
             let last = depth + 1 == path.len();
-            let kept = match member {
-                value if last => is_kept(value),
+            let is_empty = match member {
                 Value::Null => true,
                 Value::Object(object) => object.is_empty(),
                 Value::Array(list) => list.is_empty(),
                 _ => false,
             };
-            if kept {
+            if last || is_empty {
                 let pointer = pointer(&path[..=depth]).to_string();
                 self.before.entry(pointer).or_insert_with(|| member.clone());
             }
@@ -283,8 +273,9 @@ mod tests {
         assert_eq!(set(json!({"a": null}), &path), json!({"/a": null}));
         assert_eq!(set(json!({"a": {}}), &path), json!({"/a": {}}));
         assert_eq!(set(json!({"a": {"b/c": 2}}), &path), json!({"/a/b~1c": 2}));
-        let long = "x".repeat(BEFORE_BYTES_MAX);
-        assert_eq!(set(json!({"a": {"b/c": long}}), &path), json!({}));
+        let long = "x".repeat(100_000);
+        let kept = json!({"/a/b~1c": long});
+        assert_eq!(set(json!({"a": {"b/c": long}}), &path), kept);
 
         let mut draft = Draft::of(&json!({"l": []}));
         draft.insert(&["l"], 0, vec![json!(1)]);

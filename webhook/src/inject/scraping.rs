@@ -7,7 +7,7 @@
 
 use serde_json::{Value, json};
 
-use super::draft::{self, Draft};
+use super::draft::Draft;
 use crate::{names, options::PodOptions, pod::Pod, status::Status, warnings::Warnings};
 
 /// Whether a pod is scraped: `"true"`.
@@ -19,6 +19,9 @@ pub(crate) const PATH: &str = "prometheus.io/path";
 const SCHEME: &str = "prometheus.io/scheme";
 /// What the sidecar serves, and what is asked for unless a pod says otherwise.
 const METRICS: &str = "/metrics";
+/// No path or port is longer. One that is is none of Prometheus', and is left alone,
+/// since the pod's status keeps what is replaced.
+const REPLACED_BYTES_MAX: usize = 1024;
 
 /// Points a pod's annotations at the sidecar. Returns the variable that tells the sidecar
 /// where the application's own metrics are, if there are any to be served with its own.
@@ -75,7 +78,9 @@ fn application(pod: &Pod<'_>, warnings: &mut Warnings) -> Option<String> {
         .all(|byte| byte.is_ascii_graphic() && byte != b'$');
     // What is replaced must come back with the sidecar's removal.
     let replaced = [PORT, PATH].map(|key| pod.annotation(key).unwrap_or_default());
-    let is_kept = replaced.iter().all(|value| draft::is_kept(&json!(value)));
+    let is_kept = replaced
+        .iter()
+        .all(|value| value.len() <= REPLACED_BYTES_MAX);
     (is_path && is_kept).then(|| format!("{port}/{}", path.trim_start_matches('/')))
 }
 
