@@ -10,7 +10,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse as _, Response},
     routing::post,
 };
@@ -25,12 +25,17 @@ use crate::{
     events::Events,
     namespaces::{Known, Namespaces},
     options::Options,
-    review::{Answer, Malformed, Review},
+    review::{Answer, Review, namespace_in},
 };
 
 mod body;
+mod refusal;
 
-use body::{BODY_BYTES_MAX, BODY_TIMEOUT, Bodies, Turn};
+use body::Bodies;
+use refusal::Refusal;
+
+/// Names of namespaces are DNS labels (RFC 1123). About others nobody is asked.
+const NAMESPACE_BYTES_MAX: usize = 63;
 
 /// Where the API server's questions come in.
 const PATH: &str = "/mutate";
@@ -55,43 +60,6 @@ struct Service {
     route: Route,
     mutate: Mutate,
     bodies: Arc<Bodies>,
-}
-
-/// Why a request gets an HTTP error. The API server takes it as a failed webhook,
-/// and goes by the configuration's `failurePolicy: Ignore`.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("the content type must be application/json, not {0:?}")]
-    ContentType(String),
-    #[error("the body is over {} MiB", BODY_BYTES_MAX / 1024 / 1024)]
-    TooLarge,
-    #[error("the body did not arrive within {BODY_TIMEOUT:?}")]
-    TooSlow,
-    #[error("the body broke off")]
-    BrokeOff,
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-}
-
-impl Refusal {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::ContentType(_) => "content_type",
-            Self::TooLarge => "too_large",
-            Self::TooSlow => "too_slow",
-            Self::BrokeOff => "broke_off",
-            Self::Malformed(_) => "malformed",
-        }
-    }
-
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::BrokeOff | Self::Malformed(_) => StatusCode::BAD_REQUEST,
-        }
-    }
 }
 
 impl Mutate {
@@ -124,19 +92,18 @@ impl Mutate {
 
     async fn known(&self, namespace: &str) -> Known {
         match &self.namespaces {
-            Some(namespaces) if !namespace.is_empty() => namespaces.known(namespace).await,
+            Some(namespaces) if (1..=NAMESPACE_BYTES_MAX).contains(&namespace.len()) => {
+                namespaces.known(namespace).await
+            }
             _ => Known::default(),
         }
     }
 
     /// The verdict's answer, or that of a fault in reaching it.
-    async fn decide(&self, review: &Review, begun: Instant, work: &mut Work) -> Answer {
-        let looking_up = work.part("look up namespace");
-        let known = self.known(review.namespace()).await;
-        looking_up.end();
+    fn decide(&self, review: &Review, known: &Known, begun: Instant, work: &mut Work) -> Answer {
         let options = Arc::clone(&self.options.borrow());
         let (deciding, patching) = (Instant::now(), work.part("decide and patch"));
-        let verdict = guarded(|| review.decide(&known, &options));
+        let verdict = guarded(|| review.decide(known, &options));
         patching.end();
         self.metrics.decided(deciding.elapsed());
         let (decision, reason) = match &verdict {
@@ -182,12 +149,13 @@ impl Mutate {
 }
 
 impl Service {
-    async fn review(
+    async fn admit(
         &self,
         headers: &HeaderMap,
         body: Body,
-        work: &Work,
-    ) -> Result<(Review, Turn<'_>), Refusal> {
+        begun: Instant,
+        work: &mut Work,
+    ) -> Result<Answer, Refusal> {
         require_json(headers)?;
         let length = headers
             .get(header::CONTENT_LENGTH)
@@ -195,11 +163,17 @@ impl Service {
         let reading = work.part("read body");
         let read = self.bodies.read(length, body).await;
         reading.end();
-        let (body, turn) = read?;
+        let body = read?;
+        // The API server may take its time to say what is known of the namespace. Until
+        // then there is no more in memory than the body's text.
+        let looking_up = work.part("look up namespace");
+        let known = self.mutate.known(&namespace_in(&body.bytes)).await;
+        looking_up.end();
+        let _turn = body.turn().await?;
         let parsing = work.part("parse review");
-        let review = Review::parse(&body);
+        let review = Review::parse(&body.bytes);
         parsing.end();
-        Ok((review?, turn))
+        Ok(self.mutate.decide(&review?, &known, begun, work))
     }
 }
 
@@ -207,11 +181,9 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
     let begun = Instant::now();
     let mut work = service.route.begin(&request);
     let (head, body) = request.into_parts();
-    let response = match service.review(&head.headers, body, &work).await {
-        Ok((review, _turn)) => {
-            let answer = service.mutate.decide(&review, begun, &mut work).await;
-            Json(answer).into_response()
-        }
+    let admitted = service.admit(&head.headers, body, begun, &mut work).await;
+    let response = match admitted {
+        Ok(answer) => Json(answer).into_response(),
         Err(refusal) => {
             let (decision, reason) = ("refuse", refusal.as_str());
             let metrics = &service.mutate.metrics;
@@ -219,7 +191,7 @@ async fn answer(State(service): State<Service>, request: Request) -> Response {
             work.note(DECISION, decision);
             work.note(REASON, reason);
             tracing::warn!(error = %refusal, reason, "request refused");
-            (refusal.status(), format!("{refusal}\n")).into_response()
+            refusal.into_response()
         }
     };
     work.answered(response.status());

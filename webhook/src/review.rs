@@ -17,7 +17,7 @@ mod values;
 const REVIEW_GROUP: &str = "admission.k8s.io/";
 const CREATE: &str = "CREATE";
 /// A pod of 1,000 containers has as many, and they take some 60 MiB at most.
-const VALUES_MAX: usize = 100_000;
+pub(crate) const VALUES_MAX: usize = 100_000;
 
 /// A request for admission, from the API server.
 #[derive(Clone, Debug)]
@@ -48,6 +48,35 @@ pub enum Malformed {
     /// An answer, or nothing.
     #[error("the AdmissionReview has no request, or one without a uid")]
     NoRequest,
+}
+
+/// How many values a body has at most, before any of them is made.
+///
+/// # Errors
+/// If there are more than are looked at.
+pub(crate) fn values_in(body: &[u8]) -> Result<usize, Malformed> {
+    match values::count(body) {
+        count @ ..=VALUES_MAX => Ok(count),
+        _ => Err(Malformed::TooManyValues),
+    }
+}
+
+/// The namespace of a review's pod, read without making anything of the pod. Empty if
+/// there is none, or the body is no review.
+pub(crate) fn namespace_in(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Envelope {
+        request: Option<Request>,
+    }
+    #[derive(Deserialize)]
+    struct Request {
+        namespace: Option<String>,
+    }
+    let envelope: Option<Envelope> = serde_json::from_slice(body).ok();
+    let request = envelope.and_then(|envelope| envelope.request);
+    request
+        .and_then(|request| request.namespace)
+        .unwrap_or_default()
 }
 
 /// The envelope, with everything optional, so that errors are ours to word.
@@ -117,9 +146,7 @@ impl Review {
     /// # Errors
     /// If it is no AdmissionReview with a request that could be answered.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
-        if values::count(body) > VALUES_MAX {
-            return Err(Malformed::TooManyValues);
-        }
+        values_in(body)?;
         let envelope: Envelope = serde_json::from_slice(body).map_err(Malformed::Json)?;
         let kind = envelope.kind.unwrap_or_default();
         let api_version = envelope.api_version.unwrap_or_default();

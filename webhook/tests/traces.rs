@@ -184,8 +184,8 @@ async fn an_admission_is_told_in_the_trace_of_the_api_server() {
     let names: Vec<&str> = parts.iter().map(|part| &*part.name).collect();
     let expected = [
         "read body",
-        "parse review",
         "look up namespace",
+        "parse review",
         "decide and patch",
         "write patch",
     ];

@@ -148,3 +148,18 @@ fn a_skipped_pod_and_a_fault_both_allow_without_a_patch() {
         Some(1)
     );
 }
+
+#[test]
+fn the_namespace_is_found_without_the_pod_and_in_no_garbage() {
+    for body in [
+        "",
+        "[]",
+        "{}",
+        r#"{"request": null}"#,
+        r#"{"request": {"namespace": 7}}"#,
+    ] {
+        assert_eq!(namespace_in(body.as_bytes()), "", "{body}");
+    }
+    let body = review(pod_creation()).to_string();
+    assert_eq!(namespace_in(body.as_bytes()), "shop");
+}
