@@ -8,7 +8,7 @@ use netting_telemetry::trace::sampler::Ratio;
 
 use crate::{
     names::SidecarMode,
-    options::{Defaults, ImagePullPolicy, LimitBelowRequest, Options},
+    options::{Defaults, ImagePullPolicy, LimitBelowRequest, Options, PodSecurity},
 };
 
 /// Decides which pods are injected with a Netting sidecar, and patches them.
@@ -129,6 +129,10 @@ pub struct Args {
     )]
     pub sidecar_mode: SidecarChoice,
 
+    /// Which pods the API server would refuse with netting-init in them.
+    #[command(flatten)]
+    pub pod_security: PodSecurity,
+
     /// What pods get where neither they nor their namespaces choose.
     #[command(flatten)]
     pub defaults: Defaults,
@@ -181,6 +185,7 @@ impl Args {
             catalog_address: self.catalog_address,
             system_namespace: self.pod_namespace.clone(),
             native_sidecars: true,
+            pod_security: self.pod_security.clone(),
             pod_defaults: self.defaults.pod_options(mode)?,
         })
     }
@@ -217,6 +222,7 @@ mod tests {
             (&["--sidecar-mode=modern"], "auto, native, classic"),
             (&["--image-pull-policy=always"], "IfNotPresent"),
             (&["--proxy-log=loud"], "is not a log level"),
+            (&["--pod-security-default=strict"], "baseline, restricted"),
             (&["--tls-cert=tls.crt"], "--tls-key"),
             (&["--tls-ca=ca.crt"], "--tls-cert"),
             (&["--shutdown-delay=soon"], "--shutdown-delay"),

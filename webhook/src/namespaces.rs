@@ -35,7 +35,7 @@ type Meta = PartialObjectMeta<Namespace>;
 pub struct Known {
     /// Its annotations of Netting, the defaults of its pods.
     pub annotations: BTreeMap<String, String>,
-    /// The Pod Security Standard that its pods must meet, if any.
+    /// What its label says that its pods must meet of Pod Security, if anything.
     pub pod_security: Option<String>,
     /// What its LimitRanges allow a container.
     pub bounds: Bounds,

@@ -14,6 +14,7 @@ mod drain;
 mod lists;
 mod log_filter;
 mod pod_options;
+mod pod_security;
 mod ports;
 mod quantity;
 pub mod reference;
@@ -30,6 +31,7 @@ pub(crate) use drain::written as written_duration;
 pub use log_filter::{LogFilter, NotALogFilter};
 pub use netting_telemetry::access_log::Asked as AccessLog;
 pub use pod_options::PodOptions;
+pub use pod_security::{PodSecurity, Standard};
 pub use ports::{NotAPort, PortRange};
 pub use quantity::{NotAQuantity, Quantity};
 pub(crate) use resources::MEMORY_LIMIT_MIN;
@@ -53,6 +55,8 @@ pub struct Options {
     /// Whether the cluster has native sidecars (Kubernetes 1.29 and later). Without
     /// them every sidecar is a classic one, whatever else says otherwise.
     pub native_sidecars: bool,
+    /// How the API server enforces Pod Security.
+    pub pod_security: PodSecurity,
     /// What a pod gets where neither it nor its namespace chooses.
     pub pod_defaults: PodOptions,
 }

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
-use netting_webhook::names::{DOMAIN, INJECT, INJECTED, SIDECAR_UID};
+use netting_webhook::{
+    names::{DOMAIN, INJECT, INJECTED, POD_SECURITY, SIDECAR_UID},
+    options::{PodSecurity, Standard},
+};
 
-use super::{Code, Facts, Finding};
-
-/// The level of Pod Security that a namespace holds its pods to.
-/// <https://kubernetes.io/docs/concepts/security/pod-security-admission/>
-const ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+use super::{Code, Facts, Finding, pods};
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     match &facts.namespaces {
-        Ok(namespaces) => namespaces.iter().flat_map(of_one).collect(),
+        Ok(namespaces) => {
+            let pod_security = pods::pod_security(facts);
+            let of_one = |namespace| of_one(namespace, &pod_security);
+            namespaces.iter().flat_map(of_one).collect()
+        }
         Err(unknown) => {
             let message = format!("could not {}: {}", unknown.doing, unknown.why);
             vec![Code::PodsUnknown.told("", message)]
@@ -22,20 +25,25 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     }
 }
 
-fn of_one(namespace: &Namespace) -> Vec<Finding> {
-    let subject = format!("namespace/{}", namespace.name_any());
+fn of_one(namespace: &Namespace, pod_security: &PodSecurity) -> Vec<Finding> {
+    let name = namespace.name_any();
+    let subject = format!("namespace/{name}");
     let mut findings = Vec::new();
     let labels = namespace.labels();
-    let enforced = labels.get(ENFORCE).map(String::as_str);
+    let enforced = pod_security.enforced(&netting_webhook::Namespace {
+        pod_security: labels.get(POD_SECURITY).map(String::as_str),
+        ..netting_webhook::Namespace::named(&name)
+    });
     let asks = labels.get(INJECT).is_some_and(|value| is_yes(value));
-    if let (true, Some(level @ ("baseline" | "restricted"))) = (asks, enforced) {
+    if asks && enforced != Standard::Privileged {
+        let level = enforced.as_str();
         findings.push(Code::PodSecurityRefuses.finding(
             subject.clone(),
             format!(
-                "its pods get no sidecar: {ENFORCE}={level} would refuse them, since netting-init needs NET_ADMIN and NET_RAW"
+                "its pods get no sidecar: Pod Security {level} would refuse them, since netting-init needs NET_ADMIN and NET_RAW"
             ),
             format!(
-                "kubectl label --overwrite {subject} {ENFORCE}=privileged, with warn and audit at {level}: \
+                "kubectl label --overwrite {subject} {POD_SECURITY}=privileged, with warn and audit at {level}: \
                  the sidecar itself runs as uid {SIDECAR_UID} with no capability"
             ),
         ));

@@ -9,7 +9,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::ResourceExt as _;
-use netting_webhook::{Options, SkipReason, names::INJECT};
+use netting_webhook::{Options, SkipReason, names::INJECT, options::PodSecurity};
 
 use super::{
     Code, Facts, Finding, cluster,
@@ -66,6 +66,13 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         findings.push(Code::SidecarsGood.told("", told));
     }
     findings
+}
+
+/// How the API server enforces Pod Security, as far as the webhook was told.
+pub(super) fn pod_security(facts: &Facts) -> PodSecurity {
+    let mesh = facts.mesh.as_ref();
+    mesh.map(|mesh| options(facts, mesh).0.pod_security)
+        .unwrap_or_default()
 }
 
 /// How the webhook of this cluster decides.

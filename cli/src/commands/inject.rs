@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use netting_webhook::{
     Namespace, Options, documents,
     names::SidecarMode,
-    options::{Defaults, ImagePullPolicy},
+    options::{Defaults, ImagePullPolicy, PodSecurity},
 };
 
 use crate::{
@@ -113,6 +113,8 @@ impl Args {
             catalog_address: self.catalog_address,
             system_namespace: system_namespace.to_owned(),
             native_sidecars: self.sidecar_mode == SidecarMode::Native,
+            // Whoever injects a file has decided that its pods are to have a sidecar.
+            pod_security: PodSecurity::default(),
             pod_defaults: pod_defaults.map_err(|error| Usage(error.to_string()))?,
         })
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     names,
-    options::{Given, Namespace, Options, Source},
+    options::{Given, Namespace, Options, Source, Standard},
     pod::{Container, Pod},
     status,
     warnings::Warnings,
@@ -63,7 +63,7 @@ pub(super) fn find(
         .chain(names_taken(pod))
         .chain(uid_taken.then_some(SkipReason::UidTaken))
         .chain(ports_taken(pod))
-        .chain(pod_security(namespace))
+        .chain(pod_security(namespace, options))
         .collect()
 }
 
@@ -176,13 +176,15 @@ fn other_mesh(pod: &Pod<'_>) -> Option<SkipReason> {
     Some(SkipReason::OtherMesh { mesh })
 }
 
-/// Both standards allow none of netting-init's capabilities. (Whom the API server's own
-/// configuration exempts, nobody knows here.)
-fn pod_security(namespace: Namespace<'_>) -> Option<SkipReason> {
-    let level = ["baseline", "restricted"]
-        .into_iter()
-        .find(|level| namespace.pod_security == Some(level))?;
-    Some(SkipReason::PodSecurity { level })
+/// But for one, the standards allow none of netting-init's capabilities.
+fn pod_security(namespace: Namespace<'_>, options: &Options) -> Option<SkipReason> {
+    match options.pod_security.enforced(&namespace) {
+        Standard::Privileged => None,
+        standard @ (Standard::Baseline | Standard::Restricted) => {
+            let level = standard.as_str();
+            Some(SkipReason::PodSecurity { level })
+        }
+    }
 }
 
 fn ports_taken(pod: &Pod<'_>) -> impl Iterator<Item = SkipReason> {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::options::{PodSecurity, Standard};
 
 /// A pod of one container, with changes merged into it (RFC 7386).
 fn decide_about(changes: Value) -> Verdict {
@@ -174,8 +175,22 @@ fn a_pod_that_pod_security_would_refuse_with_netting_init_is_left_alone() {
         );
         assert_eq!(verdict.warnings, [said]);
     }
-    for level in [None, Some("privileged"), Some("")] {
+    for level in [None, Some("privileged")] {
         assert_eq!(decided(level).decision.as_str(), "inject", "{level:?}");
+    }
+}
+
+#[test]
+fn what_the_api_servers_configuration_says_of_pod_security_counts() {
+    let pod = json!({"spec": {"containers": [{"name": "app"}]}});
+    let mut options = crate::test_options();
+    options.pod_security = PodSecurity {
+        pod_security_default: Standard::Baseline,
+        pod_security_exempt_namespaces: vec!["legacy".to_owned()],
+    };
+    for (namespace, reason) in [("shop", "pod_security"), ("legacy", "requested")] {
+        let verdict = decide(&pod, &Namespace::named(namespace), &options);
+        assert_eq!(verdict.decision.reason(), reason, "{namespace}");
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Namespace<'a> {
     pub name: &'a str,
     /// Its annotations. Those of Netting are its pods' defaults.
     pub annotations: &'a BTreeMap<String, String>,
-    /// The Pod Security Standard that its pods must meet, if any.
+    /// What its label says that its pods must meet of Pod Security, if anything.
     pub pod_security: Option<&'a str>,
     /// What its LimitRanges allow a container.
     pub bounds: Option<&'a Bounds>,

@@ -179,6 +179,31 @@ fn a_system_namespace_that_does_not_terminate_is_told_with_what_holds_it() {
 }
 
 #[test]
+fn what_the_webhook_was_told_of_pod_security_counts_for_namespaces() {
+    let facts = |labels: Value, flag: &str| {
+        let mut facts = with(|mesh| {
+            let mut webhook = deployment("netting-webhook", 1);
+            webhook["spec"]["template"]["spec"]["containers"][0]["args"] = json!([flag]);
+            mesh.deployments = Ok(vec![
+                parse(deployment("netting-catalog", 1)),
+                parse(webhook),
+            ]);
+        });
+        facts.namespaces = Ok(vec![parse(
+            json!({"metadata": {"name": "shop", "labels": labels}}),
+        )]);
+        facts
+    };
+    let asks = json!({"netting.dev/inject": "enabled"});
+    let enforces = json!({"netting.dev/inject": "enabled",
+        "pod-security.kubernetes.io/enforce": "baseline"});
+    let default = facts(asks, "--pod-security-default=restricted");
+    only(&default, Code::PodSecurityRefuses);
+    let exempt = facts(enforces, "--pod-security-exempt-namespaces=shop");
+    assert!(Report::of(&exempt).well);
+}
+
+#[test]
 fn replicas_that_are_not_ready_are_told_with_what_the_kubelet_says() {
     let facts = with(|mesh| {
         mesh.deployments = Ok(vec![
