@@ -144,8 +144,9 @@ fn judge(
             "netting: dnsPolicy {policy} may hide the catalog from the sidecar; meanwhile {until}"
         ));
     }
-    inject::patch(&pod, *namespace, options, &chosen, warnings).ok_or(Obstacles {
-        first: SkipReason::AnnotationsFull,
+    let patch = inject::patch(&pod, *namespace, options, &chosen, warnings);
+    patch.map_err(|first| Obstacles {
+        first,
         others: Vec::new(),
     })
 }

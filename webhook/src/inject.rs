@@ -4,6 +4,7 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 use crate::{
+    decision::SkipReason,
     names::{self, SidecarMode},
     options::{Namespace, Options, PodOptions},
     pod::Pod,
@@ -31,16 +32,19 @@ const ANNOTATION_BYTES_MAX: usize = 256 * 1024;
 
 /// The patch that injects a pod. What its author wrote stays as it is, except for
 /// probes that the sidecar asks for the kubelet, annotations that have it scraped, and
-/// stale values of Netting's own label and annotation. `None` if there is no room for
-/// the annotations.
+/// stale values of Netting's own label and annotation.
+///
+/// # Errors
+/// If the API server would refuse the pod for what is added: LimitRanges leave too little
+/// for a sidecar, or there is no room for the annotations.
 pub(crate) fn patch(
     pod: &Pod<'_>,
     namespace: Namespace<'_>,
     options: &Options,
     chosen: &PodOptions,
     warnings: &mut Warnings,
-) -> Option<Patch> {
-    let resources = resources::of(pod, namespace, chosen, warnings);
+) -> Result<Patch, SkipReason> {
+    let resources = resources::of(pod, namespace, chosen, warnings)?;
     let mounts = sockets::mounts(pod, chosen, warnings);
     let init = containers::init(pod, options, chosen, &resources);
     let mut sidecar = containers::sidecar(pod, options, chosen, mounts, &resources);
@@ -81,9 +85,10 @@ pub(crate) fn patch(
     let path = ["metadata", "annotations", names::STATUS];
     draft.remember(&path);
     status.before = draft.before().clone();
-    let text = written(status, draft.document(), warnings)?;
+    let text = written(status, draft.document(), warnings);
+    let text = text.ok_or(SkipReason::AnnotationsFull)?;
     draft.set(&path, json!(text));
-    Some(draft.into_patch())
+    Ok(draft.into_patch())
 }
 
 /// The status as text, if there is room for it. Rather than leave a pod without a

@@ -24,7 +24,7 @@ mod telemetry;
 mod tests;
 
 pub use annotations::{Given, Namespace, Source};
-pub use bounds::{Bound, Bounds};
+pub use bounds::{Bound, Bounds, BoundsOf, Total};
 pub use cidr::{Cidr, NotACidr};
 pub use defaults::{Defaults, LimitBelowRequest};
 pub(crate) use drain::written as written_duration;

@@ -124,7 +124,7 @@ async fn limit_ranges_bound_the_pods_of_their_own_namespace() {
     tokio::spawn(following);
     namespaces.listed().await;
     let min = async |name: &str| {
-        let min = namespaces.known(name).await.bounds.memory.min;
+        let min = namespaces.known(name).await.bounds.memory.container.min;
         min.map(|min| min.to_string())
     };
     assert_eq!(min("shop").await.as_deref(), Some("32Mi"));

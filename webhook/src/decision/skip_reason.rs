@@ -54,6 +54,12 @@ pub enum SkipReason {
         /// `baseline` or `restricted`.
         level: &'static str,
     },
+    /// The LimitRanges of its namespace leave its sidecar less than it could live on:
+    /// the API server would refuse the injected pod.
+    LimitRange {
+        /// `cpu` or `memory`.
+        resource: &'static str,
+    },
     /// With Netting's its annotations would be longer than the API server allows.
     AnnotationsFull,
 }
@@ -78,6 +84,7 @@ impl SkipReason {
             Self::UidTaken => "uid_taken",
             Self::PortTaken { .. } => "port_taken",
             Self::PodSecurity { .. } => "pod_security",
+            Self::LimitRange { .. } => "limit_range",
             Self::AnnotationsFull => "annotations_full",
         }
     }
@@ -113,6 +120,9 @@ impl SkipReason {
                 format!(
                     "its namespace enforces Pod Security {level}, and netting-init needs NET_ADMIN"
                 )
+            }
+            Self::LimitRange { resource } => {
+                format!("a LimitRange of its namespace leaves its sidecar too little {resource}")
             }
             Self::AnnotationsFull => {
                 "its annotations leave no room for Netting's within 256 KiB".to_owned()

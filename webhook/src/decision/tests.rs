@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::options::{PodSecurity, Standard};
+use crate::options::{Bounds, PodSecurity, Standard};
 
 /// A pod of one container, with changes merged into it (RFC 7386).
 fn decide_about(changes: Value) -> Verdict {
@@ -192,6 +192,28 @@ fn what_the_api_servers_configuration_says_of_pod_security_counts() {
         let verdict = decide(&pod, &Namespace::named(namespace), &options);
         assert_eq!(verdict.decision.reason(), reason, "{namespace}");
     }
+}
+
+#[test]
+fn a_pod_that_a_limit_range_would_refuse_with_a_sidecar_is_left_alone() {
+    let amounts = json!({"cpu": "1", "memory": "1Gi"});
+    let pod = json!({"spec": {"containers": [{"name": "app",
+        "resources": {"requests": amounts, "limits": amounts}}]}});
+    let mut bounds = Bounds::default();
+    bounds.memory.pod.max = "1Gi".parse().ok();
+    let namespace = Namespace {
+        bounds: Some(&bounds),
+        ..Namespace::named("shop")
+    };
+    let verdict = decide(&pod, &namespace, &crate::test_options());
+    assert_eq!(
+        verdict.decision,
+        Decision::Skip(SkipReason::LimitRange { resource: "memory" })
+    );
+    assert_eq!(verdict.decision.reason(), "limit_range");
+    let said = "netting: pod not injected: a LimitRange of its namespace leaves its sidecar too \
+                little memory";
+    assert_eq!(verdict.warnings, [said]);
 }
 
 #[test]

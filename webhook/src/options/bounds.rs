@@ -1,4 +1,4 @@
-//! What the LimitRanges of a namespace allow a container.
+//! What the LimitRanges of a namespace allow a container, and a pod.
 //! <https://kubernetes.io/docs/concepts/policy/limit-range/>
 
 use super::Quantity;
@@ -7,9 +7,28 @@ use super::Quantity;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// Of cores.
-    pub cpu: Bound,
+    pub cpu: BoundsOf,
     /// Of bytes.
-    pub memory: Bound,
+    pub memory: BoundsOf,
+}
+
+/// Bounds for a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BoundsOf {
+    /// For each container.
+    pub container: Bound,
+    /// For all containers of a pod together.
+    pub pod: Bound,
+}
+
+/// What the containers of a pod have of a resource together: nothing, if none of them
+/// says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// What they request.
+    pub request: Option<Quantity>,
+    /// What they are limited to.
+    pub limit: Option<Quantity>,
 }
 
 /// Bounds of a request and a limit; none that are not given.
@@ -23,18 +42,8 @@ pub struct Bound {
     pub ratio_max: Option<Quantity>,
     /// The limit of a container that has none.
     pub limit_otherwise: Option<Quantity>,
-}
-
-impl Bounds {
-    /// Those of a resource by Kubernetes' name for it.
-    #[must_use]
-    pub fn of(&self, name: &str) -> Option<&Bound> {
-        match name {
-            "cpu" => Some(&self.cpu),
-            "memory" => Some(&self.memory),
-            _ => None,
-        }
-    }
+    /// The request of a container that has none.
+    pub request_otherwise: Option<Quantity>,
 }
 
 impl Bound {
@@ -51,6 +60,70 @@ impl Bound {
             max: least(self.max, other.max),
             ratio_max: least(self.ratio_max, other.ratio_max),
             limit_otherwise: least(self.limit_otherwise, other.limit_otherwise),
+            request_otherwise: least(self.request_otherwise, other.request_otherwise),
+        }
+    }
+
+    /// Whether anything is said.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// Whether a container with these is admitted.
+    #[must_use]
+    pub fn allows(&self, request: &Quantity, limit: Option<&Quantity>) -> bool {
+        let min = self.min.as_ref().is_none_or(|min| {
+            let enough = |amount: &Quantity| amount >= min;
+            enough(request) && limit.is_none_or(enough)
+        });
+        let max = self.max.as_ref().is_none_or(|max| {
+            let little = |amount: &Quantity| amount <= max;
+            little(request) && limit.is_some_and(little)
+        });
+        let ratio = self.ratio_max.as_ref().is_none_or(|ratio| {
+            let least = limit.and_then(|limit| limit.divided_by(ratio));
+            !request.is_zero() && least.is_some_and(|least| *request >= least)
+        });
+        min && max && ratio
+    }
+
+    /// A container's request and limit, made so small that its pod is within these
+    /// bounds, besides the others that the pod has. (Bounds that those break
+    /// themselves are none of ours to keep.)
+    #[must_use]
+    pub fn fit_beside(
+        &self,
+        others: &Total,
+        request: Quantity,
+        limit: Option<Quantity>,
+    ) -> (Quantity, Option<Quantity>) {
+        let no_more = |amount: Quantity, taken: &Option<Quantity>| {
+            let left = self.max.as_ref().map(|max| match taken {
+                Some(taken) => max.minus(taken),
+                None => max.clone(),
+            });
+            left.map_or(amount.clone(), |left| left.min(amount))
+        };
+        // A pod's only limit is that of the pod.
+        let alone = others.limit.is_none();
+        let least = self.min.clone().filter(|_| alone);
+        let limit = limit.map(|limit| match least {
+            Some(least) => limit.max(least),
+            None => limit,
+        });
+        let limit = limit.map(|limit| no_more(limit, &others.limit));
+        let request = no_more(request, &others.request);
+        match (limit, &self.ratio_max) {
+            (Some(limit), Some(ratio)) => {
+                let least = limit.divided_by(ratio);
+                let request = least.map_or(request.clone(), |least| least.max(request));
+                let request = no_more(request, &others.request).min(limit.clone());
+                let limit = limit.min(request.times(ratio));
+                (request, Some(limit))
+            }
+            (Some(limit), None) => (request.min(limit.clone()), Some(limit)),
+            (None, _) => (request, None),
         }
     }
 
@@ -149,6 +222,79 @@ mod tests {
             let fitted = fitted(bound, request, limit);
             assert_eq!(fitted, expected, "{bound:?}: {request} {limit}");
         }
+    }
+
+    #[test]
+    fn a_pod_stays_within_its_bounds_with_one_container_more() {
+        let max = || Bound {
+            max: quantity("1"),
+            ..Bound::default()
+        };
+        let ratio = || Bound {
+            ratio_max: quantity("2"),
+            ..max()
+        };
+        let min = || Bound {
+            min: quantity("500m"),
+            ..max()
+        };
+        for (bound, others, ours, expected) in [
+            (
+                Bound::default(),
+                ("4", "8"),
+                ("10m", "500m"),
+                ("10m", "500m"),
+            ),
+            (max(), ("500m", "500m"), ("10m", "500m"), ("10m", "500m")),
+            (max(), ("500m", "900m"), ("10m", "500m"), ("10m", "100m")),
+            (max(), ("500m", "995m"), ("10m", "500m"), ("5m", "5m")),
+            (max(), ("995m", "995m"), ("10m", ""), ("5m", "")),
+            (max(), ("1", "1"), ("10m", ""), ("0m", "")),
+            (max(), ("2", "2"), ("10m", "500m"), ("0m", "0m")),
+            (max(), ("", ""), ("2", "3"), ("1", "1")),
+            (ratio(), ("400m", "800m"), ("10m", "500m"), ("100m", "200m")),
+            (ratio(), ("990m", "990m"), ("10m", "500m"), ("10m", "10m")),
+            (ratio(), ("995m", "900m"), ("10m", "500m"), ("5m", "10m")),
+            (min(), ("600m", ""), ("10m", "100m"), ("10m", "500m")),
+            (min(), ("600m", "600m"), ("10m", "100m"), ("10m", "100m")),
+        ] {
+            let total = Total {
+                request: quantity(others.0),
+                limit: quantity(others.1),
+            };
+            let request = quantity(ours.0).expect("there always is one");
+            let fitted = bound.fit_beside(&total, request, quantity(ours.1));
+            let (request, limit) = (fitted.0.to_string(), fitted.1);
+            let limit = limit.map_or(String::new(), |limit| limit.to_string());
+            assert_eq!((&*request, &*limit), expected, "{others:?} and {ours:?}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_refused_is_not_allowed() {
+        let bound = Bound {
+            min: quantity("10m"),
+            max: quantity("100m"),
+            ratio_max: quantity("4"),
+            ..Bound::default()
+        };
+        for (request, limit, allowed) in [
+            ("10m", "40m", true),
+            ("10m", "41m", false),
+            ("10m", "", false),
+            ("9m", "10m", false),
+            ("0", "10m", false),
+            ("100m", "101m", false),
+        ] {
+            let request = quantity(request).expect("there always is one");
+            let limit = quantity(limit);
+            let actual = bound.allows(&request, limit.as_ref());
+            assert_eq!(actual, allowed, "{request} of {limit:?}");
+        }
+        let nothing = Bound::default();
+        assert!(!nothing.is_any() && bound.is_any());
+        let zero = quantity("0").expect("it is one");
+        assert!(nothing.allows(&zero, None));
     }
 
     #[test]

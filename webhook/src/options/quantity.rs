@@ -2,6 +2,8 @@
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
+mod arithmetic;
+
 /// More digits than anything measurable has; bounds the arithmetic.
 const DIGITS_MAX: usize = 18;
 
@@ -53,40 +55,6 @@ impl Quantity {
     #[must_use]
     pub fn is_zero(&self) -> bool {
         self.nanos == 0
-    }
-
-    /// Whether it has no fraction, as a number of bytes.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        const ONE: i128 = 1_000_000_000;
-        self.nanos % ONE == 0
-    }
-
-    /// What is left of it, divided by a number: rounded up to thousandths, or, from a
-    /// million on, to whole ones, which is what containers are given. `None` if it is
-    /// divided by nothing.
-    #[must_use]
-    pub fn divided_by(&self, divisor: &Self) -> Option<Self> {
-        const NANOS: i128 = 1_000_000_000;
-        const WHOLE_FROM: i128 = 1_000_000 * NANOS;
-        const MILLI: i128 = NANOS / 1000;
-        let ceil = |nanos: i128, unit: i128| {
-            let units = nanos.unsigned_abs().div_ceil(unit.unsigned_abs());
-            i128::try_from(units).ok()
-        };
-        if divisor.is_zero() {
-            return None;
-        }
-        let nanos = ceil(self.nanos.checked_mul(NANOS)?, divisor.nanos)?;
-        let (count, unit, suffix) = if nanos < WHOLE_FROM {
-            (ceil(nanos, MILLI)?, MILLI, "m")
-        } else {
-            (ceil(nanos, NANOS)?, NANOS, "")
-        };
-        Some(Self {
-            text: format!("{count}{suffix}"),
-            nanos: count.checked_mul(unit)?,
-        })
     }
 }
 
