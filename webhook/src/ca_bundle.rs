@@ -66,6 +66,9 @@ struct State {
     /// When something is to be done although nothing has failed.
     wake_at: Option<Instant>,
     left_alone: bool,
+    /// Its CAs have been in all bundles.
+    was_right: bool,
+    said_crowded: bool,
 }
 
 impl Keeper {
@@ -135,8 +138,20 @@ impl Keeper {
         }
         let now = (SystemTime::now(), Instant::now());
         state.strangers.look(&bundles(current), &anchors, now.1);
+        let full = |bundle: &&[u8]| bundle::is_full_of_others(bundle, &anchors.cas);
+        if state.was_right && bundles(current).iter().any(full) && !state.said_crowded {
+            state.said_crowded = true;
+            let configuration = &self.configuration;
+            tracing::warn!(
+                configuration,
+                cas = bundle::BUNDLE_MAX,
+                "too many replicas, each with a CA of its own, take each other's out of the CA \
+                 bundle; give them the Role netting-webhook, to share one in its Secret"
+            );
+        }
         let Some(patch) = correction(current, &anchors, &state.strangers, now) else {
             state.rest(state.strangers.next_to_go(anchors.origin));
+            state.was_right = true;
             return self.settled(anchors.cas, true);
         };
         let patch: api::Patch<Value> = api::Patch::Json(patch);
@@ -149,6 +164,7 @@ impl Keeper {
                 let cas = anchors.cas.len();
                 tracing::info!(configuration, cas, "set the CA bundle of each webhook");
                 state.current = Some(newest);
+                state.was_right = true;
                 state.rest(state.strangers.next_to_go(anchors.origin));
                 self.settled(anchors.cas, true);
             }

@@ -13,8 +13,9 @@ use crate::certificate::{
 };
 
 /// Of replicas that each have a CA of their own, the oldest beyond this many are
-/// dropped.
-const BUNDLE_MAX: usize = 8;
+/// dropped: those that are gone, as long as no more than this run at a time. A bundle
+/// of them has some 40 KiB.
+pub(super) const BUNDLE_MAX: usize = 64;
 
 /// How long a CA that is not in the Secret stays, before it is dropped. It may belong
 /// to a replica that does not share the Secret, such as one of an earlier version
@@ -80,6 +81,12 @@ impl Strangers {
     }
 }
 
+/// Whether others have left no place in it.
+pub(super) fn is_full_of_others(bundle: &[u8], own: &[CaPem]) -> bool {
+    let there = CaPem::all_in(bundle);
+    there.len() >= BUNDLE_MAX && !own.iter().all(|ca| there.contains(ca))
+}
+
 /// The CAs as one text.
 pub(super) fn text(cas: &[CaPem]) -> String {
     cas.iter().map(|ca| ca.0.as_str()).collect()
@@ -105,17 +112,46 @@ mod tests {
     }
 
     #[test]
+    fn replicas_with_cas_of_their_own_do_not_take_each_others_out() {
+        // Each begins with what those before it have left, among it CAs of replicas
+        // that are long gone.
+        let gone: Vec<_> = (0..2 * BUNDLE_MAX)
+            .map(|n| ca(&format!("GONE{n}")))
+            .collect();
+        let mut bundle = text(&gone);
+        let replicas: Vec<_> = (0..BUNDLE_MAX).map(|n| ca(&format!("AAA{n}"))).collect();
+        let settle = |bundle: String, own: &CaPem| {
+            let anchors = anchors(Origin::Memory, &[own]);
+            text(&Strangers::default().right(bundle.as_bytes(), &anchors, now()))
+        };
+        for _ in 0..2 {
+            bundle = replicas.iter().fold(bundle, settle);
+        }
+        for own in &replicas {
+            assert_eq!(
+                settle(bundle.clone(), own),
+                bundle,
+                "there is nothing to do"
+            );
+        }
+        let one_more = [ca("BBBB")];
+        assert!(is_full_of_others(bundle.as_bytes(), &one_more));
+        assert!(!is_full_of_others(bundle.as_bytes(), &replicas[..1]));
+        assert!(!is_full_of_others(one_more[0].0.as_bytes(), &replicas[..1]));
+    }
+
+    #[test]
     fn the_cas_of_other_replicas_are_kept_and_the_oldest_dropped() {
         let mut bundle = String::new();
-        for replica in 0..20 {
+        for replica in 0..100 {
             let own = ca(&format!("AAA{replica}"));
             let anchors = anchors(Origin::Memory, &[&own]);
             bundle = text(&Strangers::default().right(bundle.as_bytes(), &anchors, now()));
         }
         let kept = CaPem::all_in(bundle.as_bytes());
         assert_eq!(kept.len(), BUNDLE_MAX);
-        assert_eq!(kept[0], ca("AAA19"));
-        let again = anchors(Origin::Memory, &[&ca("AAA15")]);
+        assert_eq!(kept[0], ca("AAA99"));
+        let again = anchors(Origin::Memory, &[&ca("AAA95")]);
         let right = Strangers::default().right(bundle.as_bytes(), &again, now());
         assert_eq!(right, kept);
     }
