@@ -20,6 +20,7 @@ mod skip_reason;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use asked::Asks;
 pub use asked::asked_for;
 pub use skip_reason::SkipReason;
 
@@ -82,7 +83,7 @@ impl Verdict {
 ///
 /// The caller knows that the pod's namespace or the pod itself asks to be
 /// injected: in a cluster the selectors of the webhook configuration see to
-/// that, and no other pod gets here.
+/// that, and no other pod gets here, but those whose own label is a mistake.
 #[must_use]
 pub fn decide(pod: &Value, namespace: &Namespace<'_>, options: &Options) -> Verdict {
     let mut warnings = Warnings::default();

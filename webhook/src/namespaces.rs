@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::{
+    decision::Asks,
     names,
     options::{self, Bounds},
 };
@@ -37,8 +38,10 @@ pub struct Known {
     pub annotations: BTreeMap<String, String>,
     /// What its label says that its pods must meet of Pod Security, if anything.
     pub pod_security: Option<String>,
-    /// What its LimitRanges allow a container.
+    /// What its LimitRanges allow.
     pub bounds: Bounds,
+    /// Whether its label asks for sidecars for its pods; `None` if nobody was asked.
+    pub asks: Option<bool>,
 }
 
 impl Known {
@@ -50,6 +53,7 @@ impl Known {
             annotations: &self.annotations,
             pod_security: self.pod_security.as_deref(),
             bounds: Some(&self.bounds),
+            asks: self.asks,
         }
     }
 }
@@ -59,10 +63,12 @@ impl From<Meta> for Known {
         shorten(&mut namespace);
         let metadata = namespace.metadata;
         let labels = metadata.labels.unwrap_or_default();
+        let label = |key: &str| labels.get(key).map(String::as_str);
         Self {
             annotations: metadata.annotations.unwrap_or_default(),
-            pod_security: labels.get(names::POD_SECURITY).cloned(),
+            pod_security: label(names::POD_SECURITY).map(str::to_owned),
             bounds: Bounds::default(),
+            asks: Some(label(names::INJECT).is_some_and(|value| Asks::of(value) == Asks::Yes)),
         }
     }
 }
@@ -128,7 +134,11 @@ impl Namespaces {
             why,
             "going on without the namespace's annotations"
         );
-        Known::default()
+        Known {
+            // A pod that asks by no word of Netting's is better left as it is.
+            asks: Some(false),
+            ..Known::default()
+        }
     }
 }
 
@@ -165,7 +175,7 @@ fn shorten(namespace: &mut Meta) {
     let metadata = &mut namespace.metadata;
     metadata.managed_fields = None;
     if let Some(labels) = &mut metadata.labels {
-        labels.retain(|key, _| key == names::POD_SECURITY);
+        labels.retain(|key, _| [names::POD_SECURITY, names::INJECT].contains(&key.as_str()));
     }
     metadata.owner_references = None;
     if let Some(annotations) = &mut metadata.annotations {
@@ -191,18 +201,22 @@ mod tests {
                 .map(|key| (key.to_owned(), "x".repeat(100)))
                 .into(),
         );
-        let labels = ["app", names::POD_SECURITY];
-        namespace.metadata.labels = Some(
-            labels
-                .map(|key| (key.to_owned(), "baseline".to_owned()))
-                .into(),
-        );
+        let labels = [
+            ("app", "web"),
+            (names::POD_SECURITY, "baseline"),
+            (names::INJECT, "true"),
+        ];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        namespace.metadata.labels = Some(labels.into());
         shorten(&mut namespace);
         let left: Vec<_> = namespace.annotations().keys().collect();
         assert_eq!(left, ["netting.dev/log-level"]);
         let left: Vec<_> = namespace.labels().keys().collect();
-        assert_eq!(left, [names::POD_SECURITY]);
+        assert_eq!(left, [names::INJECT, names::POD_SECURITY]);
         let known = Known::from(namespace);
         assert_eq!(known.of("shop").pod_security, Some("baseline"));
+        assert_eq!(known.of("shop").asks, Some(true));
+        let unlabelled = Known::from(Meta::default());
+        assert_eq!(unlabelled.of("shop").asks, Some(false));
     }
 }

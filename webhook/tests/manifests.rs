@@ -119,21 +119,21 @@ fn the_configuration_lets_only_pods_through_that_ask() {
             .as_array()
             .cloned()
             .unwrap_or_default();
-        let mut with_key = all.into_iter().filter(|e| e["key"] == key);
-        let found = with_key
-            .next()
-            .unwrap_or_else(|| panic!("{selector} asks for {key}"));
-        (
-            found["operator"].as_str().map(str::to_owned),
-            found["values"].clone(),
-        )
+        let with_key = all.into_iter().filter(|e| e["key"] == key);
+        let said = with_key.map(|mut e| (e["operator"].take(), e["values"].take()));
+        said.collect::<Vec<_>>()
     };
-    let is = |operator: &str, values: [&str; 2]| (Some(operator.to_owned()), values.into());
+    let is = |operator: &str, values: [&str; 2]| vec![(json!(operator), json!(values))];
+    let is_there = || vec![(json!("Exists"), Value::Null)];
     let (yes, no) = (["enabled", "true"], ["disabled", "false"]);
     let system = [names::KUBE_SYSTEM, "netting"];
     for (webhook, by_namespace, by_pod) in [
         (&webhooks[0], is("In", yes), is("NotIn", no)),
-        (&webhooks[1], is("NotIn", yes), is("In", yes)),
+        (
+            &webhooks[1],
+            is("NotIn", yes),
+            [is_there(), is("NotIn", no)].concat(),
+        ),
     ] {
         assert_eq!(
             expression(webhook, "namespaceSelector", names::INJECT),

@@ -7,11 +7,27 @@ use crate::{names, pod::Pod};
 
 use super::SkipReason;
 
-const YES: [&str; 2] = ["enabled", "true"];
-const NO: [&str; 2] = ["disabled", "false"];
+/// What `netting.dev/inject` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    Yes,
+    No,
+    /// A mistake, which says nothing.
+    Unclear,
+}
 
-/// Whether the API server sends this pod to the webhook, and if not, why not. The
-/// namespace's labels ask for all of its pods, a pod's own for itself.
+impl Asks {
+    pub(crate) fn of(value: &str) -> Self {
+        match value {
+            "enabled" | "true" => Self::Yes,
+            "disabled" | "false" => Self::No,
+            _ => Self::Unclear,
+        }
+    }
+}
+
+/// Whether the API server sends this pod to the webhook to have it injected, and if not,
+/// why not. The namespace's labels ask for all of its pods, a pod's own for itself.
 ///
 /// # Errors
 /// The reason: [`SkipReason::NotAskedFor`], or one that goes before it.
@@ -27,14 +43,13 @@ pub fn asked_for(
     if pod.annotation(names::MIRROR_POD).is_some() {
         return Err(SkipReason::MirrorPod);
     }
-    let by_namespace = namespace_labels.get(names::INJECT).map(String::as_str);
-    let by_pod = pod.label(names::INJECT);
-    let is = |value: Option<&str>, any: [&str; 2]| value.is_some_and(|value| any.contains(&value));
-    if is(by_pod, NO) {
-        Err(SkipReason::OptedOutByLabel)
-    } else if is(by_namespace, YES) || is(by_pod, YES) {
-        Ok(())
-    } else {
-        Err(SkipReason::NotAskedFor)
+    let by_namespace = namespace_labels
+        .get(names::INJECT)
+        .map(|value| Asks::of(value));
+    match pod.label(names::INJECT).map(Asks::of) {
+        Some(Asks::No) => Err(SkipReason::OptedOutByLabel),
+        Some(Asks::Yes) => Ok(()),
+        Some(Asks::Unclear) | None if by_namespace == Some(Asks::Yes) => Ok(()),
+        Some(Asks::Unclear) | None => Err(SkipReason::NotAskedFor),
     }
 }

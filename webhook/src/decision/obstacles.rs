@@ -11,7 +11,7 @@ use crate::{
     warnings::Warnings,
 };
 
-use super::SkipReason;
+use super::{Asks, SkipReason};
 
 /// The sidecars and init containers of other meshes, and whose they are.
 const OTHER_MESHES: [(&str, &str); 11] = [
@@ -45,7 +45,14 @@ pub(super) fn find(
     if pod.annotation(names::MIRROR_POD).is_some() {
         return vec![SkipReason::MirrorPod];
     }
-    if let Some(reason) = opted_out(pod, warnings).or_else(|| already_injected(pod)) {
+    let not_asked_for = || {
+        let unclear = pod.label(names::INJECT).map(Asks::of) == Some(Asks::Unclear);
+        (unclear && namespace.asks == Some(false)).then_some(SkipReason::NotAskedFor)
+    };
+    if let Some(reason) = opted_out(pod, warnings)
+        .or_else(not_asked_for)
+        .or_else(|| already_injected(pod))
+    {
         return vec![reason];
     }
     let uid_taken = pod
@@ -70,15 +77,15 @@ pub(super) fn find(
 /// Either of the two may say no. A value that is neither yes nor no is a mistake
 /// that is warned about, and says nothing.
 fn opted_out(pod: &Pod<'_>, warnings: &mut Warnings) -> Option<SkipReason> {
-    let mut says_no = |value: Option<&str>, place: &str| match value {
-        Some("disabled" | "false") => true,
-        None | Some("enabled" | "true") => false,
-        Some(value) => {
+    let mut says_no = |value: Option<&str>, place: &str| {
+        let value = value.unwrap_or("enabled");
+        let asks = Asks::of(value);
+        if asks == Asks::Unclear {
             let (source, key) = (Source::Pod, names::INJECT);
             let why = format!("is not enabled or disabled ({place})");
             warnings.ignored(Given { source, key, value }, &why);
-            false
         }
+        asks == Asks::No
     };
     let by_annotation = says_no(pod.annotation(names::INJECT), "annotation");
     let by_label = says_no(pod.label(names::INJECT), "label");

@@ -317,6 +317,26 @@ fn whoever_asks_for_nothing_is_told_apart_from_who_opted_out() {
 }
 
 #[test]
+fn a_label_that_is_a_mistake_asks_for_nothing_and_its_author_is_told() {
+    for (asks, label, reason, warned) in [
+        (Some(false), "yes", "not_asked_for", 1),
+        (Some(false), "enabled", "requested", 0),
+        (Some(true), "yes", "requested", 1),
+        (None, "yes", "requested", 1),
+    ] {
+        let pod = json!({"metadata": {"labels": {"netting.dev/inject": label}},
+            "spec": {"containers": [{"name": "app"}]}});
+        let namespace = Namespace {
+            asks,
+            ..Namespace::named("shop")
+        };
+        let verdict = decide(&pod, &namespace, &crate::test_options());
+        assert_eq!(verdict.decision.reason(), reason, "{asks:?} {label}");
+        assert_eq!(verdict.warnings.len(), warned, "{:?}", verdict.warnings);
+    }
+}
+
+#[test]
 fn look_alikes_are_no_obstacles() {
     for changes in [
         json!({"spec": {"hostNetwork": false, "hostUsers": false}}),

@@ -15,8 +15,10 @@ pub struct Namespace<'a> {
     pub annotations: &'a BTreeMap<String, String>,
     /// What its label says that its pods must meet of Pod Security, if anything.
     pub pod_security: Option<&'a str>,
-    /// What its LimitRanges allow a container.
+    /// What its LimitRanges allow.
     pub bounds: Option<&'a Bounds>,
+    /// Whether its label asks for sidecars for its pods; `None` if nobody knows.
+    pub asks: Option<bool>,
 }
 
 impl<'a> Namespace<'a> {
@@ -29,6 +31,7 @@ impl<'a> Namespace<'a> {
             annotations: &NONE,
             pod_security: None,
             bounds: None,
+            asks: None,
         }
     }
 
