@@ -6,6 +6,7 @@ use kube::{ResourceExt as _, api::ListParams};
 use netting_e2e::{
     App, Meshed,
     apps::PORT,
+    mesh::Part,
     observe::{self, eventually, is_injected},
 };
 use serde_json::{Value, json};
@@ -41,6 +42,33 @@ async fn a_failed_job_fails_with_a_classic_sidecar() -> anyhow::Result<()> {
     meshed.namespace.pod(&failing).await?;
     let phase = meshed.namespace.until_ended("failing").await?;
     ensure!(phase == "Failed", "{phase}");
+    meshed.end().await
+}
+
+/// A classic sidecar is told by the catalog that nothing else will run in its pod.
+#[tokio::test]
+async fn a_classic_pod_starts_while_the_catalog_is_away_and_ends_once_it_is_back()
+-> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.mesh.stop(Part::Catalog).await?;
+    let once = App::new("once", "once")
+        .annotation(MODE, "classic")
+        .pod_spec(json!({"restartPolicy": "Never"}));
+    meshed.namespace.pod(&once).await?;
+    eventually("the application runs to its end", async || {
+        let pod = meshed.namespace.api::<Pod>().get("once").await?;
+        let statuses = pod.status.and_then(|status| status.container_statuses);
+        let mut others = statuses
+            .into_iter()
+            .flatten()
+            .filter(|status| status.name != "netting-sidecar");
+        let ended = others.next().and_then(|app| app.state?.terminated);
+        Ok(ended.is_some_and(|ended| ended.exit_code == 0))
+    })
+    .await?;
+    meshed.mesh.start(Part::Catalog).await?;
+    let phase = meshed.namespace.until_ended("once").await?;
+    ensure!(phase == "Succeeded", "{phase}");
     meshed.end().await
 }
 

@@ -83,6 +83,12 @@ async fn pods_that_must_not_be_injected_are_not_and_it_says_why() -> anyhow::Res
         .await?;
     ensure!(is_injected(&asked), "its own label asks for {asked:?}");
     elsewhere.until_ready("asked").await?;
+    let mistaken = App::echo("mistaken").label("netting.dev/inject", "yes");
+    let warnings = elsewhere.dry_run(&mistaken).await?;
+    let told = |line: &String| line.contains("\"yes\" is not enabled or disabled");
+    ensure!(warnings.iter().any(told), "{warnings:?}");
+    let mistaken = elsewhere.pod(&mistaken).await?;
+    ensure!(!is_injected(&mistaken), "{mistaken:?}");
     elsewhere.delete().await?;
     meshed.end().await
 }
