@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, Pod};
 use kube::ResourceExt as _;
 use netting_webhook::{
     Decision, Options, SkipReason, asked_for, decide,
     names::{self, INJECT},
+    namespaces::bounds,
     pod::Pod as View,
 };
 use serde_json::Value;
@@ -62,18 +63,27 @@ pub struct Judgement {
     pub warnings: Vec<String>,
 }
 
-/// Judges a pod of this namespace by these options of the webhook.
+/// Judges a pod of this namespace by these options of the webhook. LimitRanges of other
+/// namespaces are none of it.
 #[must_use]
-pub fn judge(pod: &Pod, namespace: &Namespace, options: &Options) -> Judgement {
+pub fn judge(
+    pod: &Pod,
+    namespace: &Namespace,
+    limit_ranges: &[LimitRange],
+    options: &Options,
+) -> Judgement {
     let pod = raw(pod);
     let name = namespace.name_any();
     let annotations = namespace.metadata.annotations.clone().unwrap_or_default();
     let labels = namespace.metadata.labels.clone().unwrap_or_default();
     let asked_by = asked_by(&pod, &labels);
+    let of_it = |range: &&LimitRange| range.metadata.namespace.as_ref() == Some(&name);
+    let bounds = bounds(limit_ranges.iter().filter(of_it));
     let place = netting_webhook::Namespace {
         name: &name,
         annotations: &annotations,
         pod_security: labels.get(names::POD_SECURITY).map(String::as_str),
+        bounds: Some(&bounds),
         ..netting_webhook::Namespace::named(&name)
     };
     if let Some(sidecar) = sidecar_of(&pod) {

@@ -25,6 +25,8 @@ use crate::{
 
 mod limits;
 
+pub use limits::bounds;
+
 /// A namespace that has not been heard of is asked for, for so long. A pod does not
 /// wait for more.
 pub const ASK_TIMEOUT: Duration = Duration::from_millis(250);

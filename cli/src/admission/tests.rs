@@ -1,6 +1,6 @@
 //! Judgements of pods that are there.
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::LimitRange};
 use netting_webhook::{asked_for, names::SidecarMode};
 use serde_json::json;
 
@@ -72,7 +72,12 @@ fn a_pod_that_asks_and_has_none_is_missing_one_whoever_asks() {
         (json!({INJECT: "enabled"}), json!({}), AskedBy::Namespace),
         (json!({}), json!({INJECT: "true"}), AskedBy::Pod),
     ] {
-        let judged = judge(&pod(json!({"labels": own})), &namespace(labels), &plain());
+        let judged = judge(
+            &pod(json!({"labels": own})),
+            &namespace(labels),
+            &[],
+            &plain(),
+        );
         assert_eq!(
             (judged.standing, judged.asked_by),
             (Standing::Missing, asked_by)
@@ -96,7 +101,7 @@ fn a_pod_that_gets_none_has_the_webhooks_own_reason() {
             SkipReason::OptedOutByAnnotation,
         ),
     ] {
-        let judged = judge(&pod(metadata), &namespace(labels), &plain());
+        let judged = judge(&pod(metadata), &namespace(labels), &[], &plain());
         assert_eq!(judged.standing, Standing::Skipped(reason));
     }
 }
@@ -114,6 +119,7 @@ fn an_injected_pod_keeps_the_warnings_of_its_own_annotations() {
     let judged = judge(
         &serde_json::from_value(raw).expect("a pod"),
         &asks,
+        &[],
         &plain(),
     );
     let Standing::Injected(sidecar) = judged.standing else {
@@ -149,5 +155,23 @@ fn who_asks_is_who_the_webhooks_selectors_let_through() {
                 "{by_namespace} {by_pod}"
             );
         }
+    }
+}
+
+#[test]
+fn a_limit_range_of_its_own_namespace_is_a_reason() {
+    let asks = namespace(json!({INJECT: "enabled"}));
+    let range = |namespace: &str| -> LimitRange {
+        let range = json!({"metadata": {"name": "small", "namespace": namespace},
+            "spec": {"limits": [{"type": "Container", "max": {"memory": "4Mi"}}]}});
+        serde_json::from_value(range).expect("it is a LimitRange")
+    };
+    let small = SkipReason::LimitRange { resource: "memory" };
+    for (place, standing) in [
+        ("shop", Standing::Skipped(small)),
+        ("bank", Standing::Missing),
+    ] {
+        let judged = judge(&pod(json!({})), &asks, &[range(place)], &plain());
+        assert_eq!(judged.standing, standing, "{place}");
     }
 }

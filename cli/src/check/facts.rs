@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::Deployment,
-    core::v1::{Namespace, Node, Pod, Secret},
+    core::v1::{LimitRange, Namespace, Node, Pod, Secret},
 };
 
 use crate::{cluster::Version, sidecar::Config};
@@ -55,6 +55,8 @@ pub struct Facts {
     pub mesh: Option<Mesh>,
     /// All namespaces in question.
     pub namespaces: Fact<Vec<Namespace>>,
+    /// What namespaces allow their pods.
+    pub limit_ranges: Fact<Vec<LimitRange>>,
     /// All pods in question.
     pub pods: Fact<Vec<Pod>>,
     /// What sidecars that were asked answered, by `namespace/pod`.

@@ -42,6 +42,14 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         return Vec::new();
     };
     let (options, mut findings) = options(facts, mesh);
+    let limit_ranges = match &facts.limit_ranges {
+        Ok(limit_ranges) => limit_ranges.as_slice(),
+        Err(unknown) => {
+            let message = format!("could not {}: {}", unknown.doing, unknown.why);
+            findings.push(Code::PodsUnknown.told("", message));
+            &[]
+        }
+    };
     let by_name: BTreeMap<String, &Namespace> =
         namespaces.iter().map(|one| (one.name_any(), one)).collect();
     let mut found = Found::default();
@@ -51,7 +59,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         let Some(namespace) = place else {
             continue;
         };
-        let judgement = judge(pod, namespace, &options);
+        let judgement = judge(pod, namespace, limit_ranges, &options);
         if let Standing::Injected(sidecar) = &judgement.standing {
             meshed += 1;
             found.extend(pod, sidecars::of_pod(facts, pod, sidecar, &options));

@@ -53,6 +53,7 @@ fn cluster() -> Facts {
         nodes: Ok(vec![parse(node)]),
         mesh: None,
         namespaces: Ok(Vec::new()),
+        limit_ranges: Ok(Vec::new()),
         pods: Ok(Vec::new()),
         sidecars: [].into(),
     }

@@ -120,11 +120,13 @@ fn slashed(name: &str) -> String {
 async fn about_pod(cluster: &Cluster, named: &Named) -> anyhow::Result<Explanation> {
     let pod = named.pod(cluster).await?;
     let namespace = ask::namespace(cluster, &named.namespace).await?;
+    let limit_ranges = ask::limit_ranges(cluster, &named.namespace).await;
     let webhook = ask::webhook(cluster).await;
     let events = ask::events(cluster, &pod).await;
     Ok(explain::pod::explain(&explain::pod::Known {
         pod: &pod,
         namespace: &namespace,
+        limit_ranges: &limit_ranges,
         options: &webhook.options,
         events: &events,
         is_installed: webhook.is_installed,
@@ -154,8 +156,10 @@ async fn about_connection(
     let pod = named.pod(cluster).await?;
     let (address, owner) = target.find(cluster, &named.namespace).await?;
     let namespace = ask::namespace(cluster, &named.namespace).await?;
+    let limit_ranges = ask::limit_ranges(cluster, &named.namespace).await;
     let webhook = ask::webhook(cluster).await;
-    let not_injected = match judge(&pod, &namespace, &webhook.options).standing {
+    let judgement = judge(&pod, &namespace, &limit_ranges, &webhook.options);
+    let not_injected = match judgement.standing {
         Standing::Injected(_) => None,
         Standing::Missing => Some("not_asked_about"),
         Standing::Skipped(reason) => Some(reason.as_str()),

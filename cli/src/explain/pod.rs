@@ -1,6 +1,6 @@
 //! Why a pod has a sidecar, or has none.
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, Pod};
 use kube::ResourceExt as _;
 use netting_webhook::{Options, SkipReason, names::INJECT};
 
@@ -17,6 +17,8 @@ pub struct Known<'a> {
     pub pod: &'a Pod,
     /// Its namespace.
     pub namespace: &'a Namespace,
+    /// What the namespace allows its pods.
+    pub limit_ranges: &'a [LimitRange],
     /// How the webhook decides.
     pub options: &'a Options,
     /// What Events say of it and of what made it, with their reasons; about Netting
@@ -31,7 +33,12 @@ pub struct Known<'a> {
 pub fn explain(known: &Known<'_>) -> Explanation {
     let name = format!("{}/{}", known.namespace.name_any(), known.pod.name_any());
     let mut explanation = Explanation::new(format!("pod {name} ({})", Workload::of(known.pod)));
-    let judgement = judge(known.pod, known.namespace, known.options);
+    let judgement = judge(
+        known.pod,
+        known.namespace,
+        known.limit_ranges,
+        known.options,
+    );
     asked(&mut explanation, known, &judgement);
     let told = match &judgement.standing {
         Standing::Skipped(reason) => reason.warning(),

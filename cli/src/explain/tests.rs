@@ -31,6 +31,7 @@ fn of_pod(namespace_labels: Value, metadata: Value, spec: Value) -> Explanation 
     pod::explain(&pod::Known {
         pod: &pod,
         namespace: &namespace,
+        limit_ranges: &[],
         options: &options(),
         events: &[(
             "NettingNotInjected".to_owned(),

@@ -9,8 +9,10 @@ use k8s_openapi::{
 
 use crate::options::{Bound, Bounds, BoundsOf, Quantity};
 
-/// What all of these allow. (Those for claims of storage are none of a pod's.)
-pub(super) fn bounds<'a>(ranges: impl IntoIterator<Item = &'a LimitRange>) -> Bounds {
+/// What all of these, of one namespace, allow its pods. (Those for claims of storage are
+/// none of a pod's.)
+#[must_use]
+pub fn bounds<'a>(ranges: impl IntoIterator<Item = &'a LimitRange>) -> Bounds {
     let items = ranges
         .into_iter()
         .filter_map(|range| range.spec.as_ref())

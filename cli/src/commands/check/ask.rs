@@ -40,6 +40,11 @@ pub(in crate::commands) async fn facts(
         Some(name) => named(Api::<Namespace>::all(client.clone()), name).await,
         None => list(Api::all(client.clone()), "list Namespaces", "").await,
     };
+    let limit_ranges = match namespace {
+        Some(name) => Api::namespaced(client.clone(), name),
+        None => Api::all(client.clone()),
+    };
+    let limit_ranges = list(limit_ranges, "list LimitRanges", "").await;
     let resources = client.list_api_group_resources(ADMISSION_GROUP).await;
     let admission = match resources {
         Ok(list) => {
@@ -61,6 +66,7 @@ pub(in crate::commands) async fn facts(
         nodes: list(Api::all(client), "list Nodes", "").await,
         mesh,
         namespaces,
+        limit_ranges,
         pods,
         sidecars,
     }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::Deployment,
-    core::v1::{Namespace, Pod, Service},
+    core::v1::{LimitRange, Namespace, Pod, Service},
     events::v1::Event,
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
@@ -51,6 +51,18 @@ pub(super) async fn namespace(cluster: &Cluster, name: &str) -> anyhow::Result<N
         .get(name)
         .await
         .asked(&format!("get Namespace {name}"))
+}
+
+/// What a namespace allows its pods; nothing is known of it, if nobody may say.
+pub(super) async fn limit_ranges(cluster: &Cluster, namespace: &str) -> Vec<LimitRange> {
+    let ranges: Api<LimitRange> = Api::namespaced(cluster.client(), namespace);
+    match ranges.list(&ListParams::default()).await {
+        Ok(listed) => listed.items,
+        Err(error) => {
+            eprintln!("netting: without LimitRanges, which can't be listed: {error}");
+            Vec::new()
+        }
+    }
 }
 
 /// What Netting's Events say of a pod, or of what made it.
