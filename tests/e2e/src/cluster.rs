@@ -8,9 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use k8s_openapi::{api::core::v1::Node, jiff::Timestamp};
+use k8s_openapi::{
+    api::core::v1::{Namespace, Node},
+    jiff::Timestamp,
+};
 use kube::{
-    Api, Client, Config,
+    Api, Client, Config, ResourceExt as _,
+    api::{DeleteParams, ListParams},
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
     runtime::wait::await_condition,
 };
@@ -20,6 +24,8 @@ use tokio::{
     process::{Child, Command},
     time::timeout,
 };
+
+use crate::apps::NAME_PREFIX;
 
 /// The image that the manifests name.
 pub const IMAGE: &str = "ghcr.io/netting-dev/netting:0.1.0";
@@ -84,6 +90,7 @@ impl Cluster {
             });
         };
         let client = client(&kubeconfig).await?;
+        sweep(&client).await?;
         match (env::var("NETTING_IMAGE"), env::var("NETTING_TEST_IMAGE")) {
             (Ok(image), Ok(test_image)) => Ok(Self {
                 client,
@@ -197,6 +204,19 @@ async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
     version
         .with_context(|| format!("the API server of {} does not answer", kubeconfig.display()))?;
     Ok(client)
+}
+
+/// Deletes what tests that failed left in a cluster, where it would go on making load.
+async fn sweep(client: &Client) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for namespace in namespaces.list(&ListParams::default()).await? {
+        let name = namespace.name_any();
+        if name.starts_with(NAME_PREFIX) && namespace.metadata.deletion_timestamp.is_none() {
+            let params = DeleteParams::background();
+            namespaces.delete(&name, &params).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the binaries are: beside this one, which cargo puts into `deps`.
