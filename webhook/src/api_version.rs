@@ -1,9 +1,9 @@
-//! The API server's version, and what depends on it.
+//! The versions of the API server and of the kubelets, and what depends on them.
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::version::Info;
-use kube::Client;
+use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::version::Info};
+use kube::{Api, Client, api::ListParams};
 use tokio::time::{sleep, timeout};
 
 /// The version can change under a webhook that runs: each upgrade of the cluster does.
@@ -11,23 +11,33 @@ const LOOK_EVERY: Duration = Duration::from_secs(5 * 60);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Nodes are big, and of each only a version is kept.
+const NODES_PER_PAGE: u32 = 100;
 
-/// Of Kubernetes, as far as anything here depends on it.
+/// A release of Kubernetes, as far as anything here depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ApiVersion {
+pub struct Release {
     /// 1, for the time being.
     pub major: u32,
     /// What changes with each release.
     pub minor: u32,
 }
 
-impl ApiVersion {
+impl Release {
     /// The first release in which native sidecars (`restartPolicy` of init
     /// containers) need no feature gate.
     /// <https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/>
     const NATIVE_SIDECARS: Self = Self {
         major: 1,
         minor: 29,
+    };
+
+    /// The first release whose API server has no kubelets that are older than that: they may be
+    /// three releases behind.
+    /// <https://kubernetes.io/releases/version-skew-policy/#kubelet>
+    const NO_OLDER_KUBELETS: Self = Self {
+        major: 1,
+        minor: 32,
     };
 
     /// Reads what `/version` says. The version that is emulated counts, where the API
@@ -40,15 +50,16 @@ impl ApiVersion {
             .as_deref()
             .zip(info.emulation_minor.as_deref());
         let stated = (info.major.as_str(), info.minor.as_str());
-        let git = || {
-            let version = info.git_version.trim_start_matches('v');
-            let mut parts = version.split('.');
-            Self::of(parts.next()?, parts.next()?)
-        };
         emulated
             .and_then(|(major, minor)| Self::of(major, minor))
             .or_else(|| Self::of(stated.0, stated.1))
-            .or_else(git)
+            .or_else(|| Self::of_version(&info.git_version))
+    }
+
+    /// Reads a version as `v1.30.0-rc.1`.
+    fn of_version(version: &str) -> Option<Self> {
+        let mut parts = version.trim_start_matches('v').split('.');
+        Self::of(parts.next()?, parts.next()?)
     }
 
     fn of(major: &str, minor: &str) -> Option<Self> {
@@ -58,7 +69,7 @@ impl ApiVersion {
         })
     }
 
-    /// Whether init containers can be sidecars.
+    /// Whether its init containers can be sidecars.
     #[must_use]
     pub fn has_native_sidecars(self) -> bool {
         self >= Self::NATIVE_SIDECARS
@@ -71,9 +82,12 @@ fn leading_number(text: &str) -> Option<u32> {
     text[..end.unwrap_or(text.len())].parse().ok()
 }
 
-/// Asks for the version again and again, for as long as it is polled, and says it
-/// whenever it has changed. What can't be understood counts as unknown.
-pub async fn follow(client: Client, changed: impl Fn(ApiVersion)) {
+/// Asks again and again, for as long as it is polled, whether pods can have native
+/// sidecars, and says so whenever that has changed: if the API server takes them, and
+/// every kubelet knows what to do with them. One that doesn't would wait for their end,
+/// and a cluster's API server is upgraded before its nodes are. A version that can't be
+/// understood counts as old.
+pub async fn follow(client: Client, changed: impl Fn(bool)) {
     let mut known = None;
     let mut retry = FIRST_RETRY;
     loop {
@@ -81,23 +95,15 @@ pub async fn follow(client: Client, changed: impl Fn(ApiVersion)) {
         match asked {
             Ok(Ok(info)) => {
                 retry = FIRST_RETRY;
-                match ApiVersion::read(&info) {
-                    Some(version) if known != Some(version) => {
-                        let native_sidecars = version.has_native_sidecars();
-                        tracing::info!(
-                            version = info.git_version,
-                            native_sidecars,
-                            "the API server's version"
-                        );
-                        known = Some(version);
-                        changed(version);
-                    }
-                    Some(_) => {}
-                    None => tracing::warn!(
-                        ?info,
-                        "cannot tell the API server's version, so sidecars are classic; \
-                         set --sidecar-mode=native if it is 1.29 or later"
-                    ),
+                let native_sidecars = has_native_sidecars(&client, &info).await;
+                if known != Some(native_sidecars) {
+                    tracing::info!(
+                        version = info.git_version,
+                        native_sidecars,
+                        "the API server's version"
+                    );
+                    known = Some(native_sidecars);
+                    changed(native_sidecars);
                 }
                 sleep(LOOK_EVERY).await;
             }
@@ -111,6 +117,64 @@ pub async fn follow(client: Client, changed: impl Fn(ApiVersion)) {
     }
 }
 
+async fn has_native_sidecars(client: &Client, info: &Info) -> bool {
+    let Some(release) = Release::read(info) else {
+        tracing::warn!(
+            ?info,
+            "cannot tell the API server's version, so sidecars are classic; \
+             set --sidecar-mode=native if it is 1.29 or later"
+        );
+        return false;
+    };
+    if !release.has_native_sidecars() || release >= Release::NO_OLDER_KUBELETS {
+        return release.has_native_sidecars();
+    }
+    match old_kubelet(client).await {
+        Ok(None) => true,
+        Ok(Some(node)) => {
+            tracing::info!(
+                node,
+                "sidecars are classic until every kubelet is 1.29 or later"
+            );
+            false
+        }
+        Err(error) => {
+            tracing::warn!(
+                %error,
+                "cannot tell the kubelets' versions, so sidecars are classic; \
+                 set --sidecar-mode=native if they are all 1.29 or later"
+            );
+            false
+        }
+    }
+}
+
+/// The name of a node whose kubelet knows no native sidecars, or can't be understood.
+async fn old_kubelet(client: &Client) -> kube::Result<Option<String>> {
+    let nodes: Api<Node> = Api::all(client.clone());
+    let mut page = ListParams::default().limit(NODES_PER_PAGE);
+    loop {
+        let listed = nodes.list(&page).await?;
+        let old = listed.items.into_iter().find(|node| !is_new(node));
+        if let Some(node) = old {
+            return Ok(Some(node.metadata.name.unwrap_or_default()));
+        }
+        match listed.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(None),
+        }
+    }
+}
+
+fn is_new(node: &Node) -> bool {
+    let info = node
+        .status
+        .as_ref()
+        .and_then(|status| status.node_info.as_ref());
+    let release = info.and_then(|info| Release::of_version(&info.kubelet_version));
+    release.is_some_and(Release::has_native_sidecars)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +186,7 @@ mod tests {
             git_version: git_version.to_owned(),
             ..Info::default()
         };
-        ApiVersion::read(&info).map(|version| (version.major, version.minor))
+        Release::read(&info).map(|version| (version.major, version.minor))
     }
 
     #[test]
@@ -167,7 +231,7 @@ mod tests {
         for (major, minor, expected) in
             [(0, 99, false), (1, 28, false), (1, 29, true), (2, 0, true)]
         {
-            let version = ApiVersion { major, minor };
+            let version = Release { major, minor };
             assert_eq!(version.has_native_sidecars(), expected, "{version:?}");
         }
     }
@@ -181,7 +245,7 @@ mod tests {
             emulation_minor: Some("28".to_owned()),
             ..Info::default()
         };
-        let version = ApiVersion::read(&info).expect("it is understood");
+        let version = Release::read(&info).expect("it is understood");
         assert!(!version.has_native_sidecars());
     }
 }

@@ -237,9 +237,9 @@ fn follow_version(
         tokio::time::sleep(VERSION_AWAITED).await;
         late.set(true);
     });
-    api_version::follow(client, move |version| {
+    api_version::follow(client, move |native_sidecars| {
         options.send_modify(|options| {
-            Arc::make_mut(options).native_sidecars = version.has_native_sidecars();
+            Arc::make_mut(options).native_sidecars = native_sidecars;
         });
         known.set(true);
     })

@@ -9,8 +9,7 @@ use std::{
 use http::Method;
 use netting_telemetry::{Metrics, admission::EventMetrics};
 use netting_webhook::{
-    SkipReason, Verdict,
-    api_version::{self, ApiVersion},
+    SkipReason, Verdict, api_version,
     events::Events,
     namespaces::{ASK_TIMEOUT, Namespaces},
     review::Review,
@@ -157,30 +156,77 @@ async fn a_namespace_that_is_not_known_yet_is_asked_for_and_not_waited_for() {
     assert_eq!(begun.elapsed(), ASK_TIMEOUT);
 }
 
+/// What was said of native sidecars, in turn.
+type Said = Arc<Mutex<Vec<bool>>>;
+
+fn follow_version(server: &ApiServer) -> Said {
+    let said = Said::default();
+    let saying = Arc::clone(&said);
+    tokio::spawn(api_version::follow(
+        server.client(),
+        move |native_sidecars| {
+            let mut said = saying.lock().expect("nobody panics with it");
+            said.push(native_sidecars);
+        },
+    ));
+    said
+}
+
+fn version(minor: &str) -> Value {
+    json!({"major": "1", "minor": minor, "gitVersion": format!("v1.{minor}.0"),
+        "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "",
+        "compiler": "", "platform": ""})
+}
+
+fn node(kubelet: &str) -> Value {
+    json!({"kind": "Node", "apiVersion": "v1", "status": {"nodeInfo": {
+        "kubeletVersion": kubelet, "architecture": "", "bootID": "", "containerRuntimeVersion": "",
+        "kernelVersion": "", "kubeProxyVersion": "", "machineID": "", "operatingSystem": "",
+        "osImage": "", "systemUUID": "",
+    }}})
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_version_is_asked_for_until_it_is_told_and_again_after_an_upgrade() {
     let server = ApiServer::default();
-    let said = Arc::<Mutex<Vec<ApiVersion>>>::default();
-    let saying = Arc::clone(&said);
-    tokio::spawn(api_version::follow(server.client(), move |version| {
-        saying.lock().expect("nobody panics with it").push(version);
-    }));
-    let minors = || -> Vec<u32> {
-        let said = said.lock().expect("nobody panics with it");
-        said.iter().map(|version| version.minor).collect()
-    };
+    let said = follow_version(&server);
+    let said = || said.lock().expect("nobody panics with it").clone();
     sleep(SETTLED).await;
-    assert!(minors().is_empty());
-    let version = |minor: &str| {
-        json!({"major": "1", "minor": minor, "gitVersion": format!("v1.{minor}.0"),
-            "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "",
-            "compiler": "", "platform": ""})
-    };
-    for (minor, expected) in [("28+", vec![28]), ("28+", vec![28]), ("29", vec![28, 29])] {
+    assert!(said().is_empty());
+    for (minor, expected) in [
+        ("28+", vec![false]),
+        ("28+", vec![false]),
+        ("32", vec![false, true]),
+    ] {
         server.lock().kubernetes = Some(version(minor));
         sleep(10 * SETTLED).await;
-        assert_eq!(minors(), expected);
+        assert_eq!(said(), expected);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sidecars_are_native_once_every_kubelet_has_been_upgraded_too() {
+    let server = ApiServer::default();
+    server.lock().kubernetes = Some(version("31"));
+    server.lock().forbidden = vec![(Method::GET, "/nodes")];
+    let said = follow_version(&server);
+    let said = || said.lock().expect("nobody panics with it").clone();
+    sleep(10 * SETTLED).await;
+    assert_eq!(said(), [false], "nobody may say what the kubelets are");
+
+    server.lock().forbidden = Vec::new();
+    let put = |name: &str, kubelet: &str| {
+        let path = format!("/api/v1/nodes/{name}");
+        server.lock().put(&path, node(kubelet));
+    };
+    put("new", "v1.31.2");
+    put("old", "v1.28.15-eks-113cf36");
+    sleep(10 * SETTLED).await;
+    assert_eq!(said(), [false]);
+
+    put("old", "v1.29.0");
+    sleep(10 * SETTLED).await;
+    assert_eq!(said(), [false, true]);
 }
 
 fn review(pod: usize) -> Review {

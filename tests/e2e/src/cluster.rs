@@ -288,8 +288,7 @@ async fn sandbox(state: &Path) -> anyhow::Result<(Child, Enter)> {
 async fn node_agent(client: &Client, kubeconfig: &Path, state: &Path) -> anyhow::Result<Child> {
     let begun = Timestamp::now();
     let mut process = sandbox_command("node", state)?
-        .args(["--node-name", NODE, "--schedule", "--end-with-parent"])
-        .arg("--kubeconfig")
+        .args(["--node-name", NODE, "--schedule", "--kubeconfig"])
         .arg(kubeconfig)
         .spawn()
         .context("could not start the node agent")?;

@@ -42,10 +42,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use ipnet::{Ipv4Net, Ipv6Net};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use nix::sys::signal::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::up::end_with_parent;
 use images::Image;
 
 /// Options of `netting-sandbox node`.
@@ -85,9 +83,6 @@ pub struct Args {
     /// Bind pods that have no node to this one, for API servers without a scheduler.
     #[arg(long)]
     pub(crate) schedule: bool,
-    /// End when the process that started this one ends.
-    #[arg(long)]
-    pub(crate) end_with_parent: bool,
     /// The port that logs are served at.
     #[arg(long, default_value_t = 10250)]
     pub(crate) kubelet_port: u16,
@@ -111,7 +106,6 @@ impl Args {
             no_ipv6: false,
             cluster_domain: "cluster.local".to_owned(),
             schedule: false,
-            end_with_parent: false,
             kubelet_port: 10250,
             launcher: None,
         }
@@ -124,9 +118,6 @@ impl Args {
 /// What keeps it from starting: no kubeconfig, no right to make namespaces, no `ip` or `iptables`.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     log_to_stderr();
-    if args.end_with_parent {
-        end_with_parent(Signal::SIGTERM)?;
-    }
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let shutdown = async move {

@@ -107,7 +107,7 @@ pub fn run(mut args: Args) -> anyhow::Result<()> {
 }
 
 /// Has the kernel send `signal` to this process when its parent ends.
-pub(crate) fn end_with_parent(signal: Signal) -> anyhow::Result<()> {
+fn end_with_parent(signal: Signal) -> anyhow::Result<()> {
     let parent = getppid();
     prctl::set_pdeathsig(signal).context("ask to end with the parent")?;
     ensure!(getppid() == parent, "the parent process ended first");

@@ -21,11 +21,12 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc};
 
 /// Collections, by the last part of their path.
-const PLURALS: [&str; 5] = [
+const PLURALS: [&str; 6] = [
     "events",
     "limitranges",
     "mutatingwebhookconfigurations",
     "namespaces",
+    "nodes",
     "secrets",
 ];
 

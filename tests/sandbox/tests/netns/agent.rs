@@ -107,35 +107,6 @@ while True: connections.append(listener.accept())'";
     });
 }
 
-/// A test that is killed must not leave one in the next one's way.
-#[test]
-fn an_agent_ends_with_whoever_started_it_if_asked_to() {
-    in_a_box_without_a_node(async |boxed| {
-        let rules = || command("iptables-save", &[]).contains("NETTING-SANDBOX");
-        let mut parent = Command::new("/bin/sh")
-            .args(["-c", "\"$0\" \"$@\" & wait", PROGRAM])
-            .args(boxed.node_args(&["--end-with-parent".to_owned()]))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("an agent and its parent");
-        boxed
-            .run("web", json!({"containers": [shell("main", "sleep 3600")]}))
-            .await;
-        boxed.ready("web").await;
-        assert!(rules());
-        parent.kill().await.expect("killed");
-        let ended = async {
-            while rules() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
-        ended.expect("the agent ends and takes its rules away");
-    });
-}
-
 #[test]
 fn a_machine_without_ipv6_has_pods_without() {
     in_a_box_without_a_node(async |boxed| {
