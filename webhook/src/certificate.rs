@@ -30,7 +30,7 @@ pub mod validity;
 pub use pem::CaPem;
 pub use validity::Validity;
 
-/// HTTP/2 is what the API server prefers; HTTP/1.1 is for everybody else.
+/// API servers ask webhooks over HTTP/1.1; HTTP/2 is there for whoever offers it.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// A certificate chain and its key, which belong together.

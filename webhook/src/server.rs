@@ -41,8 +41,12 @@ const CONNECTIONS_MAX: usize = 512;
 const STREAMS_MAX: u32 = 128;
 /// From accept to the end of the TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the handshake to the first request, and for each head of an HTTP/1.1 request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the handshake to the first request.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// From an answer to the head of the next request over HTTP/1.1. The API server ends a connection
+/// that it has not used for 90 s (Go's `http.DefaultTransport`), and must be the one who does: a
+/// request that crosses our end of it is lost, since Go sends no POST again.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often an HTTP/2 client is asked whether it is still there, and how long it
 /// may take to say so. The API server keeps its connection open between requests.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -195,9 +199,10 @@ impl Connection {
 }
 
 /// Resolves if the client hasn't sent a request in time, and never if it has.
-/// (hyper bounds the time for a request's head, but not for HTTP/2's first frame.)
+/// (hyper bounds the time for a request's head as that between two, and not that for HTTP/2's first
+/// frame.)
 async fn silence(asked: &AtomicBool) {
-    sleep(HEAD_TIMEOUT).await;
+    sleep(FIRST_REQUEST_TIMEOUT).await;
     if asked.load(Ordering::Relaxed) {
         std::future::pending().await
     }
@@ -208,7 +213,7 @@ fn http(http2: bool) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+        .header_read_timeout(IDLE_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())

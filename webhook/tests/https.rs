@@ -255,6 +255,22 @@ async fn clients_that_say_nothing_once_tls_is_up_are_cut_off() {
 }
 
 #[tokio::test]
+async fn the_api_server_is_the_one_who_ends_an_idle_connection() {
+    let webhook = Webhook::start().await;
+    for protocol in BOTH {
+        let mut client = webhook.connect(protocol).await;
+        let answered = client.send(Method::POST, "/mutate", None, full("{}")).await;
+        assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        pause();
+        // Go's HTTP client keeps an idle connection for 90 seconds.
+        advance(Duration::from_secs(91)).await;
+        resume();
+        let again = client.send(Method::POST, "/mutate", None, full("{}")).await;
+        assert_eq!(again.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_trickles_is_given_up() {
     let webhook = Webhook::start().await;
     let mut client = webhook.tls(Protocol::Http1).await;
