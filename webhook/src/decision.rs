@@ -123,10 +123,10 @@ fn judge(
     let mut obstacles = obstacles::find(&pod, *namespace, options, warnings).into_iter();
     if let Some(first) = obstacles.next() {
         if matches!(first, SkipReason::AlreadyInjected) {
-            // Warned about the first time.
+            // What is chosen was warned about the first time.
             let mut warned = Warnings::default();
             let chosen = PodOptions::choose(options, &pod, *namespace, &mut warned);
-            if let Some(patch) = inject::mend(&pod, &chosen) {
+            if let Some(patch) = inject::mend(&pod, &chosen, warnings) {
                 return Ok(patch);
             }
         }

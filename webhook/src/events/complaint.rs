@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    decision::{Decision, Verdict},
+    decision::{Decision, SkipReason, Verdict},
     review::Review,
 };
 
@@ -48,6 +48,7 @@ impl Complaint {
         }
         let ignored = |line: &String| line.ends_with("ignored");
         let reason = match verdict.decision {
+            Decision::Skip(SkipReason::AlreadyInjected) => WARNING,
             Decision::Skip(_) => NOT_INJECTED,
             Decision::Inject(_) if verdict.warnings.iter().any(ignored) => OPTION_IGNORED,
             Decision::Inject(_) => WARNING,
@@ -108,7 +109,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::decision::SkipReason;
 
     fn review(dry_run: bool, metadata: &Value) -> Review {
         let review = json!({
@@ -168,6 +168,14 @@ mod tests {
         let alone = of(json!({"generateName": "web-", "ownerReferences": [owner(false)]}));
         let Regarding { kind, name, .. } = alone.regarding;
         assert_eq!((&*kind, &*name), ("Pod", "web-"));
+    }
+
+    #[test]
+    fn a_pod_that_is_injected_already_is_not_said_to_be_left_out() {
+        let mut verdict = verdict(&["netting: a probe is left as it is"]);
+        verdict.decision = Decision::Skip(SkipReason::AlreadyInjected);
+        let complaint = Complaint::of(&review(false, &json!({"generateName": "web-"})), &verdict);
+        assert_eq!(complaint.expect("there is a warning").reason, WARNING);
     }
 
     #[test]

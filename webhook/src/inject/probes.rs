@@ -11,15 +11,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::{
-    names::SidecarMode,
-    options::PodOptions,
-    pod::{Container, Pod},
-    warnings::Warnings,
-};
+use crate::{options::PodOptions, pod::Pod, warnings::Warnings};
 
 use super::draft::Draft;
 
+mod again;
 mod handler;
 mod place;
 mod redirect;
@@ -28,10 +24,11 @@ mod tests;
 mod variable;
 
 use handler::{Left, Question};
-use place::{List, Place};
+use place::Site;
 use redirect::redirect;
 use variable::Written;
 
+pub(super) use again::rewrite_more;
 pub use redirect::restore;
 
 /// Rewrites what the sidecar can ask, and returns the variable that tells it what
@@ -44,71 +41,45 @@ pub(super) fn rewrite(
     warnings: &mut Warnings,
 ) -> Option<Value> {
     let mut written = Written::default();
-    take_over(&mut written, draft, pod, chosen, warnings);
+    for site in Site::all(pod, chosen.mode) {
+        if let Some(handler) = site.handler() {
+            take_over(&mut written, draft, site, handler, chosen, warnings);
+        }
+    }
     written.into_variable()
 }
 
-/// The same for a pod that is injected already, to which containers have been added
-/// since: what the sidecar is to ask for them joins what it was told before.
-pub(super) fn rewrite_more(draft: &mut Draft, pod: &Pod<'_>, chosen: &PodOptions) {
-    let Some(place) = variable::place_of(pod) else {
-        return;
-    };
-    let mut written = Written::of(pod.raw());
-    let before = written.len();
-    // What was left as it is was warned about the first time.
-    let mut warned = Warnings::default();
-    take_over(&mut written, draft, pod, chosen, &mut warned);
-    if written.len() > before
-        && let Some(variable) = written.into_variable()
-    {
-        draft.put(place, variable);
-    }
-}
-
-/// Has the sidecar asked in the kubelet's place wherever it can be.
+/// Has the sidecar asked in the kubelet's place, if it can be.
 fn take_over(
     written: &mut Written,
     draft: &mut Draft,
-    pod: &Pod<'_>,
+    site: Site<'_>,
+    handler: &Map<String, Value>,
     chosen: &PodOptions,
     warnings: &mut Warnings,
 ) {
-    let init = pod.init_containers().iter().map(|c| (List::Init, c));
-    let regular = pod.containers().iter().map(|c| (List::Regular, c));
-    let numbered = init.enumerate().chain(regular.enumerate());
-    for (index, (list, &container)) in numbered {
-        for place in Place::ALL {
-            let Some(handler) = place.of(container) else {
-                continue;
-            };
-            let question = question(container, list, place, handler, chosen)
-                .and_then(|question| written.add(container, place, question));
-            match question {
-                Ok((question, path)) => {
-                    let at = place.pointer(list, index);
-                    redirect(draft, &at, &question, &path);
-                }
-                Err(left) => {
-                    if let Some(why) = left.warning() {
-                        warnings.left(container.name(), &place.fields().join("."), why);
-                    }
-                }
-            }
-        }
+    let question = question(site, handler, chosen).and_then(|question| written.add(site, question));
+    match question {
+        Ok(question) => redirect(draft, &site.pointer(), &question, &site.path()),
+        Err(left) => warn(site, left, warnings),
+    }
+}
+
+fn warn(site: Site<'_>, left: Left, warnings: &mut Warnings) {
+    if let Some(why) = left.warning() {
+        warnings.left(site.container.name(), &site.name(), why);
     }
 }
 
 /// # Errors
 /// If the handler stays as it is.
 fn question<'a>(
-    container: Container<'a>,
-    list: List,
-    place: Place,
+    site: Site<'a>,
     handler: &'a Map<String, Value>,
     chosen: &PodOptions,
 ) -> Result<Question<'a>, Left> {
-    let question = Question::read(container, place, handler, chosen.rewrite_http_probes)?;
+    let http = chosen.rewrite_http_probes;
+    let question = Question::read(site.container, site.place, handler, http)?;
     // These ports are not redirected: the kubelet reaches the application itself.
     if chosen
         .skip_inbound_ports
@@ -117,10 +88,9 @@ fn question<'a>(
     {
         return Err(Left::Direct);
     }
-    // Classic sidecars start when init containers have ended or, if they are sidecars
-    // themselves, have started. Until then nobody would answer for them.
-    let too_early = list == List::Init && place != Place::Readiness;
-    if chosen.mode == SidecarMode::Classic && too_early {
+    // Nobody would answer. A startup probe or a postStart hook would even keep the
+    // kubelet from ever starting the sidecar that it asks.
+    if site.without_sidecar {
         return Err(Left::BeforeTheSidecar);
     }
     Ok(question)

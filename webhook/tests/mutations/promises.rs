@@ -64,6 +64,10 @@ pub(crate) fn check_patch(original: &Value, patch: &Patch, options: &Options) {
         taken.expect("the sidecar takes what the webhook adds");
     }
 
+    for index in [0, 1] {
+        assert_not_waited_for(&patched, index, options);
+    }
+
     let manifest = |pod: &Value| {
         json!({"kind": "List", "apiVersion": "v1", "items": [
             {"kind": "ReplicationController", "apiVersion": "v1", "spec": {"template": pod}},
@@ -76,6 +80,29 @@ pub(crate) fn check_patch(original: &Value, patch: &Patch, options: &Options) {
         without_nulls(manifest(original)),
         "uninject restores what was"
     );
+}
+
+/// Another webhook puts a sidecar of its own before ours or between them, and the kubelet
+/// starts netting-sidecar after it: its probe asks whom it asked.
+fn assert_not_waited_for(patched: &Value, index: usize, options: &Options) {
+    let mut pod = patched.clone();
+    let proxy = json!({
+        "name": "proxy2",
+        "image": "other",
+        "restartPolicy": "Always",
+        "startupProbe": {"tcpSocket": {"port": 9000}},
+    });
+    let list = pod["spec"]["initContainers"].as_array_mut();
+    list.expect("it has some now").insert(index, proxy.clone());
+    if let Decision::Inject(patch) = decide(&pod, &Namespace::named("edge"), options).decision {
+        json_patch::patch(&mut pod, &patch).expect("the patch fits its pod");
+    }
+    let list = pod["spec"]["initContainers"].as_array();
+    let mut list = list.expect("it has some now").iter();
+    let now = list.find(|container| container["name"] == "proxy2");
+    assert_eq!(now, Some(&proxy), "{pod:#}");
+    let again = decide(&pod, &Namespace::named("edge"), options).decision;
+    assert_eq!(again, Decision::Skip(SkipReason::AlreadyInjected));
 }
 
 /// Another webhook appends containers, one of them with a probe. Ours mends the pod,

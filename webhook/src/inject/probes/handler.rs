@@ -70,7 +70,7 @@ pub(super) enum Left {
     OddRequest,
     /// It has a member that this build doesn't know.
     UnknownMember,
-    /// It is asked before a classic sidecar runs.
+    /// It is asked while the sidecar doesn't run.
     BeforeTheSidecar,
     /// There are more than the sidecar can be told.
     NoRoom,
@@ -85,7 +85,7 @@ impl Left {
             Self::OwnPort => Some("its port is the sidecar's"),
             Self::OddRequest => Some("its path or headers have unusual characters"),
             Self::UnknownMember => Some("it has a field that this version doesn't know"),
-            Self::BeforeTheSidecar => Some("a classic sidecar starts later"),
+            Self::BeforeTheSidecar => Some("netting-sidecar starts later"),
             Self::NoRoom => Some("the pod has too many probes"),
         }
     }
@@ -183,7 +183,9 @@ fn port(container: Container<'_>, kind: Kind, original: &Object) -> Result<u16, 
     }
 }
 
-fn timeout(place: Place, seconds: Option<&Value>) -> Result<Option<&Value>, Left> {
+/// # Errors
+/// If it is none that the API server would take.
+pub(super) fn timeout(place: Place, seconds: Option<&Value>) -> Result<Option<&Value>, Left> {
     let seconds = seconds.filter(|seconds| !seconds.is_null() && !place.is_hook());
     let fits = |seconds: &Value| {
         seconds

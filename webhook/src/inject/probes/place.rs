@@ -3,7 +3,10 @@
 use json_patch::jsonptr::{PointerBuf, Token};
 use serde_json::{Map, Value};
 
-use crate::pod::Container;
+use crate::{
+    names::{self, SidecarMode},
+    pod::{Container, Pod},
+};
 
 /// Where a container has a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ impl Place {
     }
 
     /// Where it is in a pod.
-    pub(super) fn pointer(self, list: List, index: usize) -> PointerBuf {
+    fn pointer(self, list: List, index: usize) -> PointerBuf {
         let mut at = PointerBuf::from_tokens(["spec", list.field()]);
         at.push_back(Token::from(index));
         for field in self.fields() {
@@ -65,7 +68,7 @@ impl Place {
         matches!(self, Self::PostStart | Self::PreStop)
     }
 
-    pub(super) fn of(self, container: Container<'_>) -> Option<&Map<String, Value>> {
+    fn of(self, container: Container<'_>) -> Option<&Map<String, Value>> {
         let (first, rest) = self.fields().split_first()?;
         let found = rest
             .iter()
@@ -87,5 +90,80 @@ impl List {
             Self::Init => "initContainers",
             Self::Regular => "containers",
         }
+    }
+}
+
+/// One place of one container.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Site<'a> {
+    pub(super) container: Container<'a>,
+    pub(super) place: Place,
+    /// Whether the kubelet asks there while the sidecar doesn't run, yet or any more, and
+    /// does something about it. (Readiness it only takes down, until the next time.)
+    pub(super) without_sidecar: bool,
+    list: List,
+    index: usize,
+}
+
+impl<'a> Site<'a> {
+    /// All of a pod, but for those of the injected containers.
+    pub(super) fn all(pod: &Pod<'a>, mode: SidecarMode) -> Vec<Self> {
+        let before = before_the_sidecar(pod, mode);
+        let init = pod.init_containers().iter().map(|c| (List::Init, c));
+        let regular = pod.containers().iter().map(|c| (List::Regular, c));
+        let mut all = Vec::new();
+        for (index, (list, &container)) in init.enumerate().chain(regular.enumerate()) {
+            if [names::INIT_CONTAINER, names::SIDECAR_CONTAINER].contains(&container.name()) {
+                continue;
+            }
+            let is_before = list == List::Init && index < before;
+            all.extend(Place::ALL.map(|place| Self {
+                container,
+                place,
+                without_sidecar: is_before && place != Place::Readiness,
+                list,
+                index,
+            }));
+        }
+        all
+    }
+
+    /// The handler that is there.
+    pub(super) fn handler(&self) -> Option<&'a Map<String, Value>> {
+        self.place.of(self.container)
+    }
+
+    /// Where the sidecar is asked in its stead.
+    pub(super) fn path(&self) -> String {
+        self.place.path(self.container.name())
+    }
+
+    /// Where the handler is in the pod.
+    pub(super) fn pointer(&self) -> PointerBuf {
+        self.place.pointer(self.list, self.index)
+    }
+
+    /// A member of the handler.
+    pub(super) fn member(&self, member: &str) -> PointerBuf {
+        let mut at = self.pointer();
+        at.push_back(Token::from(member));
+        at
+    }
+
+    /// As its author would call it.
+    pub(super) fn name(&self) -> String {
+        self.place.fields().join(".")
+    }
+}
+
+/// How many init containers the kubelet has started, or seen end, before it starts the
+/// sidecar. For a pod that has none yet: a native one will be the first.
+fn before_the_sidecar(pod: &Pod<'_>, mode: SidecarMode) -> usize {
+    let mut names = pod.init_containers().iter().map(Container::name);
+    match mode {
+        SidecarMode::Native => names
+            .position(|name| name == names::SIDECAR_CONTAINER)
+            .unwrap_or(0),
+        SidecarMode::Classic => names.count(),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::names;
+use crate::names::{self, SidecarMode};
 
 use super::{
     variable::{VARIABLE, VARIABLE_BYTES_MAX, as_variable},

@@ -1,6 +1,8 @@
 //! The variable that tells the sidecar what it is to ask in the kubelet's place
 //! (`netting-sidecar`'s `probe::written` has the format).
 
+use std::collections::BTreeSet;
+
 use json_patch::jsonptr::{PointerBuf, Token};
 use serde_json::{Map, Value, json};
 
@@ -11,7 +13,7 @@ use crate::{
 
 use super::{
     handler::{Left, Question},
-    place::{List, Place},
+    place::{List, Site},
 };
 
 /// The sidecar's environment variable.
@@ -25,45 +27,57 @@ pub(super) const VARIABLE_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct Written {
     probes: Map<String, Value>,
     bytes: usize,
+    /// The paths that were given out by now. What is there besides may be replaced.
+    taken: BTreeSet<String>,
 }
 
 impl Written {
-    /// What the sidecar of this pod was told already.
-    pub(super) fn of(pod: &Value) -> Self {
-        let probes = told(pod).unwrap_or_default();
+    /// What a sidecar was told already.
+    pub(super) fn of(told: Map<String, Value>) -> Self {
         Self {
-            bytes: as_variable(&Value::Object(probes.clone())).len(),
-            probes,
+            bytes: as_variable(&Value::Object(told.clone())).len(),
+            probes: told,
+            taken: BTreeSet::new(),
         }
     }
 
-    /// How many it tells of.
-    pub(super) fn len(&self) -> usize {
-        self.probes.len()
+    /// What the sidecar is told.
+    pub(super) fn probes(&self) -> &Map<String, Value> {
+        &self.probes
+    }
+
+    /// Leaves a question as it was told, but for how long its answer may take.
+    pub(super) fn keep(&mut self, path: &str, timeout_seconds: Option<&Value>) {
+        self.taken.insert(path.to_owned());
+        if let (Some(Value::Object(question)), Some(seconds)) =
+            (self.probes.get_mut(path), timeout_seconds)
+        {
+            question.insert("timeoutSeconds".to_owned(), seconds.clone());
+        }
     }
 
     /// # Errors
     /// If there is no room for it, or no path of its own.
     pub(super) fn add<'a>(
         &mut self,
-        container: Container<'_>,
-        place: Place,
+        site: Site<'_>,
         question: Question<'a>,
-    ) -> Result<(Question<'a>, String), Left> {
-        let name = container.name();
-        let path = place.path(name);
-        if !is_label(name) || self.probes.contains_key(&path) {
+    ) -> Result<Question<'a>, Left> {
+        let path = site.path();
+        if !is_label(site.container.name()) || !self.taken.insert(path.clone()) {
             return Err(Left::Unreadable);
         }
         let value = question.written();
         // With quotes, colon and comma.
-        let bytes = path.len() + as_variable(&value).len() + 4;
-        if self.bytes + bytes > VARIABLE_BYTES_MAX {
+        let size = |value: &Value| path.len() + as_variable(value).len() + 4;
+        let replaced = self.probes.get(&path).map_or(0, size);
+        let bytes = self.bytes.saturating_sub(replaced) + size(&value);
+        if bytes > VARIABLE_BYTES_MAX {
             return Err(Left::NoRoom);
         }
-        self.bytes += bytes;
-        self.probes.insert(path.clone(), value);
-        Ok((question, path))
+        self.bytes = bytes;
+        self.probes.insert(path, value);
+        Ok(question)
     }
 
     pub(super) fn into_variable(self) -> Option<Value> {
