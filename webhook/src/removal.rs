@@ -18,6 +18,14 @@ const PARENTS: [&str; 5] = [
     "/metadata",
 ];
 
+/// The annotations of a container's confinement go on with its name. API servers from
+/// 1.30 on write them beside what a container says of itself, and refuse a pod that has
+/// them without the container.
+const PROFILES: [&str; 2] = [
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+];
+
 /// What the pod (or a template of one) was before it was injected, by what its
 /// status says was added; `None` if it was not injected, or can't be read.
 #[must_use]
@@ -39,6 +47,12 @@ pub fn restored(pod: &Value) -> Option<Value> {
     for key in [names::DEFAULT_CONTAINER, inject::SCRAPE, inject::PORT] {
         if added.annotations.iter().any(|added| added == key) {
             remove(&mut pod, "/metadata/annotations", key);
+        }
+    }
+    for profile in PROFILES {
+        for container in containers {
+            let key = format!("{profile}{container}");
+            remove(&mut pod, "/metadata/annotations", &key);
         }
     }
     for parent in PARENTS {
@@ -100,4 +114,39 @@ fn put_back(pod: &mut Value, pointer: &str, value: Value) {
         place = object.entry(key).or_insert(Value::Null);
     }
     *place = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Decision, Namespace, decide};
+
+    #[test]
+    fn profiles_of_containers_that_are_gone_go_too() {
+        for mode in ["native", "classic"] {
+            let annotations = json!({
+                "netting.dev/sidecar-mode": mode,
+                "container.apparmor.security.beta.kubernetes.io/app": "runtime/default",
+            });
+            let pod = json!({
+                "metadata": {"annotations": annotations},
+                "spec": {"containers": [{"name": "app"}]},
+            });
+            let verdict = decide(&pod, &Namespace::named("shop"), &crate::test_options());
+            let Decision::Inject(patch) = verdict.decision else {
+                panic!("nothing keeps this pod from being injected");
+            };
+            let mut injected = pod.clone();
+            json_patch::patch(&mut injected, &patch).expect("the patch fits");
+            for kind in ["apparmor.security.beta", "seccomp.security.alpha"] {
+                for container in ["netting-init", "netting-sidecar"] {
+                    let key = format!("container.{kind}.kubernetes.io/{container}");
+                    injected["metadata"]["annotations"][key] = json!("runtime/default");
+                }
+            }
+            assert_eq!(restored(&injected), Some(pod), "{mode}");
+        }
+    }
 }
