@@ -1,6 +1,6 @@
 //! The application's volumes that telemetry is sent through.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ pub(super) fn mounts(pod: &Pod<'_>, chosen: &PodOptions, warnings: &mut Warnings
     let mut mounts: Vec<Value> = Vec::new();
     for socket in chosen.telemetry.sockets() {
         let mount = pod.mount_of(socket).map(copied);
-        let Some(mount) = mount.filter(|mount| !at(mount).starts_with(names::TOKEN_DIR)) else {
+        let Some(mount) = mount.and_then(|mount| beside_the_token(mount, socket)) else {
             warnings.unmounted(&socket.to_string_lossy());
             continue;
         };
@@ -38,6 +38,28 @@ fn copied(mount: &Value) -> Value {
         }
     }
     copy
+}
+
+/// The mount, or only the socket's directory of it, so that the sidecar's token is
+/// neither below it nor above: the runtime can't make a directory for the one in a
+/// volume that is read-only, and must not in one that isn't the pod's own.
+fn beside_the_token(mut mount: Value, socket: &Path) -> Option<Value> {
+    let token = Path::new(names::TOKEN_DIR);
+    let is_beside = |path: &Path| !path.starts_with(token) && !token.starts_with(path);
+    if is_beside(at(&mount)) {
+        return Some(mount);
+    }
+    let directory = socket.parent().filter(|directory| is_beside(directory))?;
+    let below = directory.strip_prefix(at(&mount)).ok()?;
+    let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    if !below.components().all(is_plain) {
+        return None;
+    }
+    let outer = mount["subPath"].as_str().unwrap_or_default();
+    let sub_path = Path::new(outer).join(below);
+    mount["subPath"] = json!(sub_path.to_str()?);
+    mount["mountPath"] = json!(directory.to_str()?);
+    Some(mount)
 }
 
 fn at(mount: &Value) -> &Path {
@@ -89,6 +111,31 @@ mod tests {
             let mounts = json!([{"name": "a", "mountPath": path}]);
             let socket = format!("{}/agent/socket", names::TOKEN_DIR);
             assert_eq!(mounted(&mounts, &[&socket]), (json!([]), 1), "{path}");
+        }
+    }
+
+    #[test]
+    fn of_a_mount_around_the_token_only_the_sockets_directory_is_mounted() {
+        for (outer, sub_path, expected) in [
+            ("/var/run", json!(null), "datadog"),
+            ("/var/", json!("a/b"), "a/b/run/datadog"),
+            ("/", json!(""), "var/run/datadog"),
+        ] {
+            let mount = |path: &str, sub_path: Value| json!([{"name": "run", "mountPath": path, "subPath": sub_path, "readOnly": true}]);
+            let expected = mount("/var/run/datadog", json!(expected));
+            let mounts = mount(outer, sub_path);
+            let socket = "/var/run/datadog/dsd.socket";
+            assert_eq!(mounted(&mounts, &[socket]), (expected, 0), "{outer}");
+        }
+        // Whose directory is around it, too, or in it.
+        for socket in [
+            "/var/run/dsd.socket",
+            "/var/run/secrets/dsd.socket",
+            "/var/run/secrets/netting/dsd.socket",
+            "/var/run/secrets/netting/a/dsd.socket",
+        ] {
+            let mounts = json!([{"name": "run", "mountPath": "/var/run"}]);
+            assert_eq!(mounted(&mounts, &[socket]), (json!([]), 1), "{socket}");
         }
     }
 }
