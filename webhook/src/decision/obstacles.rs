@@ -52,6 +52,7 @@ pub(super) fn find(
     if let Some(reason) = opted_out(pod, warnings)
         .or_else(not_asked_for)
         .or_else(|| already_injected(pod))
+        .or_else(|| leftovers(pod))
     {
         return vec![reason];
     }
@@ -71,6 +72,7 @@ pub(super) fn find(
         .chain(uid_taken.then_some(SkipReason::UidTaken))
         .chain(ports_taken(pod))
         .chain(pod_security(namespace, options))
+        .chain(projected_mode(pod))
         .collect()
 }
 
@@ -104,6 +106,38 @@ fn already_injected(pod: &Pod<'_>) -> Option<SkipReason> {
     (all_there && status::lists_containers_of(pod)).then_some(SkipReason::AlreadyInjected)
 }
 
+/// What has our names, if all of it is of our making: then it is not for the pod's author
+/// to rename, and neither are its uid and its ports.
+fn leftovers(pod: &Pod<'_>) -> Option<SkipReason> {
+    let names = [names::INIT_CONTAINER, names::SIDECAR_CONTAINER];
+    let mut containers = pod.all_containers().filter(|c| names.contains(&c.name()));
+    let mut volumes = pod.volumes().iter().filter(is_token_volume);
+    let are_ours = containers.all(runs_our_binary) && volumes.all(has_our_audience);
+    let containers = names.into_iter().filter(|name| has_container(pod, name));
+    let volume = pod.volumes().iter().find(is_token_volume);
+    let of: Vec<_> = containers
+        .chain(volume.map(|_| names::TOKEN_VOLUME))
+        .collect();
+    (are_ours && !of.is_empty()).then_some(SkipReason::Leftovers { of })
+}
+
+fn runs_our_binary(container: Container<'_>) -> bool {
+    let binary = container.get("command").and_then(|command| command.get(0));
+    let binary = binary.and_then(Value::as_str);
+    binary.is_some_and(|binary| binary.starts_with("/netting/"))
+}
+
+fn is_token_volume(volume: &&Value) -> bool {
+    volume["name"] == names::TOKEN_VOLUME
+}
+
+fn has_our_audience(volume: &Value) -> bool {
+    let sources = volume["projected"]["sources"].as_array();
+    let is_ours =
+        |source: &Value| source["serviceAccountToken"]["audience"] == names::TOKEN_AUDIENCE;
+    sources.is_some_and(|sources| sources.iter().any(is_ours))
+}
+
 fn names_taken(pod: &Pod<'_>) -> impl Iterator<Item = SkipReason> {
     let container = [names::INIT_CONTAINER, names::SIDECAR_CONTAINER]
         .into_iter()
@@ -115,7 +149,7 @@ fn names_taken(pod: &Pod<'_>) -> impl Iterator<Item = SkipReason> {
     let volume = pod
         .volumes()
         .iter()
-        .any(|volume| volume["name"] == names::TOKEN_VOLUME)
+        .any(|volume| is_token_volume(&volume))
         .then_some(SkipReason::NameTaken {
             kind: "volume",
             name: names::TOKEN_VOLUME,
@@ -192,6 +226,41 @@ fn pod_security(namespace: Namespace<'_>, options: &Options) -> Option<SkipReaso
             Some(SkipReason::PodSecurity { level })
         }
     }
+}
+
+/// The kubelet gives such files to the uid that all containers run as, whatever the
+/// volume's mode is, and to root and that mode if there are several
+/// (kubernetes/kubernetes, `FsUserFrom` in `pkg/volume/util/util.go`). With a sidecar there
+/// are. With an `fsGroup` they are that group's in any case.
+fn projected_mode(pod: &Pod<'_>) -> Option<SkipReason> {
+    let group = pod
+        .spec("securityContext")
+        .and_then(|own| own.get("fsGroup"));
+    if group.is_some_and(|group| !group.is_null()) {
+        return None;
+    }
+    let mut users = pod.all_containers().map(|c| pod.run_as_user(c));
+    let user = users.next()??;
+    if user == 0 || users.any(|other| other != Some(user)) {
+        return None;
+    }
+    let mode = pod.volumes().iter().find_map(private_mode)?;
+    Some(SkipReason::ProjectedMode { mode })
+}
+
+/// The mode of what is made for the pod's identity, if it keeps others from reading.
+fn private_mode(volume: &Value) -> Option<u64> {
+    const SOURCES: [&str; 3] = [
+        "serviceAccountToken",
+        "clusterTrustBundle",
+        "podCertificate",
+    ];
+    const OTHERS_READ: u64 = 0o004;
+    let projected = volume.get("projected")?;
+    let sources = projected.get("sources")?.as_array()?;
+    let is_identity = |source: &Value| SOURCES.iter().any(|kind| source[*kind].is_object());
+    let mode = projected.get("defaultMode")?.as_u64()?;
+    (mode & OTHERS_READ == 0 && sources.iter().any(is_identity)).then_some(mode)
 }
 
 fn ports_taken(pod: &Pod<'_>) -> impl Iterator<Item = SkipReason> {

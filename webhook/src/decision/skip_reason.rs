@@ -24,6 +24,12 @@ pub enum SkipReason {
     /// Both containers are there already, and the pod's status says that Netting
     /// put them there.
     AlreadyInjected,
+    /// It is a copy of an injected pod without its status, or without one of the
+    /// containers.
+    Leftovers {
+        /// What it has kept, by name.
+        of: Vec<&'static str>,
+    },
     /// A container or a volume has one of our names, but is not ours.
     NameTaken {
         /// `container` or `volume`.
@@ -60,6 +66,12 @@ pub enum SkipReason {
         /// `cpu` or `memory`.
         resource: &'static str,
     },
+    /// Files of a projected volume that the kubelet gives to the one uid of the pod's
+    /// containers would be root's alone.
+    ProjectedMode {
+        /// The `defaultMode` of the volume.
+        mode: u64,
+    },
     /// With Netting's its annotations would be longer than the API server allows.
     AnnotationsFull,
 }
@@ -77,6 +89,7 @@ impl SkipReason {
             Self::OptedOutByAnnotation => "opted_out_by_annotation",
             Self::OptedOutByLabel => "opted_out_by_label",
             Self::AlreadyInjected => "already_injected",
+            Self::Leftovers { .. } => "leftovers",
             Self::NameTaken { .. } => "name_taken",
             Self::HostNetwork => "host_network",
             Self::Windows => "windows",
@@ -85,6 +98,7 @@ impl SkipReason {
             Self::PortTaken { .. } => "port_taken",
             Self::PodSecurity { .. } => "pod_security",
             Self::LimitRange { .. } => "limit_range",
+            Self::ProjectedMode { .. } => "projected_mode",
             Self::AnnotationsFull => "annotations_full",
         }
     }
@@ -101,6 +115,11 @@ impl SkipReason {
             | Self::OptedOutByLabel
             | Self::AlreadyInjected => return None,
             Self::NotAPod(error) => error.to_string(),
+            Self::Leftovers { of } => format!(
+                "it is a copy of an injected pod that has kept {}; take them out, or copy all of \
+                 it with its annotations",
+                of.join(", ")
+            ),
             Self::NameTaken { kind, name } => {
                 format!("a {kind} of its own is named {name}; rename it")
             }
@@ -124,6 +143,10 @@ impl SkipReason {
             Self::LimitRange { resource } => {
                 format!("a LimitRange of its namespace leaves its sidecar too little {resource}")
             }
+            Self::ProjectedMode { mode } => format!(
+                "beside a sidecar of another uid its projected token of mode {mode:04o} would be \
+                 root's alone; set fsGroup"
+            ),
             Self::AnnotationsFull => {
                 "its annotations leave no room for Netting's within 256 KiB".to_owned()
             }

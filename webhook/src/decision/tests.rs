@@ -425,12 +425,87 @@ fn an_injected_pod_is_recognised_by_its_status_and_its_containers_together() {
             .expect("the patch has added some")
             .remove("netting.dev/status");
         let decision = decide(&without_status, &Namespace::named("shop"), &options).decision;
-        assert_eq!(decision.reason(), "name_taken", "{mode}");
+        assert_eq!(decision.reason(), "leftovers", "{mode}");
 
         let mut without_init = pod;
         let init = without_init["spec"]["initContainers"].as_array_mut();
         init.expect("the patch has added one").remove(0);
         let decision = decide(&without_init, &Namespace::named("shop"), &options).decision;
-        assert_eq!(decision.reason(), "name_taken", "{mode}");
+        assert_eq!(decision.reason(), "leftovers", "{mode}");
     }
+}
+
+#[test]
+fn what_a_copy_has_kept_of_an_injected_pod_is_told_of_in_one_line() {
+    let pod = json!({"spec": {"containers": [{"name": "app"}]}});
+    let options = crate::test_options();
+    let verdict = |pod: &Value| decide(pod, &Namespace::named("shop"), &options);
+    let Decision::Inject(patch) = verdict(&pod).decision else {
+        panic!("nothing keeps this pod from being injected");
+    };
+    let mut injected = pod;
+    json_patch::patch(&mut injected, &patch).expect("the patch fits");
+    // As `kubectl debug --copy-to` makes one, and with `--keep-init-containers=false`.
+    let mut copy = json!({"spec": injected["spec"]});
+    let said = |kept: &str| {
+        format!(
+            "netting: pod not injected: it is a copy of an injected pod that has kept {kept}; \
+             take them out, or copy all of it with its annotations"
+        )
+    };
+    let all = "netting-init, netting-sidecar, netting-token";
+    assert_eq!(verdict(&copy).warnings, [said(all)]);
+    for metadata in [json!({}), injected["metadata"].clone()] {
+        copy["metadata"] = metadata;
+        copy["spec"]["initContainers"] = json!([]);
+        assert_eq!(verdict(&copy).warnings, [said("netting-token")]);
+    }
+    copy["spec"]["containers"][0]["name"] = json!("netting-init");
+    let reason = verdict(&copy).decision.reason();
+    assert_eq!(reason, "name_taken", "that one is its author's");
+}
+
+#[test]
+fn a_token_that_only_its_pods_one_uid_may_read_stays_readable() {
+    let pod = |security: Value, mode: u32, source: &str| {
+        json!({"spec": {
+            "securityContext": security,
+            "initContainers": [{"name": "first"}],
+            "containers": [{"name": "app"}],
+            "volumes": [{"name": "t", "projected": {"defaultMode": mode, "sources": [{source: {}}]}}],
+        }})
+    };
+    let user = |uid: i64| json!({"runAsUser": uid});
+    for source in [
+        "serviceAccountToken",
+        "clusterTrustBundle",
+        "podCertificate",
+    ] {
+        let verdict = decide_about(pod(user(1000), 0o400, source));
+        let mode = 0o400;
+        assert_eq!(
+            verdict.decision,
+            Decision::Skip(SkipReason::ProjectedMode { mode })
+        );
+        assert_eq!(
+            verdict.warnings,
+            [
+                "netting: pod not injected: beside a sidecar of another uid its projected token of mode 0400 would be root's alone; set fsGroup"
+            ]
+        );
+    }
+    let token = "serviceAccountToken";
+    let group = json!({"runAsUser": 1000, "fsGroup": 2000});
+    for fine in [
+        pod(user(1000), 0o644, token),
+        pod(user(1000), 0o400, "configMap"),
+        pod(user(0), 0o400, token),
+        pod(json!({}), 0o400, token),
+        pod(group, 0o400, token),
+    ] {
+        assert_eq!(skipped(fine.clone()), "nothing", "{fine}");
+    }
+    let mut two_users = pod(user(1000), 0o400, token);
+    two_users["spec"]["containers"][0]["securityContext"] = user(1001);
+    assert_eq!(skipped(two_users), "nothing");
 }
