@@ -21,4 +21,5 @@ mod tests;
 
 pub use facts::{Fact, Facts, Unknown};
 pub use finding::{Code, Finding, Severity};
+pub use namespaces::asks;
 pub use report::Report;

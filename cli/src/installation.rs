@@ -1,13 +1,14 @@
 //! Netting in a cluster: what of it is there, and how it gets there and away again.
 //!
 //! In reading order: [`kinds`], what Netting consists of; [`Installation`], what of it
-//! was found; [`permissions`], whether the rest will be allowed; [`apply`], one object;
-//! [`ready`], until it works; [`removal`], until nothing is left.
+//! was found; [`permissions`] and [`escalation`], whether the rest will be allowed;
+//! [`apply`], one object; [`ready`], until it works, with [`trial`] of a pod;
+//! [`removal`], until nothing is left, but for [`strangers`].
 
 use std::collections::BTreeMap;
 
 use kube::{Api, api::DynamicObject, api::ListParams};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     cluster::{Asked as _, Cluster},
@@ -15,13 +16,16 @@ use crate::{
 };
 
 pub mod apply;
+pub mod escalation;
 pub mod kinds;
 pub mod permissions;
 pub mod progress;
 pub mod ready;
 pub mod removal;
+pub mod strangers;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 mod versions;
 
 pub use versions::{Refusal, upgrade_refusal};
@@ -184,6 +188,43 @@ impl Installation {
     pub fn system_namespace(&self) -> Option<&Value> {
         let mut objects = self.objects.iter();
         objects.find(|object| object["kind"] == "Namespace")
+    }
+
+    /// Whether somebody else has made the system namespace: Netting neither labels nor
+    /// removes it.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        let own = self.system_namespace();
+        own.is_some_and(|own| own["metadata"]["labels"][PART_OF.0] != PART_OF.1)
+    }
+
+    /// Whether the system namespace has a note of the settings.
+    #[must_use]
+    pub fn is_noted(&self) -> bool {
+        let own = self.system_namespace();
+        own.is_some_and(|own| own["metadata"]["annotations"][manifests::SETTINGS].is_string())
+    }
+
+    /// What of the manifests is to be applied here: of a namespace that somebody else
+    /// has made no more than the note of the settings, if there is one or was.
+    #[must_use]
+    pub fn adapted(&self, mut wanted: Vec<Value>) -> Vec<Value> {
+        if !self.is_guest() {
+            return wanted;
+        }
+        wanted.retain_mut(|object| {
+            if object["kind"] != "Namespace" {
+                return true;
+            }
+            let note = object["metadata"]["annotations"].take();
+            let is_noted = !note.is_null();
+            object["metadata"] = json!({"name": object["metadata"]["name"]});
+            if is_noted {
+                object["metadata"]["annotations"] = note;
+            }
+            is_noted || self.is_noted()
+        });
+        wanted
     }
 
     /// If the namespace is on its way out: what still holds it, as its conditions say.

@@ -23,9 +23,10 @@ const MATCH_CONDITIONS: (u32, u32) = (1, 28);
 
 /// In this order each object finds what it refers to, and no pod is sent to a webhook
 /// that is not there yet.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "Namespace",
     "NetworkPolicy",
+    "ResourceQuota",
     "ServiceAccount",
     "ClusterRole",
     "ClusterRoleBinding",

@@ -64,6 +64,12 @@ REFUSED = [
     {"catalog": {"flags": {"stream-max": 1}}},
     {"catalog": {"flag": {"streams-max": 1}}},
     {"webhook": {"resources": {"request": {"cpu": "1"}}}},
+    {"webhook": {"hostNetwork": "yes"}},
+    {"catalog": {"hostNetwork": True}},
+    {"priorityClassName": "High"},
+    {"tolerations": [{"operator": "In"}]},
+    {"nodeSelector": {"pool": 1}},
+    {"affinity": {"nodeAffinities": {}}},
 ]
 
 failed = 0

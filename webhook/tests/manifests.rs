@@ -11,7 +11,7 @@ use k8s_openapi::{
     api::{
         admissionregistration::v1::MutatingWebhookConfiguration,
         apps::v1::Deployment,
-        core::v1::{Namespace, Service, ServiceAccount},
+        core::v1::{Namespace, ResourceQuota, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     },
@@ -76,6 +76,7 @@ fn every_object_is_of_its_kind_and_has_no_unknown_field() {
         match object["kind"].as_str().unwrap_or_default() {
             "Namespace" => assert_known::<Namespace>(object),
             "NetworkPolicy" => assert_known::<NetworkPolicy>(object),
+            "ResourceQuota" => assert_known::<ResourceQuota>(object),
             "ServiceAccount" => assert_known::<ServiceAccount>(object),
             "ClusterRole" => assert_known::<ClusterRole>(object),
             "ClusterRoleBinding" => assert_known::<ClusterRoleBinding>(object),

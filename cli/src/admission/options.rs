@@ -2,7 +2,7 @@
 
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, builder::Resettable};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Container};
-use netting_webhook::{Args, Options};
+use netting_webhook::{Args, Options, args::SidecarChoice};
 
 /// The options of the webhook that this Deployment runs, in a cluster with or without
 /// native sidecars. Without a Deployment those of a webhook without flags.
@@ -21,7 +21,8 @@ pub fn options_of(webhook: Option<&Deployment>, native_sidecars: bool) -> anyhow
     let matches = command().try_get_matches_from(line)?;
     let args = Args::from_arg_matches(&matches)?;
     let mut options = args.options()?;
-    options.native_sidecars = native_sidecars;
+    // Whoever chooses that knows better.
+    options.native_sidecars = native_sidecars || args.sidecar_mode == SidecarChoice::Native;
     Ok(options)
 }
 

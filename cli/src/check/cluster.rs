@@ -3,13 +3,16 @@
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
 
-use super::{Code, Facts, Finding, Unknown, facts::Right, finding::counted};
+use super::{Code, Facts, Finding, Unknown, facts::Right, finding::counted, pods};
 use crate::cluster::Version;
 
 /// The first whose webhook configurations have match conditions without a feature gate.
 const MATCH_CONDITIONS: (u32, u32) = (1, 28);
 /// The first with native sidecars without a feature gate.
 const NATIVE_SIDECARS: (u32, u32) = (1, 29);
+/// The first whose kubelets, three behind it at most, all have them.
+/// <https://kubernetes.io/releases/version-skew-policy/#kubelet>
+const NO_OLDER_KUBELETS: (u32, u32) = (1, 32);
 /// The oldest kernel that Kubernetes itself supports.
 /// <https://kubernetes.io/docs/reference/node/kernel-version-requirements/>
 const OLDEST_KERNEL: (u32, u32) = (4, 19);
@@ -24,15 +27,63 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         Err(unknown) => findings.push(not_asked(unknown)),
     }
     match &facts.nodes {
-        Ok(listed) => findings.extend(nodes(listed)),
+        Ok(listed) => {
+            findings.extend(nodes(listed));
+            findings.extend(kubelets(facts, listed));
+        }
         Err(unknown) => findings.push(not_asked(unknown)),
     }
     findings
 }
 
+/// Whether pods can have native sidecars, as the webhook finds it out: by the API
+/// server's version, and by the kubelets' while they may be older than those.
 pub(super) fn native_sidecars(facts: &Facts) -> bool {
+    let since = |(major, minor): (u32, u32)| !facts.version.is_before(major, minor);
+    let nodes = facts.nodes.as_deref().unwrap_or_default();
+    since(NATIVE_SIDECARS) && (since(NO_OLDER_KUBELETS) || old_kubelets(nodes).is_empty())
+}
+
+/// Nodes whose kubelets know no native sidecars, with their versions.
+fn old_kubelets(nodes: &[Node]) -> Vec<(String, &str)> {
+    let versions = nodes.iter().filter_map(|node| {
+        let info = node.status.as_ref()?.node_info.as_ref()?;
+        Some((node.name_any(), info.kubelet_version.as_str()))
+    });
     let (major, minor) = NATIVE_SIDECARS;
-    !facts.version.is_before(major, minor)
+    versions
+        .filter(|(_, version)| {
+            Version::parse(version.trim_start_matches('v'))
+                .is_ok_and(|version| version.is_before(major, minor))
+        })
+        .collect()
+}
+
+/// What old kubelets mean for sidecars; nothing before the API server has native ones.
+fn kubelets(facts: &Facts, nodes: &[Node]) -> Option<Finding> {
+    let old = old_kubelets(nodes);
+    let (node, version) = old.first()?;
+    let (major, minor) = NATIVE_SIDECARS;
+    if facts.version.is_before(major, minor) {
+        return None;
+    }
+    let others = match old.len() - 1 {
+        0 => String::new(),
+        count => format!(", and {} like it", counted(count, "node")),
+    };
+    let subject = format!("node/{node}");
+    Some(if pods::injects_native_sidecars(facts) {
+        Code::KubeletOld.finding(
+            subject,
+            format!("has kubelet {version}{others}: it knows no native sidecars, and pods with one do not start there"),
+            "upgrade the kubelets to 1.29 or later, or netting upgrade --webhook-set sidecar-mode=classic until then",
+        )
+    } else {
+        let message = format!(
+            "has kubelet {version}{others}: sidecars are classic ones while one is older than 1.29"
+        );
+        Code::VersionOld.told(subject, message)
+    })
 }
 
 fn version(facts: &Facts) -> Finding {

@@ -8,7 +8,9 @@ use k8s_openapi::api::{
     core::v1::{LimitRange, Namespace, Node, Pod, Secret},
 };
 
-use crate::{cluster::Version, sidecar::Config};
+#[cfg(doc)]
+use crate::installation::trial;
+use crate::{cluster::Version, installation::trial::Trial, sidecar::Config};
 
 /// The Secret of the webhook's certificate.
 pub const SECRET: &str = "netting-webhook-tls";
@@ -74,8 +76,10 @@ pub struct Mesh {
     pub pods: Fact<Vec<Pod>>,
     /// That of the webhook's certificate.
     pub secret: Fact<Option<Secret>>,
-    /// Whether a pod on trial is given a sidecar.
-    pub injects: Fact<bool>,
+    /// What came of a pod on trial, in the namespace [`trial::NAMESPACE`].
+    pub trial: Fact<Trial>,
+    /// What came of one in each namespace that asks for sidecars, by its name.
+    pub trials: BTreeMap<String, Fact<Trial>>,
     /// What the pods' `/metrics` say, by pod.
     pub metrics: BTreeMap<String, Result<String, String>>,
 }

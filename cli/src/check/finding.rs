@@ -96,6 +96,8 @@ codes! {
     NodesGood = "nodes_good", Cluster, Good;
     /// A node can't.
     NodeUnfit = "node_unfit", Cluster, Warning;
+    /// A kubelet knows no native sidecars, and would wait for the end of one.
+    KubeletOld = "kubelet_old", Cluster, Warning;
     /// Something of the cluster could not be asked.
     ClusterUnknown = "cluster_unknown", Cluster, Unknown;
 
@@ -121,6 +123,10 @@ codes! {
     TrialGood = "trial_good", ControlPlane, Good;
     /// It isn't: the API server does not get to the webhook.
     TrialBad = "trial_bad", ControlPlane, Failure;
+    /// It is refused for what a sidecar needs, where no namespace asks for one.
+    TrialRefused = "trial_refused", ControlPlane, Warning;
+    /// It is refused for something else, so that nothing is known.
+    TrialUntried = "trial_untried", ControlPlane, Note;
     /// The webhook's certificate holds for a while.
     CertificateGood = "certificate_good", ControlPlane, Good;
     /// It should have been renewed.
@@ -160,6 +166,10 @@ codes! {
     SidecarSilent = "sidecar_silent", Pods, Warning;
     /// Pods of a namespace can't have what the sidecar's init container needs.
     PodSecurityRefuses = "pod_security_refuses", Pods, Failure;
+    /// A pod on trial is refused, in a namespace that asks for sidecars, for what they need.
+    SidecarsRefused = "sidecars_refused", Pods, Failure;
+    /// The same for something else, so that nothing is known.
+    SidecarsUntried = "sidecars_untried", Pods, Note;
     /// An annotation asks for what only a label can ask for.
     AnnotationNotLabel = "annotation_not_label", Pods, Warning;
     /// A label says what only an annotation can say.

@@ -11,7 +11,14 @@ use kube::ResourceExt as _;
 use netting_webhook::names;
 
 use super::{Code, Facts, Finding, Unknown, facts::Mesh};
-use crate::{exposition, installation::removal, instruments};
+use crate::{
+    exposition,
+    installation::{
+        removal,
+        trial::{self, Trial},
+    },
+    instruments,
+};
 
 /// The Deployment of the catalog.
 pub(super) const CATALOG: &str = "netting-catalog";
@@ -212,12 +219,26 @@ fn troubles(pod: &Pod) -> Vec<String> {
 }
 
 fn trial(mesh: &Mesh) -> Finding {
-    match &mesh.injects {
-        Ok(true) => Code::TrialGood.told("", "a pod on trial is given a sidecar"),
-        Ok(false) => Code::TrialBad.finding(
+    let place = trial::NAMESPACE;
+    match &mesh.trial {
+        Ok(Trial::Injected) => Code::TrialGood.told("", "a pod on trial is given a sidecar"),
+        Ok(Trial::Left(why)) => Code::TrialGood.told(
+            "",
+            format!("the webhook is asked; a pod on trial in the namespace {place} gets no sidecar: {why}"),
+        ),
+        Ok(Trial::Unasked) => Code::TrialBad.finding(
             "",
             "a pod on trial that asks for a sidecar gets none: the API server does not get to the webhook",
             "can the control plane reach port 8443 of the webhook's pods? In private clusters a firewall rule has to allow it",
+        ),
+        Ok(Trial::Refused(refusal)) => Code::TrialRefused.finding(
+            format!("namespace/{place}"),
+            format!("pods with a sidecar are refused here: {refusal}"),
+            trial::advice(refusal),
+        ),
+        Ok(Trial::Untried(refusal)) => Code::TrialUntried.told(
+            format!("namespace/{place}"),
+            format!("pods on trial are refused: {refusal}"),
         ),
         Err(unknown) => not_asked(unknown),
     }

@@ -9,7 +9,8 @@ use netting_webhook::{
     options::{PodSecurity, Standard},
 };
 
-use super::{Code, Facts, Finding, pods};
+use super::{Code, Facts, Finding, facts::Mesh, pods};
+use crate::installation::trial::{self, Trial};
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     match &facts.namespaces {
@@ -34,8 +35,7 @@ fn of_one(namespace: &Namespace, pod_security: &PodSecurity) -> Vec<Finding> {
         pod_security: labels.get(POD_SECURITY).map(String::as_str),
         ..netting_webhook::Namespace::named(&name)
     });
-    let asks = labels.get(INJECT).is_some_and(|value| is_yes(value));
-    if asks && enforced != Standard::Privileged {
+    if asks(namespace) && enforced != Standard::Privileged {
         let level = enforced.as_str();
         findings.push(Code::PodSecurityRefuses.finding(
             subject.clone(),
@@ -56,6 +56,31 @@ fn of_one(namespace: &Namespace, pod_security: &PodSecurity) -> Vec<Finding> {
     }
     findings.extend(labels_of(&subject, labels, "the namespace"));
     findings
+}
+
+/// Where pods with a sidecar are refused, though the namespace asks for them.
+pub(super) fn trials(mesh: &Mesh) -> Vec<Finding> {
+    let found = mesh.trials.iter().filter_map(|(namespace, trial)| {
+        let subject = format!("namespace/{namespace}");
+        match trial {
+            // What is left as it is, its own finding is about.
+            Ok(Trial::Injected | Trial::Left(_) | Trial::Unasked) => None,
+            Ok(Trial::Refused(refusal)) => Some(Code::SidecarsRefused.finding(
+                subject,
+                format!("its new pods are refused, for what a sidecar needs: {refusal}"),
+                trial::advice(refusal),
+            )),
+            Ok(Trial::Untried(refusal)) => Some(
+                Code::SidecarsUntried
+                    .told(subject, format!("pods on trial are refused: {refusal}")),
+            ),
+            Err(unknown) => {
+                let message = format!("could not {}: {}", unknown.doing, unknown.why);
+                Some(Code::PodsUnknown.told(subject, message))
+            }
+        }
+    });
+    found.collect()
 }
 
 /// What is wrong with an object's labels; `place` is where they are written.
@@ -79,6 +104,13 @@ pub(super) fn labels_of(
         }
     });
     wrong.collect()
+}
+
+/// Whether the namespace asks for sidecars for its pods.
+#[must_use]
+pub fn asks(namespace: &Namespace) -> bool {
+    let label = namespace.labels().get(INJECT);
+    label.is_some_and(|value| is_yes(value))
 }
 
 pub(super) fn is_yes(value: &str) -> bool {

@@ -9,7 +9,11 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::ResourceExt as _;
-use netting_webhook::{Options, SkipReason, names::INJECT, options::PodSecurity};
+use netting_webhook::{
+    Options, SkipReason,
+    names::{INJECT, SidecarMode},
+    options::PodSecurity,
+};
 
 use super::{
     Code, Facts, Finding, cluster,
@@ -81,6 +85,15 @@ pub(super) fn pod_security(facts: &Facts) -> PodSecurity {
     let mesh = facts.mesh.as_ref();
     mesh.map(|mesh| options(facts, mesh).0.pod_security)
         .unwrap_or_default()
+}
+
+/// Whether pods that say nothing about it are given native sidecars.
+pub(super) fn injects_native_sidecars(facts: &Facts) -> bool {
+    let mesh = facts.mesh.as_ref();
+    mesh.is_some_and(|mesh| {
+        let (options, _) = options(facts, mesh);
+        options.native_sidecars && options.pod_defaults.mode == SidecarMode::Native
+    })
 }
 
 /// How the webhook of this cluster decides.

@@ -29,6 +29,7 @@ impl Report {
             if is_here {
                 findings.extend(certificate::findings(facts, mesh));
                 findings.extend(sync::findings(facts, mesh));
+                findings.extend(namespaces::trials(mesh));
             }
         }
         findings.extend(namespaces::findings(facts));

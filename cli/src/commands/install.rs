@@ -1,6 +1,6 @@
 //! `netting install`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::bail;
 use serde_json::Value;
@@ -11,9 +11,11 @@ use crate::{
     installation::{
         Installation,
         apply::{self, How},
+        escalation,
         permissions::{self, Action},
         progress::Progress,
         ready, removal,
+        trial::{self, Trial},
     },
     manifests::{self, Settings},
     output::Tone,
@@ -74,9 +76,16 @@ impl Args {
     pub async fn run(&self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
         let cluster = cluster.connect().await?;
         let objects = objects(&self.settings, &cluster)?;
+        let mut needed = self.applying.needed(&cluster, &objects);
+        needed.extend(permissions::looking(&cluster.system_namespace));
+        permissions::check(&cluster, &needed).await?;
         let found = Installation::find(&cluster).await?;
+        let objects = found.adapted(objects);
         if let Some(obstacle) = obstacle(&found, &self.settings, &objects) {
             bail!(obstacle);
+        }
+        if found.is_guest() {
+            Progress::new().say(Tone::Warning, "kept", &kept(&cluster.system_namespace));
         }
         self.applying.apply(&cluster, &objects, &found).await?;
         if !self.applying.dry_run {
@@ -90,6 +99,15 @@ const NEXT: &str = "\
 Netting is installed. To mesh what is in a namespace:
   kubectl label namespace NAMESPACE netting.dev/inject=enabled
   kubectl -n NAMESPACE rollout restart deployment";
+
+/// Of a namespace that somebody else has made.
+fn kept(namespace: &str) -> String {
+    format!(
+        "Namespace {namespace}: it was there before, so it is neither labelled nor ever removed; if \
+         nothing else runs in it, have it enforce what Netting meets: kubectl label namespace {namespace} \
+         pod-security.kubernetes.io/enforce=restricted"
+    )
+}
 
 /// The manifests for a cluster, with a note of what was asked for.
 ///
@@ -148,16 +166,11 @@ impl Applying {
         found: &Installation,
     ) -> anyhow::Result<()> {
         let left_over = found.superfluous(objects);
-        let mut needed = permissions::needed(&["get", "create", "patch"], objects);
+        let mut needed = self.needed(cluster, objects);
         let going: Vec<Value> = left_over.iter().map(|object| (*object).clone()).collect();
         needed.extend(permissions::needed(&["get", "delete"], &going));
-        if !self.no_wait && !self.dry_run {
-            let namespace = cluster.system_namespace.as_str();
-            needed.insert(Action::core("list", "pods", Some(namespace)));
-            let trial = Some(ready::TRIAL_NAMESPACE);
-            needed.insert(Action::core("create", "pods", trial));
-        }
         permissions::check(cluster, &needed).await?;
+        escalation::check(cluster, objects, found).await?;
         let how = How {
             dry_run: self.dry_run,
             force: self.force_conflicts,
@@ -169,10 +182,32 @@ impl Applying {
             }
             return Ok(());
         }
-        if !self.no_wait {
-            ready::until_it_works(cluster, self.timeout).await?;
+        let trial = if self.no_wait {
+            None
+        } else {
+            Some(ready::until_it_works(cluster, self.timeout).await?)
+        };
+        removal::left_over(cluster, &left_over, self.timeout).await?;
+        match trial {
+            Some(Trial::Refused(refusal)) => bail!(
+                "the control plane works, but pods with a sidecar are refused here: a namespace that \
+                 is labelled gets no new pods; {}",
+                trial::advice(&refusal)
+            ),
+            _ => Ok(()),
         }
-        removal::left_over(cluster, &left_over, self.timeout).await
+    }
+
+    /// What has to be allowed for it.
+    fn needed(&self, cluster: &Cluster, objects: &[Value]) -> BTreeSet<Action> {
+        let mut needed = permissions::needed(&["get", "create", "patch"], objects);
+        if !self.no_wait && !self.dry_run {
+            let namespace = cluster.system_namespace.as_str();
+            needed.insert(Action::core("list", "pods", Some(namespace)));
+            let tried = Some(trial::NAMESPACE);
+            needed.insert(Action::core("create", "pods", tried));
+        }
+        needed
     }
 
     /// Whether nothing is to change.

@@ -1,7 +1,7 @@
 //! `netting uninstall`: leaves nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, BufRead as _, IsTerminal as _},
     time::Duration,
 };
@@ -10,13 +10,13 @@ use anyhow::bail;
 use serde_json::Value;
 
 use crate::{
-    cluster,
+    cluster::{self, Cluster},
     exit::{Exit, Usage},
     installation::{
         Installation,
         permissions::{self, Action},
         progress::Progress,
-        removal,
+        removal, strangers,
     },
     manifests,
     output::Tone,
@@ -57,6 +57,9 @@ impl Args {
     pub async fn run(&self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
         let cluster = cluster.connect().await?;
         let namespace = &cluster.system_namespace;
+        let mut needed = permissions::looking(namespace);
+        needed.insert(Action::core("list", "pods", None));
+        permissions::check(&cluster, &needed).await?;
         let found = Installation::find(&cluster).await?;
         if found.is_helms() {
             bail!(
@@ -72,61 +75,107 @@ impl Args {
                  netting uninstall --system-namespace {other}"
             );
         }
-        if objects.is_empty() {
+        let is_noted = found.is_guest() && found.is_noted();
+        if objects.is_empty() && !is_noted {
             progress.title(&format!(
                 "Nothing of Netting is in the cluster, nor in the namespace {namespace}."
             ));
             return Ok(Exit::Fine);
         }
-        let strangers = removal::strangers(&cluster).await?;
-        if !strangers.is_empty() {
+        let stays = Stays::of(&cluster, &found).await?;
+        if stays.is_some() {
             objects.retain(|object| object["kind"] != "Namespace");
         }
-        if objects.is_empty() {
-            progress.title(&stays(namespace, &strangers));
+        if let (Some(stays), true) = (&stays, objects.is_empty() && !is_noted) {
+            progress.title(&stays.why(namespace));
             return Ok(Exit::Fine);
         }
         let meshed = removal::meshed_pods(&cluster).await?;
-        announce(progress, &objects, namespace, &strangers, &meshed);
+        announce(progress, &objects, &meshed);
+        if let Some(stays) = &stays {
+            progress.title(&stays.why(namespace));
+        }
         if self.dry_run {
             return Ok(Exit::Fine);
         }
-        let values: Vec<Value> = objects.iter().map(|object| (*object).clone()).collect();
-        let mut needed = permissions::needed(&["get", "delete"], &values);
-        needed.insert(Action::core("list", "pods", Some(namespace)));
-        permissions::check(&cluster, &needed).await?;
+        permissions::check(&cluster, &needed_for(&objects, namespace, is_noted)).await?;
         if !self.yes && !is_sure()? {
             progress.title("Nothing was removed.");
             return Ok(Exit::NotWell);
         }
         removal::all(&cluster, &objects, self.timeout).await?;
-        progress.title(&match (elsewhere, strangers.is_empty()) {
-            (Some(other), _) => format!(
-                "Nothing of this installation is left. Another is in the namespace {other}: \
-                 netting uninstall --system-namespace {other}"
-            ),
-            (None, false) => format!(
-                "Nothing of Netting is left but the namespace {namespace}, for what else is in it."
-            ),
-            (None, true) => "Nothing of Netting is left.".to_owned(),
-        });
+        if is_noted {
+            removal::forget(&cluster).await?;
+        }
+        progress.title(&done(namespace, elsewhere, stays.as_ref()));
         Ok(Exit::Fine)
     }
 }
 
-fn announce(
-    progress: Progress,
-    objects: &[&Value],
-    namespace: &str,
-    strangers: &[String],
-    meshed: &BTreeMap<String, usize>,
-) {
+/// Why the namespace stays.
+enum Stays {
+    /// Somebody else has made it.
+    Guest,
+    /// There is something in it that is not Netting's.
+    Strangers(Vec<String>),
+}
+
+impl Stays {
+    async fn of(cluster: &Cluster, found: &Installation) -> anyhow::Result<Option<Self>> {
+        if found.is_guest() {
+            return Ok(Some(Self::Guest));
+        }
+        // Without the namespace there is nobody in it.
+        if found.system_namespace().is_none() {
+            return Ok(None);
+        }
+        let strangers = strangers::find(cluster).await?;
+        Ok((!strangers.is_empty()).then_some(Self::Strangers(strangers)))
+    }
+
+    fn why(&self, namespace: &str) -> String {
+        match self {
+            Self::Guest => {
+                format!("The namespace {namespace} stays, because it was not made by Netting.")
+            }
+            Self::Strangers(strangers) => format!(
+                "The namespace {namespace} stays, because not all in it is Netting's: {}",
+                strangers.join(", ")
+            ),
+        }
+    }
+}
+
+fn needed_for(objects: &[&Value], namespace: &str, is_noted: bool) -> BTreeSet<Action> {
+    let values: Vec<Value> = objects.iter().map(|object| (*object).clone()).collect();
+    let mut needed = permissions::needed(&["get", "delete"], &values);
+    needed.insert(Action::core("list", "pods", Some(namespace)));
+    if is_noted {
+        needed.insert(Action::core("patch", "namespaces", None));
+    }
+    needed
+}
+
+fn done(namespace: &str, elsewhere: Option<&str>, stays: Option<&Stays>) -> String {
+    match (elsewhere, stays) {
+        (Some(other), _) => format!(
+            "Nothing of this installation is left. Another is in the namespace {other}: \
+             netting uninstall --system-namespace {other}"
+        ),
+        (None, Some(Stays::Strangers(_))) => format!(
+            "Nothing of Netting is left but the namespace {namespace}, for what else is in it."
+        ),
+        (None, Some(Stays::Guest)) => {
+            format!("Nothing of Netting is left; the namespace {namespace} was not made by it.")
+        }
+        (None, None) => "Nothing of Netting is left.".to_owned(),
+    }
+}
+
+fn announce(progress: Progress, objects: &[&Value], meshed: &BTreeMap<String, usize>) {
     progress.title("This goes:");
     for object in objects {
         progress.say(Tone::Bad, "remove", &manifests::title(object));
-    }
-    if !strangers.is_empty() {
-        progress.title(&stays(namespace, strangers));
     }
     if !meshed.is_empty() {
         progress.title(
@@ -143,13 +192,6 @@ fn announce(
             );
         }
     }
-}
-
-fn stays(namespace: &str, strangers: &[String]) -> String {
-    format!(
-        "The namespace {namespace} stays, because not all in it is Netting's: {}",
-        strangers.join(", ")
-    )
 }
 
 fn is_sure() -> anyhow::Result<bool> {

@@ -6,7 +6,12 @@ use anyhow::{Context as _, bail};
 use crate::{
     cluster,
     exit::{Exit, Usage},
-    installation::{Installation, Refusal, progress::Progress, removal, upgrade_refusal},
+    installation::{
+        Installation, Refusal,
+        permissions::{self, Action},
+        progress::Progress,
+        removal, upgrade_refusal,
+    },
     manifests::{IMAGE, Settings},
 };
 
@@ -58,6 +63,10 @@ impl Args {
     pub async fn run(&self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
         let cluster = cluster.connect().await?;
         let namespace = &cluster.system_namespace;
+        let mut needed = permissions::looking(namespace);
+        // Those with a sidecar, which are told of at the end.
+        needed.insert(Action::core("list", "pods", None));
+        permissions::check(&cluster, &needed).await?;
         let found = Installation::find(&cluster).await?;
         if let Some(obstacle) = found.in_the_way() {
             bail!(obstacle);
@@ -69,7 +78,7 @@ impl Args {
         let own = env!("CARGO_PKG_VERSION");
         self.refuse(upgrade_refusal(&versions, own), own)?;
         let settings = self.settings(&found)?;
-        let objects = install::objects(&settings, &cluster)?;
+        let objects = found.adapted(install::objects(&settings, &cluster)?);
         self.applying.apply(&cluster, &objects, &found).await?;
         if self.applying.is_dry_run() {
             return Ok(Exit::Fine);

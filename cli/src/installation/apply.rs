@@ -63,7 +63,15 @@ pub async fn all(
     Ok(())
 }
 
-async fn one(cluster: &Cluster, object: &Value, how: How) -> anyhow::Result<DynamicObject> {
+/// Applies one of them.
+///
+/// # Errors
+/// If it is refused, or a field is somebody else's.
+pub(super) async fn one(
+    cluster: &Cluster,
+    object: &Value,
+    how: How,
+) -> anyhow::Result<DynamicObject> {
     let kind = Kind::find(object).context("it is of no kind that Netting consists of")?;
     let name = object["metadata"]["name"].as_str();
     let name = name.context("it has no name")?;

@@ -3,7 +3,7 @@
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Namespace, Secret, Service, ServiceAccount},
+    core::v1::{ConfigMap, Namespace, ResourceQuota, Secret, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -28,7 +28,7 @@ pub struct Kind {
 /// All of them, in the order in which they are removed: first what makes the API server
 /// ask, then who answers, at last where that was. The certificate's Secret is made by
 /// the webhook, which makes it again for as long as it runs.
-pub const ALL: [fn() -> Kind; 13] = [
+pub const ALL: [fn() -> Kind; 14] = [
     || Kind::of::<MutatingWebhookConfiguration>(false),
     || Kind::of::<Deployment>(true),
     || Kind::of::<PodDisruptionBudget>(true),
@@ -41,6 +41,7 @@ pub const ALL: [fn() -> Kind; 13] = [
     || Kind::of::<Role>(true),
     || Kind::of::<ServiceAccount>(true),
     || Kind::of::<NetworkPolicy>(true),
+    || Kind::of::<ResourceQuota>(true),
     || Kind::of::<Namespace>(false),
 ];
 

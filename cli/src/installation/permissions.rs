@@ -7,12 +7,15 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use kube::{Api, api::PostParams};
+use kube::{
+    Api,
+    api::{ApiResource, PostParams},
+};
 use serde_json::Value;
 
 use crate::cluster::{Asked as _, CannotAsk, Cluster};
 
-use super::kinds::Kind;
+use super::kinds::{self, Kind};
 
 /// How many questions are under way at once.
 const QUESTIONS_MAX: usize = 8;
@@ -77,6 +80,23 @@ pub fn needed(verbs: &[&'static str], objects: &[Value]) -> BTreeSet<Action> {
             })
         })
         .collect()
+}
+
+/// What finding out takes what is there, in the whole cluster and in the system
+/// namespace.
+#[must_use]
+pub fn looking(namespace: &str) -> BTreeSet<Action> {
+    let kinds = kinds::ALL.iter().map(|kind| kind());
+    let actions = kinds.map(|kind| {
+        let ApiResource { group, plural, .. } = &kind.resource;
+        match kind.resource.kind.as_str() {
+            "Namespace" => Action::of("get", group, plural, None),
+            // Of another installation they tell where it is.
+            "Deployment" => Action::of("list", group, plural, None),
+            _ => Action::of("list", group, plural, kind.namespaced.then_some(namespace)),
+        }
+    });
+    actions.collect()
 }
 
 /// Asks the API server about each.

@@ -8,12 +8,7 @@ use std::{
 
 use anyhow::bail;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
-use kube::{
-    Api, ResourceExt as _,
-    api::{ListParams, PostParams},
-};
-use netting_webhook::names;
-use serde_json::json;
+use kube::{Api, ResourceExt as _, api::ListParams};
 use tokio::time::sleep;
 
 use crate::{
@@ -21,22 +16,25 @@ use crate::{
     output::Tone,
 };
 
-use super::{PART_OF, progress::Progress};
+use super::{
+    PART_OF,
+    progress::Progress,
+    trial::{self, Trial},
+};
 
 mod pods;
 
 /// The Deployments of the control plane.
 pub const PARTS: [&str; 2] = ["netting-catalog", "netting-webhook"];
-/// Where a pod is tried that is never created.
-pub const TRIAL_NAMESPACE: &str = "default";
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Waits, and says what it is waiting for whenever that changes.
+/// Waits, and says what it is waiting for whenever that changes. What came of a pod on
+/// trial is left to the caller to judge, if the webhook was asked at all.
 ///
 /// # Errors
 /// If it doesn't work within `patience`; says what is known about why.
-pub async fn until_it_works(cluster: &Cluster, patience: Duration) -> anyhow::Result<()> {
+pub async fn until_it_works(cluster: &Cluster, patience: Duration) -> anyhow::Result<Trial> {
     let deadline = Instant::now() + patience;
     let progress = Progress::new();
     let late = |what: String| {
@@ -176,27 +174,19 @@ async fn until_asked(
     deadline: Instant,
     progress: Progress,
     late: &impl Fn(String) -> String,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Trial> {
     progress.say(Tone::Plain, "waiting", "a pod on trial is given a sidecar");
     loop {
-        let why = match injects(cluster).await {
-            Ok(true) => {
-                progress.say(Tone::Good, "ready", "the webhook injects");
-                return Ok(());
-            }
-            Ok(false) => {
+        let why = match trial::run(cluster, trial::NAMESPACE).await {
+            Ok(Trial::Unasked) => {
                 "a pod that asks for a sidecar gets none: can the control plane reach port 8443 \
                       of the webhook's pods (in private clusters a firewall rule has to allow it)?"
                     .to_owned()
             }
-            // Something else has an opinion about pods there; it's not for us to argue.
-            Err(kube::Error::Api(status)) if status.code == 403 || status.code == 422 => {
-                progress.say(
-                    Tone::Warning,
-                    "untried",
-                    &format!("pods on trial are refused: {}", status.message),
-                );
-                return Ok(());
+            Ok(trial) => {
+                let (tone, done, line) = told(&trial);
+                progress.say(tone, done, &line);
+                return Ok(trial);
             }
             Err(error) => format!("{error:#}"),
         };
@@ -207,36 +197,32 @@ async fn until_asked(
     }
 }
 
-/// Whether a pod on trial, which is never created, is given a sidecar.
-///
-/// # Errors
-/// If the API server refuses the pod.
-pub async fn injects(cluster: &Cluster) -> kube::Result<bool> {
-    let pods: Api<Pod> = Api::namespaced(cluster.client(), TRIAL_NAMESPACE);
-    let dry_run = PostParams {
-        dry_run: true,
-        ..PostParams::default()
-    };
-    Ok(is_injected(&pods.create(&dry_run, &trial()).await?))
-}
-
-/// As the "baseline" Pod Security standard allows it.
-fn trial() -> Pod {
-    let pod = json!({
-        "metadata": {"name": "netting-trial", "labels": {names::INJECT: "enabled"}},
-        "spec": {"containers": [{"name": "app", "image": "registry.invalid/nothing"}]},
-    });
-    serde_json::from_value(pod).expect("it is a pod")
-}
-
-fn is_injected(pod: &Pod) -> bool {
-    pod.labels()
-        .get(names::INJECTED)
-        .is_some_and(|value| value == "true")
+/// A trial that tells something, as progress.
+fn told(trial: &Trial) -> (Tone, &'static str, String) {
+    let place = trial::NAMESPACE;
+    match trial {
+        Trial::Injected | Trial::Unasked => (Tone::Good, "ready", "the webhook injects".to_owned()),
+        // Something else has an opinion about pods there; it's not for us to argue.
+        Trial::Left(why) => {
+            let line =
+                format!("the webhook answers; of a pod in the namespace {place} it says: {why}");
+            (Tone::Warning, "untried", line)
+        }
+        Trial::Untried(message) => {
+            let line = format!("pods on trial are refused: {message}");
+            (Tone::Warning, "untried", line)
+        }
+        Trial::Refused(message) => {
+            let line = format!("a pod with a sidecar, in the namespace {place}: {message}");
+            (Tone::Bad, "refused", line)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn rollout(wanted: i32, status: serde_json::Value) -> String {

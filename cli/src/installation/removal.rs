@@ -2,27 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Debug,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        apps::v1::{DaemonSet, Deployment, StatefulSet},
-        batch::v1::{CronJob, Job},
-        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
-    Api, Resource, ResourceExt as _,
-    api::{DeleteParams, ListParams},
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use netting_webhook::names;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
@@ -190,58 +180,21 @@ pub async fn meshed_pods(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, u
     Ok(counts)
 }
 
-/// What is in the system namespace besides Netting, and would go with it: what people
-/// deploy, and what they could not get back.
+/// Takes back the note of the settings from a namespace that stays.
 ///
 /// # Errors
-/// If it can't be listed.
-pub async fn strangers(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let mut found = Vec::new();
-    list_strangers::<Deployment>(cluster, &mut found).await?;
-    list_strangers::<StatefulSet>(cluster, &mut found).await?;
-    list_strangers::<DaemonSet>(cluster, &mut found).await?;
-    list_strangers::<Job>(cluster, &mut found).await?;
-    list_strangers::<CronJob>(cluster, &mut found).await?;
-    list_strangers::<Pod>(cluster, &mut found).await?;
-    list_strangers::<Service>(cluster, &mut found).await?;
-    list_strangers::<PersistentVolumeClaim>(cluster, &mut found).await?;
-    list_strangers::<ConfigMap>(cluster, &mut found).await?;
-    list_strangers::<Secret>(cluster, &mut found).await?;
-    Ok(found)
-}
-
-async fn list_strangers<K>(cluster: &Cluster, found: &mut Vec<String>) -> anyhow::Result<()>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(cluster.client(), &cluster.system_namespace);
-    let others = ListParams::default().labels(&format!("{}!={}", PART_OF.0, PART_OF.1));
-    let listed = match api.list_metadata(&others).await {
-        // An API server that has no such kind has none of them.
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-        // What nobody may look at stays as well.
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            let plural = K::plural(&());
-            found.push(format!("what {plural} there are, which you may not list"));
-            return Ok(());
-        }
-        listed => listed.asked(&format!("list {}", K::plural(&())))?,
-    };
-    let kind = K::kind(&());
-    let strangers = listed.iter().filter(|one| !is_given(&one.metadata));
-    found.extend(strangers.map(|one| format!("{kind} {}", one.name_any())));
+/// If the API server refuses it.
+pub async fn forget(cluster: &Cluster) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(cluster.client());
+    let nothing = json!({"metadata": {"annotations": {manifests::SETTINGS: null}}});
+    let patched = namespaces
+        .patch(
+            &cluster.system_namespace,
+            &PatchParams::default(),
+            &Patch::Merge(nothing),
+        )
+        .await;
+    let forgotten = patched.asked("take the note of the settings from the namespace");
+    forgotten.context("the same command goes on from there")?;
     Ok(())
-}
-
-/// Whether it is put into every namespace: CA bundles, and tokens of service accounts
-/// (Secrets before Kubernetes 1.24).
-fn is_given(metadata: &ObjectMeta) -> bool {
-    let name = metadata.name.as_deref().unwrap_or_default();
-    let token = "kubernetes.io/service-account.name";
-    let annotations = metadata.annotations.as_ref();
-    ["kube-root-ca.crt", "istio-ca-root-cert"].contains(&name)
-        || annotations.is_some_and(|annotations| annotations.contains_key(token))
 }

@@ -1,7 +1,5 @@
 //! What is found, and what of it is removed.
 
-use serde_json::json;
-
 use super::*;
 
 fn everything() -> Vec<Value> {
@@ -35,6 +33,36 @@ fn what_is_not_ours_stays() {
         "name": "netting-webhook", "namespace": "mesh", "labels": {PART_OF.0: PART_OF.1}}});
     let installation = Installation::new("netting", vec![namespace, other]);
     assert!(installation.to_remove().is_empty());
+}
+
+#[test]
+fn of_somebody_elses_namespace_only_the_note_is_ours() {
+    let given = Settings {
+        ha: Some(true),
+        ..Settings::default()
+    };
+    let mut noted = everything();
+    manifests::record(&given, &mut noted);
+    let mut namespace =
+        json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "netting"}});
+    let guest = Installation::new("netting", vec![namespace.clone()]);
+    assert!(guest.is_guest());
+    assert_eq!(guest.adapted(everything()), everything()[1..]);
+    let adapted = guest.adapted(noted.clone());
+    assert_eq!(
+        adapted[0],
+        json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "netting",
+            "annotations": {manifests::SETTINGS: "{\"ha\":true}"}}})
+    );
+    // A note of earlier settings is taken back.
+    namespace["metadata"]["annotations"][manifests::SETTINGS] = "{\"ha\":true}".into();
+    let guest = Installation::new("netting", vec![namespace]);
+    let bare = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "netting"}});
+    assert_eq!(guest.adapted(everything())[0], bare);
+
+    let own = Installation::new("netting", everything());
+    assert!(!own.is_guest());
+    assert_eq!(own.adapted(noted.clone()), noted);
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(super) const FILES: &[File] = files![
     "base/mutatingwebhookconfiguration.yaml",
     "base/namespace.yaml",
     "base/networkpolicies.yaml",
+    "base/resourcequota.yaml",
     "base/webhook.yaml",
     "overlays/before-1.28/kustomization.yaml",
     "overlays/default/kustomization.yaml",

@@ -7,7 +7,7 @@ use k8s_openapi::{
     api::{
         admissionregistration::v1::MutatingWebhookConfiguration,
         apps::v1::Deployment,
-        core::v1::{Namespace, Service, ServiceAccount},
+        core::v1::{Namespace, ResourceQuota, Service, ServiceAccount},
         networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
         rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
@@ -126,6 +126,7 @@ fn known(object: &Value) -> Result<(), String> {
     let check = match object["kind"].as_str().unwrap_or_default() {
         "Namespace" => known_as::<Namespace>,
         "NetworkPolicy" => known_as::<NetworkPolicy>,
+        "ResourceQuota" => known_as::<ResourceQuota>,
         "ServiceAccount" => known_as::<ServiceAccount>,
         "ClusterRole" => known_as::<ClusterRole>,
         "ClusterRoleBinding" => known_as::<ClusterRoleBinding>,
@@ -157,7 +158,8 @@ fn every_object_is_of_its_kind_and_has_no_unknown_field() {
 /// Pointers to all objects within one whose keys Kubernetes knows.
 fn structures(value: &Value, kind: &str, at: &str, found: &mut Vec<String>) {
     // Whose keys anybody may choose.
-    const FREE: [&str; 6] = [
+    const FREE: [&str; 7] = [
+        "hard",
         "labels",
         "annotations",
         "matchLabels",

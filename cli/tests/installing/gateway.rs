@@ -38,8 +38,22 @@ pub(crate) struct Faults {
     pub(crate) missing_right: Option<String>,
     /// Plural of the objects that nobody may list.
     pub(crate) unlisted: Option<&'static str>,
+    /// Part of a rule that whoever asks may not grant, since they don't hold it.
+    pub(crate) not_held: Option<&'static str>,
     /// The minor version that it says it is of.
     pub(crate) minor: Option<u32>,
+    /// It says that Deployments are available, though there are no nodes, and this of a
+    /// pod on trial.
+    pub(crate) trial: Option<Trial>,
+}
+
+/// What it says of a pod on trial.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trial {
+    /// It would create it as it is, and warns.
+    Created(&'static str),
+    /// It refuses it, with this code and message.
+    Refused(StatusCode, &'static str),
 }
 
 /// An API server without nodes, for as long as the test runs.
@@ -129,6 +143,7 @@ async fn answer(behind: &Client, state: &Mutex<State>, request: Request) -> Resp
     let body = body.expect("the command sends whole requests");
     let path = head.uri.path();
     let mut lost = None;
+    let available;
     {
         let mut state = state.lock().await;
         if let (Some(minor), "/version") = (state.faults.minor, path) {
@@ -144,6 +159,19 @@ async fn answer(behind: &Client, state: &Mutex<State>, request: Request) -> Resp
                 return Json(refused).into_response();
             }
         }
+        if let (Some(trial), true) = (
+            state.faults.trial,
+            head.method == Method::POST && path.ends_with("/pods"),
+        ) {
+            return tried(trial, body);
+        }
+        let grants = head.method == Method::PATCH && path.contains("/rbac.authorization.k8s.io/");
+        let text = String::from_utf8_lossy(&body);
+        if grants && state.faults.not_held.is_some_and(|one| text.contains(one)) {
+            let why = "user \"me\" is attempting to grant RBAC permissions not currently held";
+            return refusal(StatusCode::FORBIDDEN, why);
+        }
+        available = state.faults.trial.is_some() && path.contains("/deployments/");
         let listed = path.rsplit('/').next();
         if head.method == Method::GET
             && state.faults.unlisted.is_some_and(|one| listed == Some(one))
@@ -171,8 +199,35 @@ async fn answer(behind: &Client, state: &Mutex<State>, request: Request) -> Resp
             pass_on(behind, &head, body.to_vec()).await;
             down()
         }
+        None if available => make_available(pass_on(behind, &head, body.to_vec()).await).await,
         None => pass_on(behind, &head, body.to_vec()).await,
     }
+}
+
+fn tried(trial: Trial, body: body::Bytes) -> Response {
+    match trial {
+        Trial::Created(warning) => {
+            let warning = (header::WARNING, format!("299 - \"{warning}\""));
+            (StatusCode::CREATED, [warning], body).into_response()
+        }
+        Trial::Refused(code, message) => refusal(code, message),
+    }
+}
+
+async fn make_available(response: Response) -> Response {
+    let (head, body) = response.into_parts();
+    let body = body::to_bytes(body, usize::MAX).await;
+    let body = body.expect("the sandbox sends whole answers");
+    let mut object: Value = serde_json::from_slice(&body).expect("an object is JSON");
+    if head.status == StatusCode::OK {
+        let (generation, count) = (
+            &object["metadata"]["generation"],
+            &object["spec"]["replicas"],
+        );
+        object["status"] = json!({"observedGeneration": generation, "replicas": count,
+            "updatedReplicas": count, "availableReplicas": count});
+    }
+    (head.status, Json(object)).into_response()
 }
 
 async fn pass_on(behind: &Client, head: &Parts, body: Vec<u8>) -> Response {

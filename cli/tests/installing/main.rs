@@ -6,13 +6,14 @@ mod command;
 mod gateway;
 mod objects;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use command::Said;
 use futures_util::{StreamExt as _, stream};
-use gateway::{Faults, Gateway, Lost};
+use gateway::{Faults, Gateway, Lost, Trial};
+use http::StatusCode;
 use objects::{apply, everything};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How many clusters there are at a time.
 const CLUSTERS_MAX: usize = 6;
@@ -165,6 +166,120 @@ async fn each_right_that_is_missing_is_named_and_nothing_is_begun() {
 }
 
 #[tokio::test]
+async fn what_is_refused_of_a_pod_on_trial_is_no_fault_of_the_installation_unless_it_is_the_sidecar()
+ {
+    for (trial, code, says) in [
+        (
+            Trial::Created(
+                "netting: pod not injected: its namespace enforces Pod Security baseline",
+            ),
+            0,
+            "of a pod in the namespace default it says: its namespace enforces Pod Security baseline",
+        ),
+        (
+            Trial::Refused(
+                StatusCode::BAD_REQUEST,
+                "admission webhook \"images.example.com\" denied the request: unknown registry",
+            ),
+            0,
+            "untried    pods on trial are refused: admission webhook \"images.example.com\"",
+        ),
+        (
+            Trial::Refused(
+                StatusCode::FORBIDDEN,
+                "violates PodSecurity \"baseline:latest\": container \"netting-init\"",
+            ),
+            1,
+            "pods with a sidecar are refused here",
+        ),
+        (Trial::Created("of something else"), 1, "a firewall rule"),
+    ] {
+        let gateway = Gateway::start().await;
+        gateway
+            .fail(Faults {
+                trial: Some(trial),
+                ..Faults::default()
+            })
+            .await;
+        let installed = gateway.netting("install --timeout=0s").await;
+        ended_with(&installed, code, says);
+    }
+}
+
+#[tokio::test]
+async fn rights_that_may_not_be_granted_are_named_and_nothing_is_begun() {
+    // Of a ClusterRole, and of a Role, whose namespace is not there yet.
+    for (before, rule, title) in [
+        (&[][..], "limitranges", "ClusterRole netting-webhook"),
+        (&[], "netting-webhook-tls", "Role netting/netting-webhook"),
+        (
+            &[INSTALL],
+            "netting-webhook-tls",
+            "Role netting/netting-webhook",
+        ),
+    ] {
+        let gateway = after(before).await;
+        gateway
+            .fail(Faults {
+                not_held: Some(rule),
+                ..Faults::default()
+            })
+            .await;
+        let command = if before.is_empty() { INSTALL } else { UPGRADE };
+        let refused = gateway.netting(command).await;
+        ended_with(
+            &refused,
+            2,
+            "not allowed to grant the control plane its rights",
+        );
+        ended_with(&refused, 2, &format!("{title}: user \"me\" is attempting"));
+        assert_eq!(gateway.changes().await, Vec::<String>::new(), "{title}");
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_was_there_before_is_neither_labelled_nor_removed() {
+    let gateway = Gateway::start().await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": "netting", "labels": {"team": "platform"}}});
+    apply(&gateway.client, &namespace.to_string()).await;
+    let before = everything(&gateway.client).await;
+    let installed = gateway.netting(INSTALL).await;
+    ended_with(
+        &installed,
+        0,
+        "kept       Namespace netting: it was there before",
+    );
+    let there = everything(&gateway.client).await;
+    let labels = |objects: &BTreeMap<String, Value>| {
+        objects["Namespace /netting"]["metadata"]["labels"].clone()
+    };
+    assert_eq!(labels(&there), labels(&before));
+    ended_with(&gateway.netting(UPGRADE).await, 0, "");
+    let there = everything(&gateway.client).await;
+    assert_eq!(labels(&there), labels(&before));
+    let note = &there["Namespace /netting"]["metadata"]["annotations"];
+    assert!(note["netting.dev/settings"].is_string(), "{note}");
+
+    let removed = gateway.netting(UNINSTALL).await;
+    ended_with(&removed, 0, "because it was not made by Netting");
+    // Besides there is what controllers put into every namespace, sooner or later.
+    let left = everything(&gateway.client).await;
+    let own = "Namespace /netting";
+    assert_eq!(labels(&left), labels(&before));
+    let note = &left[own]["metadata"]["annotations"]["netting.dev/settings"];
+    assert!(note.is_null(), "{note}");
+    let is_ours = |title: &&String| title.contains("netting-") || title.ends_with(" /netting");
+    let ours: Vec<&String> = left.keys().filter(is_ours).collect();
+    assert_eq!(ours, [own]);
+    ended_with(
+        &gateway.netting(UNINSTALL).await,
+        0,
+        "Nothing of Netting is in",
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_listed_is_named_and_nothing_is_begun() {
     let gateway = Gateway::start().await;
     for plural in [
@@ -256,6 +371,14 @@ async fn a_namespace_with_something_of_somebody_elses_stays_with_it() {
     for stranger in [
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "registry"}}),
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "notes"}}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "robot"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole", "name": "netting-catalog"}}),
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": "robot"}, "spec": {"maxUnavailable": 1}}),
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": "closed"}, "spec": {"podSelector": {}}}),
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "other"},
             "spec": {"ports": [{"port": 80}]}}),
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "idle"},

@@ -4,6 +4,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use netting_webhook::certificate::self_made;
 
 use super::*;
+use crate::installation::trial::Trial;
 
 /// A webhook's Secret, made at that time.
 fn secret(made: SystemTime) -> Secret {
@@ -56,7 +57,8 @@ pub(super) fn mesh() -> Mesh {
         ]),
         pods: Ok(Vec::new()),
         secret: Ok(Some(secret)),
-        injects: Ok(true),
+        trial: Ok(Trial::Injected),
+        trials: [].into(),
         metrics: [
             ("netting-catalog-1".to_owned(), metrics("catalog")),
             ("netting-webhook-1".to_owned(), metrics("webhook")),
@@ -120,10 +122,86 @@ fn nothing_at_all_is_one_finding_and_a_half_is_what_is_missing() {
 
 #[test]
 fn a_webhook_that_the_api_server_does_not_get_to_is_a_failure() {
-    let facts = with(|mesh| mesh.injects = Ok(false));
+    let facts = with(|mesh| mesh.trial = Ok(Trial::Unasked));
     assert!(only(&facts, Code::TrialBad).advice.contains("8443"));
-    let facts = with(|mesh| mesh.injects = Err(Unknown::new("try a pod", "no way")));
+    let facts = with(|mesh| mesh.trial = Err(Unknown::new("try a pod", "no way")));
     only(&facts, Code::ControlPlaneUnknown);
+}
+
+#[test]
+fn a_trial_that_something_else_decides_is_no_failure_of_the_mesh() {
+    for (trial, code) in [
+        (Trial::Left("Pod Security".to_owned()), Code::TrialGood),
+        (Trial::Untried("quota".to_owned()), Code::TrialUntried),
+        (Trial::Refused("NET_ADMIN".to_owned()), Code::TrialRefused),
+    ] {
+        let facts = with(|mesh| mesh.trial = Ok(trial));
+        only(&facts, code);
+        assert_eq!(Report::of(&facts).exit(), Exit::Fine, "{code}");
+    }
+}
+
+#[test]
+fn a_namespace_that_asks_for_sidecars_and_refuses_them_is_a_failure() {
+    let facts = |trial: Trial| {
+        with(|mesh| {
+            mesh.trials.insert("shop".to_owned(), Ok(trial));
+        })
+    };
+    let refusal = "violates PodSecurity \"baseline:latest\": netting-init".to_owned();
+    let refused = facts(Trial::Refused(refusal));
+    let found = only(&refused, Code::SidecarsRefused);
+    assert_eq!(found.subject, "namespace/shop");
+    assert!(found.advice.contains("enforce=privileged"), "{found:?}");
+    assert_eq!(Report::of(&refused).exit(), Exit::NotWell);
+
+    let untried = facts(Trial::Untried("exceeded quota".to_owned()));
+    only(&untried, Code::SidecarsUntried);
+    assert_eq!(Report::of(&untried).exit(), Exit::Fine);
+}
+
+#[test]
+fn a_kubelet_that_does_not_know_native_sidecars_is_named_where_pods_get_them() {
+    let facts = |minor: &str, kubelet: &str, flag: &str| {
+        let mut facts = with(|mesh| {
+            let mut webhook = deployment("netting-webhook", 1);
+            webhook["spec"]["template"]["spec"]["containers"][0]["args"] = json!([flag]);
+            mesh.deployments = Ok(vec![
+                parse(deployment("netting-catalog", 1)),
+                parse(webhook),
+            ]);
+        });
+        facts.version = version(minor);
+        let mut node = serde_json::to_value(&facts.nodes.expect("it has one")[0]).expect("JSON");
+        node["status"]["nodeInfo"]["kubeletVersion"] = kubelet.into();
+        facts.nodes = Ok(vec![parse(node)]);
+        facts
+    };
+    for (minor, flag) in [
+        ("32", "--sidecar-mode=auto"),
+        ("30", "--sidecar-mode=native"),
+    ] {
+        let facts = facts(minor, "v1.28.9-eks-036c24b", flag);
+        let found = only(&facts, Code::KubeletOld);
+        assert_eq!(found.subject, "node/node-1");
+        assert!(found.message.contains("v1.28.9"), "{found:?}");
+        assert!(found.advice.contains("sidecar-mode=classic"), "{found:?}");
+    }
+    // Until the last kubelet is new, they are classic by themselves.
+    let classic = facts("31", "v1.28.9", "--sidecar-mode=auto");
+    only(&classic, Code::VersionOld);
+    assert!(found(&classic, Code::KubeletOld).is_empty());
+    for (minor, kubelet, flag) in [
+        ("32", "v1.28.9", "--sidecar-mode=classic"),
+        ("32", "v1.29.0", "--sidecar-mode=auto"),
+        ("28", "v1.27.0", "--sidecar-mode=auto"),
+    ] {
+        let facts = facts(minor, kubelet, flag);
+        assert!(
+            found(&facts, Code::KubeletOld).is_empty(),
+            "{minor} {kubelet} {flag}"
+        );
+    }
 }
 
 #[test]

@@ -2,24 +2,30 @@
 
 use std::{collections::BTreeMap, fmt::Debug, time::SystemTime};
 
+use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::{Api, ResourceExt as _, api::ListParams};
+use netting_webhook::names;
 use serde::de::DeserializeOwned;
 
 use super::rights;
 use crate::{
     check::{
-        Fact, Facts, Unknown,
+        self, Fact, Facts, Unknown,
         facts::{Mesh, SECRET},
     },
     cluster::Cluster,
-    installation::ready,
+    installation::trial::{self, Trial},
     mesh,
     sidecar::Config,
 };
 
 /// So many sidecars are asked how they are; each answer is a connection of its own.
 const SIDECARS_ASKED_MAX: usize = 100;
+/// In so many namespaces a pod is tried.
+const NAMESPACES_TRIED_MAX: usize = 100;
+/// So many trials are under way at once.
+const TRIALS_MAX: usize = 8;
 const ADMISSION_GROUP: &str = "admissionregistration.k8s.io/v1";
 
 pub(in crate::commands) async fn facts(
@@ -29,17 +35,18 @@ pub(in crate::commands) async fn facts(
 ) -> Facts {
     let client = cluster.client();
     let pods = list(mesh::api(cluster, namespace), "list Pods", "").await;
-    let mut sidecars = BTreeMap::new();
-    let mut mesh = None;
-    if !before_install {
-        mesh = Some(self::mesh(cluster).await);
-        let all: &[Pod] = pods.as_deref().unwrap_or_default();
-        sidecars = self::sidecars(cluster, all).await;
-    }
     let namespaces = match namespace {
         Some(name) => named(Api::<Namespace>::all(client.clone()), name).await,
         None => list(Api::all(client.clone()), "list Namespaces", "").await,
     };
+    let mut sidecars = BTreeMap::new();
+    let mut mesh = None;
+    if !before_install {
+        let namespaces: &[Namespace] = namespaces.as_deref().unwrap_or_default();
+        mesh = Some(self::mesh(cluster, namespaces).await);
+        let all: &[Pod] = pods.as_deref().unwrap_or_default();
+        sidecars = self::sidecars(cluster, all).await;
+    }
     let limit_ranges = match namespace {
         Some(name) => Api::namespaced(client.clone(), name),
         None => Api::all(client.clone()),
@@ -72,7 +79,7 @@ pub(in crate::commands) async fn facts(
     }
 }
 
-async fn mesh(cluster: &Cluster) -> Mesh {
+async fn mesh(cluster: &Cluster, namespaces: &[Namespace]) -> Mesh {
     let (client, namespace) = (cluster.client(), cluster.system_namespace.as_str());
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
@@ -86,9 +93,9 @@ async fn mesh(cluster: &Cluster) -> Mesh {
         (one.pod.name_any(), answer)
     });
     let secret = secrets.get_opt(SECRET).await;
-    let injects = ready::injects(cluster).await;
     Mesh {
-        injects: injects.map_err(|error| unknown("try a pod (dry run)", &error)),
+        trial: tried(cluster, trial::NAMESPACE).await,
+        trials: trials(cluster, namespaces).await,
         configurations: list(
             Api::all(client.clone()),
             "list MutatingWebhookConfigurations",
@@ -107,8 +114,28 @@ async fn mesh(cluster: &Cluster) -> Mesh {
     }
 }
 
+/// A pod on trial in each namespace that asks for sidecars, where there are any.
+async fn trials(cluster: &Cluster, namespaces: &[Namespace]) -> BTreeMap<String, Fact<Trial>> {
+    let asking = namespaces.iter().filter(|one| {
+        let stays = one.metadata.deletion_timestamp.is_none();
+        let own = [names::KUBE_SYSTEM, &cluster.system_namespace];
+        stays && check::asks(one) && !own.contains(&one.name_any().as_str())
+    });
+    let trials = stream::iter(asking.take(NAMESPACES_TRIED_MAX)).map(|one| async {
+        let name = one.name_any();
+        let trial = tried(cluster, &name).await;
+        (name, trial)
+    });
+    trials.buffer_unordered(TRIALS_MAX).collect().await
+}
+
+async fn tried(cluster: &Cluster, namespace: &str) -> Fact<Trial> {
+    let trial = trial::run(cluster, namespace).await;
+    trial.map_err(|error| unknown("try a pod (dry run)", &error))
+}
+
 async fn sidecars(cluster: &Cluster, pods: &[Pod]) -> BTreeMap<String, Result<Config, String>> {
-    let label = netting_webhook::names::INJECTED;
+    let label = names::INJECTED;
     let meshed = pods
         .iter()
         .filter(|pod| pod.labels().contains_key(label) && mesh::is_running(pod));

@@ -209,6 +209,9 @@ pub(crate) static RESOURCES: &[Resource] = &[
             sub("proxy", "PodProxyOptions", &["create", "get", "update"]),
             sub("status", "Pod", READ_WRITE),
         ]),
+    stored::<core::ResourceQuota>()
+        .short(&["quota"])
+        .subs(&[sub("status", "ResourceQuota", READ_WRITE)]),
     stored::<core::Secret>(),
     stored::<core::ServiceAccount>()
         .short(&["sa"])
