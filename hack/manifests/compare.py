@@ -50,6 +50,16 @@ CASES = [
     ),
 ]
 
+# What the chart alone has: where pods run, and how they are placed.
+PLACED = {
+    "priorityClassName": "",
+    "nodeSelector": {"pool": "infra"},
+    "tolerations": [{"key": "infra", "operator": "Exists", "effect": "NoSchedule"}],
+    "affinity": {"podAntiAffinity": {}},
+    "webhook": {"hostNetwork": True},
+    "createNamespace": True,
+}
+
 REFUSED = [
     {"imgae": {"tag": "1"}},
     {"image": {"tags": "1"}},
@@ -103,6 +113,27 @@ def difference(ours, theirs):
     return next((f"{key} differs" for key in ours if ours[key] != theirs[key]), "")
 
 
+def misplaced(objects):
+    """What of PLACED is not as it says, in words; empty if all is."""
+    named = by_name(objects)
+    if ("ResourceQuota", "netting", "netting-critical-pods") in named:
+        return "there is a quota of no priority class"
+    labels = named["Namespace", "", "netting"]["metadata"]["labels"]
+    if labels["pod-security.kubernetes.io/enforce"] != "privileged":
+        return "the namespace refuses pods on the node's network"
+    for part in "catalog", "webhook":
+        pod = named["Deployment", "netting", f"netting-{part}"]["spec"]["template"]["spec"]
+        wanted = {key: PLACED[key] for key in ("tolerations", "affinity")}
+        wanted["nodeSelector"] = {"kubernetes.io/os": "linux", **PLACED["nodeSelector"]}
+        wanted["priorityClassName"] = None
+        wanted["hostNetwork"] = True if part == "webhook" else None
+        wanted["dnsPolicy"] = "ClusterFirstWithHostNet" if part == "webhook" else None
+        for key, value in wanted.items():
+            if pod.get(key) != value:
+                return f"{part}: {key} is {pod.get(key)}"
+    return ""
+
+
 def output(*command):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NETTING_")}
     return subprocess.run(
@@ -135,6 +166,8 @@ def main(netting, kubectl):
                 theirs = rendered_chart(chart, values, namespace)
                 ours = [one for one in ours if one["kind"] != "Namespace"]
                 check("and without a namespace if it is not asked for", difference(ours, theirs))
+        chart.validate_schema(PLACED)
+        check(f"the chart heeds {PLACED}", misplaced(rendered_chart(chart, PLACED, "netting")))
         for values in REFUSED:
             try:
                 chart.validate_schema(values)

@@ -22,7 +22,7 @@ SUPPORTED = [f"1.{minor}" for minor in range(28, 37)]
 # The oldest that there are schemas of, with the overlay and the sidecars for those before 1.28.
 BEFORE = ["1.25", "1.26", "1.27"]
 # The keys of these are anybody's.
-FREE = {"labels", "annotations", "matchLabels", "nodeSelector", "requests", "limits"}
+FREE = {"labels", "annotations", "matchLabels", "nodeSelector", "requests", "limits", "hard"}
 
 
 class Schemas:
@@ -99,6 +99,8 @@ def every_manifest(netting):
             if values is not None:
                 rendered = compare.rendered_chart(chart, {**values, "createNamespace": True}, "netting")
                 supported[f"the chart with {values}"] = rendered
+        rendered = compare.rendered_chart(chart, compare.PLACED, "netting")
+        supported[f"the chart with {compare.PLACED}"] = rendered
     demo = "hack/quickstart/demo.yaml"
     supported[f"netting inject {demo}"] = documents(output(netting, "inject", "-q", demo))
     classic = output(netting, "inject", "-q", "--sidecar-mode=classic", demo)
