@@ -110,11 +110,10 @@ fn is_injected(pod: &Pod) -> bool {
 fn left(headers: &HeaderMap) -> Option<String> {
     let warnings = headers.get_all(header::WARNING).iter();
     let mut texts = warnings.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let found = texts.find_map(|text| {
+    texts.find_map(|text| {
         let (_, why) = text.split_once(LEFT)?;
         Some(why.split('"').next().unwrap_or(why).to_owned())
-    });
-    found
+    })
 }
 
 async fn create(cluster: &Cluster, namespace: &str) -> kube::Result<(Pod, HeaderMap)> {

@@ -234,7 +234,10 @@ async fn whoever_may_not_do_all_of_it_begins_nothing() -> anyhow::Result<()> {
 
     let kubeconfig = cluster.kubeconfig_of(&token)?;
     let nobody = netting_by(kubeconfig.path(), &["install"]).await?;
-    nobody.refused(2, "list mutatingwebhookconfigurations.admissionregistration.k8s.io")?;
+    nobody.refused(
+        2,
+        "list mutatingwebhookconfigurations.admissionregistration.k8s.io",
+    )?;
     let reader = Reader::allow(&cluster, namespace.name()).await?;
     // An API server takes a moment to heed a new role.
     observe::eventually("the robot may read", async || {
