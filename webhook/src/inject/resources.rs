@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     decision::SkipReason,
     names::SidecarMode,
-    options::{BoundsOf, Budget, MEMORY_LIMIT_MIN, Namespace, PodOptions, Quantity, Total},
+    options::{Bounds, BoundsOf, Budget, MEMORY_LIMIT_MIN, Namespace, PodOptions, Quantity, Total},
     pod::Pod,
     warnings::Warnings,
 };
@@ -43,6 +43,9 @@ const MEMORY: Resource = Resource {
     limited: "128Mi",
     limit_min: MEMORY_LIMIT_MIN,
 };
+
+/// On the node's disk a sidecar has its logs alone, of which the kubelet keeps 50 MiB.
+const STORAGE_LIMITED: &str = "256Mi";
 
 /// A request, and a limit if there is one.
 type Amounts = (Quantity, Option<Quantity>);
@@ -117,6 +120,10 @@ pub(super) fn of(
             }
         }
     }
+    if let Some((request, limit)) = namespace.bounds.and_then(storage) {
+        requests.insert(STORAGE.to_owned(), json!(request.to_string()));
+        limits.extend(limit.map(|limit| (STORAGE.to_owned(), json!(limit.to_string()))));
+    }
     let mut resources = Map::new();
     for (kind, amounts) in [("requests", requests), ("limits", limits)] {
         if !amounts.is_empty() {
@@ -124,6 +131,16 @@ pub(super) fn of(
         }
     }
     Ok(Value::Object(resources))
+}
+
+const STORAGE: &str = "ephemeral-storage";
+
+/// Nothing, unless LimitRanges have a ratio of limit and request: then both must be there.
+/// (The other bounds LimitRanger fills in where nothing is said.)
+fn storage(bounds: &Bounds) -> Option<Amounts> {
+    let container = &bounds.ephemeral_storage.container;
+    container.ratio_max.as_ref()?;
+    Some(container.fit(amount("0"), None, amount(STORAGE_LIMITED)))
 }
 
 /// Where a resource is asked for, and within which bounds.

@@ -20,6 +20,7 @@ pub fn bounds<'a>(ranges: impl IntoIterator<Item = &'a LimitRange>) -> Bounds {
     items.fold(Bounds::default(), |bounds, item| Bounds {
         cpu: narrowed(bounds.cpu, item, "cpu"),
         memory: narrowed(bounds.memory, item, "memory"),
+        ephemeral_storage: narrowed(bounds.ephemeral_storage, item, "ephemeral-storage"),
     })
 }
 
@@ -74,6 +75,7 @@ mod tests {
                     "defaultRequest": {"memory": "8Mi"},
                     "maxLimitRequestRatio": {"cpu": "4", "memory": "lots"}},
                 {"type": "Pod", "max": {"cpu": "1"}, "min": {"memory": "64Mi"}},
+                {"type": "Container", "maxLimitRequestRatio": {"ephemeral-storage": "2"}},
             ])),
             LimitRange::default(),
         ];
@@ -101,6 +103,13 @@ mod tests {
                     min: quantity("64Mi"),
                     ..Bound::default()
                 },
+            },
+            ephemeral_storage: BoundsOf {
+                container: Bound {
+                    ratio_max: quantity("2"),
+                    ..Bound::default()
+                },
+                ..BoundsOf::default()
             },
         };
         assert_eq!(bounds(&ranges), expected);

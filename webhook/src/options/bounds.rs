@@ -3,13 +3,15 @@
 
 use super::Quantity;
 
-/// Bounds for both resources that a sidecar asks for.
+/// Bounds for what a container may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// Of cores.
     pub cpu: BoundsOf,
     /// Of bytes.
     pub memory: BoundsOf,
+    /// Of bytes on the node's disk, for which a sidecar asks only if it must.
+    pub ephemeral_storage: BoundsOf,
 }
 
 /// Bounds for a resource.

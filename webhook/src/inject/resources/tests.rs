@@ -1,7 +1,7 @@
 //! Pods and LimitRanges in, amounts and warnings out; refusals first.
 
 use super::*;
-use crate::options::{Bound, Bounds};
+use crate::options::Bound;
 
 /// What becomes of ours in a pod of this spec, with these annotations and bounds.
 fn sized(
@@ -56,6 +56,7 @@ fn of_pods(cpu_max: &str, memory_max: &str) -> Bounds {
     Bounds {
         cpu: pod(cpu_max),
         memory: pod(memory_max),
+        ..Bounds::default()
     }
 }
 
@@ -361,6 +362,7 @@ fn a_limit_range_is_kept_to_and_whoever_chose_otherwise_is_told() {
             min: quantity("32Mi"),
             ..Bound::default()
         }),
+        ..Bounds::default()
     };
     let sized = |annotations: Value| {
         let spec = json!({"containers": [{"name": "app"}]});
@@ -380,4 +382,35 @@ fn a_limit_range_is_kept_to_and_whoever_chose_otherwise_is_told() {
     );
     let (_, warnings) = sized(json!({"netting.dev/proxy-cpu-request": "50m"}));
     assert!(warnings.is_empty(), "it is within the bounds: {warnings:?}");
+}
+
+#[test]
+fn where_limit_and_request_have_a_ratio_there_are_both() {
+    let ratio = || BoundsOf {
+        container: Bound {
+            ratio_max: quantity("4"),
+            ..Bound::default()
+        },
+        ..BoundsOf::default()
+    };
+    let spec = json!({"containers": [{"name": "app"}]});
+    let only_storage = Bounds {
+        ephemeral_storage: ratio(),
+        ..Bounds::default()
+    };
+    let expected = json!({
+        "requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "67108864"},
+        "limits": {"ephemeral-storage": "256Mi"},
+    });
+    assert_eq!(in_bounds(&spec, &only_storage), Ok(expected));
+    let all = Bounds {
+        cpu: ratio(),
+        memory: ratio(),
+        ephemeral_storage: ratio(),
+    };
+    let expected = json!({
+        "requests": {"cpu": "125m", "memory": "33554432", "ephemeral-storage": "67108864"},
+        "limits": {"cpu": "500m", "memory": "128Mi", "ephemeral-storage": "256Mi"},
+    });
+    assert_eq!(in_bounds(&spec, &all), Ok(expected));
 }
