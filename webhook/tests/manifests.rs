@@ -200,7 +200,7 @@ fn the_webhook_may_do_what_it_does_and_nothing_more() {
     let args = Args::parse_from(["netting-webhook", "--tls-secret=netting-webhook-tls"]);
     let everywhere: Value = one("ClusterRole", "netting-webhook");
     let in_its_namespace: Value = one("Role", "netting-webhook");
-    for (role, rules) in [(&everywhere, 4), (&in_its_namespace, 2)] {
+    for (role, rules) in [(&everywhere, 5), (&in_its_namespace, 2)] {
         assert_eq!(role["rules"].as_array().map(Vec::len), Some(rules));
     }
     assert_eq!(
@@ -221,6 +221,10 @@ fn the_webhook_may_do_what_it_does_and_nothing_more() {
     assert_eq!(
         granted(&everywhere, "", "limitranges"),
         [(json!(["get", "list", "watch"]), Value::Null)]
+    );
+    assert_eq!(
+        granted(&everywhere, "", "nodes"),
+        [(json!(["list"]), Value::Null)]
     );
     assert_eq!(
         granted(&everywhere, "events.k8s.io", "events"),
