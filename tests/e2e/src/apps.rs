@@ -284,11 +284,12 @@ impl Namespace {
             answer.status()
         );
         let warnings = answer.headers().get_all("warning").iter();
-        // RFC 9111, section 5.5: 299 - "text".
-        let texts = warnings.filter_map(|warning| warning.to_str().ok()?.split_once('"'));
-        Ok(texts
-            .map(|(_, text)| text.trim_end_matches('"').to_owned())
-            .collect())
+        // RFC 9111, section 5.5: 299 - "text", with the quotation marks of the text escaped.
+        let texts = warnings.filter_map(|warning| {
+            let (_, quoted) = warning.to_str().ok()?.split_once('"')?;
+            quoted.strip_suffix('"')
+        });
+        Ok(texts.map(|text| text.replace("\\\"", "\"")).collect())
     }
 
     /// Waits until a pod is ready, and returns it as it is then.

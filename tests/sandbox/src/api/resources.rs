@@ -191,6 +191,7 @@ pub(crate) static RESOURCES: &[Resource] = &[
     stored::<core::ConfigMap>().short(&["cm"]),
     stored::<core::Endpoints>().short(&["ep"]),
     stored::<core::Event>().short(&["ev"]),
+    stored::<core::LimitRange>().short(&["limits"]),
     stored::<core::Namespace>()
         .short(&["ns"])
         .verbs(NO_COLLECTION)
