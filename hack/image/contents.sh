@@ -14,7 +14,7 @@ build_binaries() { # NAME PROFILE
       # dependency that only the others need. These are on no request's path, and at most a
       # few of them run: size counts.
       build_static "$2" 3 netting-iptables-init netting-sidecar
-      build_static "$2" s netting-control-plane
+      build_static "$2" z netting-control-plane
       ;;
     netting-test-app) build_static "$2" 3 netting-test-app ;;
   esac
