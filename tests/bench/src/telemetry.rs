@@ -133,7 +133,8 @@ fn round(
         saturated
     })?;
     let used = subject.cpu_time()? - before;
-    if matches!(amount, Amount::Exporters | Amount::Everything) {
+    // With a span and a line for each of so many requests, no backend can keep up.
+    if amount == Amount::Exporters {
         meshed.check_exported()?;
     }
     Ok(Round {

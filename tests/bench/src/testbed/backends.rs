@@ -121,6 +121,7 @@ events {{ worker_connections 1024; }}
 http {{
   access_log off;
   client_max_body_size 64m;
+  keepalive_requests 1000000000;
   server {{ listen {NODE}:{HTTP_PORT}; location / {{ return 200; }} }}
   server {{
     listen {NODE}:{GRPC_PORT} http2;
