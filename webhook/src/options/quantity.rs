@@ -131,12 +131,7 @@ impl Scale {
         if exponent >= 0 {
             mantissa.checked_mul(magnitude)
         } else {
-            Some(
-                mantissa
-                    .unsigned_abs()
-                    .div_ceil(magnitude.unsigned_abs())
-                    .cast_signed(),
-            )
+            Some(arithmetic::ceil(mantissa, magnitude))
         }
     }
 }

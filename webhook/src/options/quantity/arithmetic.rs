@@ -71,7 +71,7 @@ fn unit_of(nanos: i128) -> i128 {
 }
 
 /// Of numbers that are not negative.
-fn ceil(number: i128, divisor: i128) -> i128 {
+pub(super) fn ceil(number: i128, divisor: i128) -> i128 {
     let quotient = number.unsigned_abs().div_ceil(divisor.unsigned_abs());
     quotient.cast_signed()
 }
