@@ -85,10 +85,14 @@ fn known(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 impl Ended<'_> {
-    /// To who reads the log; whose doing it was is not asked.
+    /// To who reads the log, for whom it is the same at both ends: nobody served it. What
+    /// is the caller's own doing, a 4xx or `NOT_FOUND`, is none.
     pub(crate) fn has_failed(&self) -> bool {
+        let is_failure = |code| grpc::is_failure(grpc::name(code), Direction::Inbound);
+        let call = self.counted.call.as_ref();
+        let call_failed = call.and_then(|call| call.status).is_some_and(is_failure);
         let status = self.counted.status;
-        self.failed.is_some() || status.is_none_or(|status| status >= 500)
+        self.failed.is_some() || call_failed || status.is_none_or(|status| status >= 500)
     }
 }
 

@@ -43,6 +43,10 @@ struct Heard {
 }
 
 fn telling(ratio: &str) -> (Tells, Heard) {
+    logging("all", ratio)
+}
+
+fn logging(which: &str, ratio: &str) -> (Tells, Heard) {
     let heard = Heard {
         spans: Arc::new(Buffer::new(64)),
         records: Arc::new(Buffer::new(64)),
@@ -50,7 +54,7 @@ fn telling(ratio: &str) -> (Tells, Heard) {
     let sampler = Sampler::ratio(ratio.parse().expect("it is a ratio"));
     let args = [
         "netting-sidecar",
-        "--access-log=all",
+        &format!("--access-log={which}"),
         "--access-log-to=none",
     ];
     let args = Args::parse_from(args).access_log;
@@ -195,8 +199,9 @@ async fn a_trace_may_begin_at_the_clients_proxy() {
     assert_eq!((added.trace, added.span), (client.trace, server.id));
 }
 
-#[tokio::test(flavor = "local")]
-async fn a_call_over_http2_is_continued_in_b3() {
+/// Calls an application, through both proxies, that ends with this status, and returns
+/// the fields that it saw.
+async fn grpc_call(tells: &Tells, fields: &[(&str, &str)], status: &'static str) -> HeaderMap {
     let (listener, addr) = listen().await;
     let (seen, mut saw) = unbounded_channel::<HeaderMap>();
     spawn_local(async move {
@@ -205,33 +210,43 @@ async fn a_call_over_http2_is_continued_in_b3() {
         while let Some(Ok((request, mut respond))) = connection.accept().await {
             seen.send(request.headers().clone())
                 .expect("the test reads");
-            let response = Response::builder().header("grpc-status", "5").body(());
+            let response = Response::builder().header("grpc-status", status).body(());
             let sent = respond.send_response(response.expect("it is good"), true);
             sent.expect("it is connected");
         }
     });
-    let (tells, heard) = telling("0");
-    let chain = Chain::telling(addr, &tells).await;
+    let chain = Chain::telling(addr, tells).await;
     let (client, connection) = h2::client::handshake(chain.connect().await)
         .await
         .expect("it speaks");
     spawn_local(connection);
     let request = http::Request::post("http://orders/shop.Orders/Get")
-        .header("content-type", "application/grpc")
-        .header("x-b3-traceid", TRACE)
-        .header("x-b3-spanid", PARENT)
-        .header("x-b3-sampled", "1");
+        .header("content-type", "application/grpc");
+    let request = fields.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    });
     let mut client: h2::client::SendRequest<Bytes> = client.ready().await.expect("it takes one");
     let request = request.body(()).expect("it is good");
     let (response, _) = client.send_request(request, true).expect("it takes one");
     response.await.expect("it is answered");
+    saw.recv().await.expect("it was called")
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_call_over_http2_is_continued_in_b3() {
+    let (tells, heard) = telling("0");
+    let fields = [
+        ("x-b3-traceid", TRACE),
+        ("x-b3-spanid", PARENT),
+        ("x-b3-sampled", "1"),
+    ];
+    let saw = grpc_call(&tells, &fields, "5").await;
     let [client, server] = heard.spans().await;
     assert_eq!(server.parent, Some(client.id));
     assert_eq!(
         client.parent.map(|id| id.to_string()).as_deref(),
         Some(PARENT)
     );
-    let saw = saw.recv().await.expect("it was called");
     assert_eq!(saw["x-b3-spanid"], server.id.to_string());
     assert_eq!(
         (saw.get("traceparent"), &saw["x-b3-traceid"]),
@@ -246,6 +261,24 @@ async fn a_call_over_http2_is_continued_in_b3() {
     for span in [&client, &server] {
         let status = attribute(&span.attributes, "rpc.response.status_code");
         assert_eq!(status.as_deref(), Some("NOT_FOUND"));
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_call_that_the_application_failed_is_an_error_in_the_log() {
+    for (status, failed) in [
+        ("0", false),
+        ("2", true),
+        ("5", false),
+        ("13", true),
+        ("14", true),
+    ] {
+        let (tells, heard) = logging("errors", "1");
+        grpc_call(&tells, &[], status).await;
+        heard.spans().await;
+        let records = heard.records.take().items;
+        assert_eq!(records.len(), if failed { 2 } else { 0 }, "{status}");
+        assert!(records.iter().all(|record| record.failed), "{records:?}");
     }
 }
 
