@@ -14,6 +14,8 @@ use stub::Stub;
 
 /// What must not be in a bundle, wherever it was in the cluster.
 const CANARY: &str = "correct-horse-battery";
+/// The same, as people choose passwords.
+const AWKWARD: &str = "c0rrect%40h@rse!b$ttery";
 
 fn version() -> Value {
     json!({"major": "1", "minor": "33", "gitVersion": "v1.33.1", "gitCommit": "",
@@ -47,13 +49,16 @@ fn pod(namespace: &str, name: &str, container: &str) -> Value {
                 "env": [{"name": "NETTING_OTLP_HEADERS", "value": format!("authorization={CANARY}")},
                     {"name": "NETTING_LOG", "value": "info"}]}],
             "volumes": [{"name": "v", "csi": {"driver": "d", "volumeAttributes": {"token": CANARY}}}]},
-        "status": {"phase": "Running", "message": format!("token={CANARY}")}})
+        "status": {"phase": "Running", "message": format!("token={CANARY}, password: {AWKWARD}"),
+            "containerStatuses": [{"name": container, "lastState": {"terminated": {"exitCode": 1,
+                "message": format!("my own words are {CANARY}")}}}]}})
 }
 
 fn answer(path: &str) -> Option<(u16, Value)> {
     let log = format!(
         "level=info token={CANARY}\nauthorization: Bearer {CANARY}\n{{\"password\":\"{CANARY}\"}}\n\
          GET http://me:{CANARY}@db/ eyJhbGciOi.eyJzdWIi.{CANARY}\n\
+         cannot connect to postgres://me:{AWKWARD}@db:5432/shop\nx-api-key: {AWKWARD}\n\
          -----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\nthe last line\n"
     );
     let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "netting-webhook-tls"},
@@ -119,7 +124,7 @@ async fn no_secret_and_no_token_is_in_it_wherever_it_was() {
     );
     let files = read_all(&to);
     for (path, content) in &files {
-        for secret in [CANARY, "PRIVATE KEY", "eyJ"] {
+        for secret in [CANARY, "c0rrect", "b$ttery", "PRIVATE KEY", "eyJ"] {
             assert!(
                 !content.contains(secret),
                 "{secret} is in {path}: {content}"

@@ -38,9 +38,10 @@ control-plane/    metrics and logs of Netting's own pods
 pods/             pods with a sidecar: the pod, its sidecar's configuration, metrics and logs
 missing.txt       what could not be had, and why
 
-Secrets were not collected. Variables, commands, arguments and annotations of applications are
-replaced by <redacted>, and so are tokens and private keys in logs. Look through it before you
-hand it on: names of namespaces, pods, services and nodes, and addresses, are in it.
+Secrets were not collected. Variables, commands, arguments, annotations and messages of
+applications are replaced by <redacted>, and so are credentials and private keys in logs. Look
+through it before you hand it on: names of namespaces, pods, services and nodes, and addresses,
+are in it.
 ";
 
 /// A bundle in the making.

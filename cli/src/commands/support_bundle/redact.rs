@@ -1,12 +1,23 @@
 //! Cuts out what is nobody else's business. What is not known to be harmless goes.
 
+mod text;
+
 use netting_webhook::names::{DOMAIN, INIT_CONTAINER, SIDECAR_CONTAINER};
 use serde_json::{Map, Value};
+
+pub(super) use text::text;
 
 /// What stands in its place.
 const REDACTED: &str = "<redacted>";
 /// The containers of Netting's own pods, and of its Deployments.
 const OURS: [&str; 4] = [INIT_CONTAINER, SIDECAR_CONTAINER, "catalog", "webhook"];
+/// Where a pod's spec has containers, and its status what became of them.
+const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+const STATUSES: [&str; 3] = [
+    "containerStatuses",
+    "initContainerStatuses",
+    "ephemeralContainerStatuses",
+];
 /// What a variable of ours that holds a credential would be called.
 const TELLTALE: [&str; 5] = ["TOKEN", "SECRET", "PASSWORD", "HEADERS", "KEY"];
 
@@ -23,12 +34,14 @@ pub(super) fn object(value: &mut Value) {
             }
             fields.remove("managedFields");
             annotations(fields);
+            statuses(fields);
+            event(fields);
             for field in ["volumeAttributes", "options"] {
                 if let Some(Value::Object(entries)) = fields.get_mut(field) {
                     entries.values_mut().for_each(redact);
                 }
             }
-            for list in ["containers", "initContainers", "ephemeralContainers"] {
+            for list in CONTAINERS {
                 let items = fields.get_mut(list).and_then(Value::as_array_mut);
                 items.into_iter().flatten().for_each(container);
             }
@@ -63,15 +76,61 @@ fn annotations(fields: &mut Map<String, Value>) {
 /// belong into Secrets, and are refused where they are not.
 fn clean(value: &mut Value) {
     if let Value::String(said) = value {
-        *said = words(said);
+        *said = text(said);
     }
 }
 
+/// What applications say when they end, and what is said of them, may be anything: a pod's
+/// status keeps the words of Netting's own containers alone.
+fn statuses(fields: &mut Map<String, Value>) {
+    let spec = fields.get("spec").unwrap_or(&Value::Null);
+    let of_spec = CONTAINERS.iter().filter_map(|list| spec[list].as_array());
+    let ours: Vec<Value> = of_spec
+        .flatten()
+        .filter(|container| is_ours(container))
+        .map(|container| container["name"].clone())
+        .collect();
+    for list in STATUSES {
+        let status = fields.get_mut("status").and_then(|all| all.get_mut(list));
+        let others = status.and_then(Value::as_array_mut).into_iter().flatten();
+        others
+            .filter(|one| !ours.contains(&one["name"]))
+            .for_each(messages);
+    }
+}
+
+fn messages(value: &mut Value) {
+    let Value::Object(fields) = value else {
+        return;
+    };
+    for (key, value) in fields {
+        match key.as_str() {
+            "message" => redact(value),
+            _ => messages(value),
+        }
+    }
+}
+
+/// An Event about a container (`spec.containers{app}`) quotes what its probes answer.
+fn event(fields: &mut Map<String, Value>) {
+    let about = fields.get("regarding").unwrap_or(&Value::Null);
+    let path = about["fieldPath"].as_str().unwrap_or_default();
+    let container = path.split(['{', '}']).nth(1);
+    if container.is_some_and(|name| !OURS.contains(&name))
+        && let Some(note) = fields.get_mut("note")
+    {
+        redact(note);
+    }
+}
+
+fn is_ours(container: &Value) -> bool {
+    let command = container["command"][0].as_str();
+    OURS.iter().any(|name| container["name"] == *name)
+        && command.is_some_and(|command| command.starts_with("/netting/"))
+}
+
 fn container(container: &mut Value) {
-    let ours = OURS.iter().any(|name| container["name"] == *name)
-        && container["command"][0]
-            .as_str()
-            .is_some_and(|command| command.starts_with("/netting/"));
+    let ours = is_ours(container);
     if let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) {
         for variable in variables {
             let name = variable["name"].as_str().unwrap_or_default();
@@ -119,111 +178,6 @@ fn commands(value: &mut Value) {
             _ => commands(value),
         }
     }
-}
-
-/// What is assigned to these is nobody's business, by `=` or by `:`.
-const ASSIGNED: [&str; 9] = [
-    "token",
-    "password",
-    "passwd",
-    "pwd",
-    "secret",
-    "authorization",
-    "key",
-    "signature",
-    "sig",
-];
-/// What goes before a credential.
-const SCHEMES: [&str; 2] = ["bearer", "basic"];
-
-/// A log: tokens (JWTs, `Bearer …`, `token=…`) and private keys.
-pub(super) fn text(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let mut in_key = false;
-    for line in text.lines() {
-        let key_line = line.contains("PRIVATE KEY-----");
-        if key_line && line.contains("-----BEGIN") {
-            in_key = !line.contains("-----END");
-            clean += REDACTED;
-        } else if in_key {
-            in_key = !(key_line && line.contains("-----END"));
-            continue;
-        } else {
-            clean += &words(line);
-        }
-        clean.push('\n');
-    }
-    clean
-}
-
-fn words(line: &str) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || "._-+/=~".contains(c);
-    let mut clean = String::with_capacity(line.len());
-    let mut rest = line;
-    let (mut before, mut gap) = ("", "");
-    // Between `$(` and `)` is the name of a Secret, and not what is in it.
-    let mut is_reference = false;
-    while !rest.is_empty() {
-        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        let end = after.find(is_word).unwrap_or(after.len());
-        let (behind, after) = after.split_at(end);
-        if is_reference {
-            clean += word;
-        } else if !word.is_empty() && is_telling(before, gap, word, behind) {
-            clean += REDACTED;
-        } else if let Some(name) = assignment(word) {
-            clean += name;
-            clean += REDACTED;
-        } else {
-            clean += word;
-        }
-        clean += behind;
-        is_reference = behind.ends_with("$(") || (is_reference && !behind.contains(')'));
-        rest = after;
-        if word == "=" {
-            gap = word;
-        } else {
-            (before, gap) = (word, behind);
-        }
-    }
-    clean
-}
-
-/// Whether a word tells something, by itself or by what stands around it.
-fn is_telling(before: &str, gap: &str, word: &str, behind: &str) -> bool {
-    let token = word.rsplit('=').next().unwrap_or_default();
-    if token.starts_with("eyJ") && token.matches('.').count() >= 2 {
-        return true;
-    }
-    // http://user:password@host
-    if before.starts_with("//") && gap == ":" && behind.starts_with('@') {
-        return true;
-    }
-    let before = before.to_ascii_lowercase();
-    let is_scheme = |word: &str| SCHEMES.iter().any(|scheme| word.ends_with(scheme));
-    if is_scheme(&before) {
-        return true;
-    }
-    // "password": "…", and password = …
-    let name = before.trim_end_matches('=');
-    let is_named = ASSIGNED
-        .iter()
-        .any(|known| *known != "key" && name.ends_with(known));
-    let assigns = gap.contains(':') || gap == "=" || before.ends_with('=');
-    is_named && assigns && !is_scheme(&word.to_ascii_lowercase())
-}
-
-/// The name and the sign of a word that assigns something telling to it. A reference
-/// (`token=$(secret:NAME/KEY)`) tells nothing.
-fn assignment(word: &str) -> Option<&str> {
-    let lower = word.to_ascii_lowercase();
-    let ends = ASSIGNED.iter().filter_map(|name| {
-        let sign = format!("{name}=");
-        Some(lower.find(&sign)? + sign.len())
-    });
-    let end = ends.min()?;
-    (end < word.len()).then(|| &word[..end])
 }
 
 #[cfg(test)]
