@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{
     LISTEN,
@@ -19,11 +20,18 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// `target` may be several, with `", "` between them.
     pub(crate) fn start(target: &str) -> Self {
-        let (directory, port) = (directory(), free_port());
-        let config = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: scraped\n  \
-             static_configs: [{{targets: [\"{target}\"]}}]\n"
-        );
+        Self::configured(
+            directory(),
+            &format!(
+                "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: scraped\n  \
+                 static_configs: [{{targets: [\"{target}\"]}}]\n"
+            ),
+        )
+    }
+
+    /// With this configuration, which may name files of the directory.
+    pub(crate) fn configured(directory: TempDir, config: &str) -> Self {
+        let port = free_port();
         fs::write(directory.path().join("prometheus.yml"), config).expect("it can be written");
         let mut command = Command::new("prometheus");
         command.args([
