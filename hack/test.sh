@@ -171,7 +171,9 @@ e2e() {
     export NEXTEST_TEST_THREADS=1 RUST_TEST_THREADS=1
   fi
   if [[ -n ${NETTING_IMAGE:-} ]]; then
-    # The cluster has kubelets of its own: nothing runs here but the tests.
+    # The cluster has kubelets of its own: nothing runs here but the tests, and the command that
+    # users have. All packages, so that it's built as for the tests.
+    [[ -n ${NETTING_BIN_DIR:-} ]] || cargo build "${locked[@]}" --workspace --bin netting || return
     run_tests "$e2e_filter" "${e2e_programs[@]/#/--test=}"
     return
   fi

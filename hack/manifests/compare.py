@@ -1,9 +1,9 @@
 """Compares what the same settings give in three ways: `netting render`, kustomize, and Helm.
 
-usage: compare.py NETTING KUBECTL
+usage: compare.py NETTING [KUBECTL]
 
-Renders the Helm chart with Helm's own engine, and the overlays with kubectl's kustomize. Values
-that the chart's schema must refuse are tried as well.
+Renders the Helm chart with Helm's own engine, and the overlays with kubectl's kustomize; without
+KUBECTL they are left out. Values that the chart's schema must refuse are tried as well.
 """
 
 import os
@@ -151,12 +151,12 @@ def rendered_chart(chart, values, namespace):
     ]
 
 
-def main(netting, kubectl):
+def main(netting, kubectl=None):
     with helm.Chart.load(CHART) as chart:
         for flags, overlay, values in CASES:
             ours = documents(output(netting, "render", *flags))
             said = " ".join(flags) or "without flags"
-            if overlay:
+            if overlay and kubectl:
                 theirs = documents(output(kubectl, "kustomize", f"k8s/overlays/{overlay}"))
                 check(f"netting render {said} is overlay {overlay}", difference(ours, theirs))
             if values is not None:
@@ -183,6 +183,6 @@ def main(netting, kubectl):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     sys.exit(1 if main(*sys.argv[1:]) else 0)

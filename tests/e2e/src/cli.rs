@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use tokio::process::Command;
 
-use crate::cluster::{Cluster, bin_dir};
+use crate::cluster::{Cluster, binary};
 
 /// What the command said.
 #[derive(Debug)]
@@ -51,13 +51,7 @@ pub async fn netting(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Said> {
 /// # Errors
 /// If it can't be started.
 pub async fn netting_by(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<Said> {
-    let netting = bin_dir()?.join("netting");
-    ensure!(
-        netting.exists(),
-        "{} is missing; run cargo build --workspace --bins first",
-        netting.display()
-    );
-    let mut command = Command::new(netting);
+    let mut command = Command::new(binary("netting")?);
     command
         .arg("--kubeconfig")
         .arg(kubeconfig)

@@ -31,6 +31,14 @@ use crate::apps::NAME_PREFIX;
 pub const IMAGE: &str = "ghcr.io/netting-dev/netting:0.1.0";
 /// The image of the applications.
 pub const TEST_IMAGE: &str = "ghcr.io/netting-dev/netting-test-app:0.1.0";
+/// The binaries that the images have, which the sandbox takes from where they were built.
+const IN_IMAGES: [&str; 5] = [
+    "netting-iptables-init",
+    "netting-sidecar",
+    "netting-catalog",
+    "netting-webhook",
+    "netting-test-app",
+];
 /// The name of the node agent's node.
 const NODE: &str = "netting-e2e";
 /// How long the sandbox or the node agent may take to end.
@@ -220,40 +228,37 @@ async fn sweep(client: &Client) -> anyhow::Result<()> {
 }
 
 /// Where the binaries are: beside this one, which cargo puts into `deps`.
-pub(crate) fn bin_dir() -> anyhow::Result<PathBuf> {
-    let dir = match env::var_os("NETTING_BIN_DIR") {
-        Some(dir) => PathBuf::from(dir),
-        None => {
-            let own = env::current_exe()?;
-            let deps = own.parent().and_then(Path::parent);
-            deps.context("this binary is in no directory")?.to_owned()
-        }
-    };
-    for name in [
-        "netting-sandbox",
-        "netting-iptables-init",
-        "netting-sidecar",
-        "netting-catalog",
-        "netting-webhook",
-        "netting-test-app",
-    ] {
-        ensure!(
-            dir.join(name).exists(),
-            "{name} is not in {}; run cargo build --workspace --bins first",
-            dir.display()
-        );
+fn bin_dir() -> anyhow::Result<PathBuf> {
+    if let Some(dir) = env::var_os("NETTING_BIN_DIR") {
+        return Ok(dir.into());
     }
-    Ok(dir)
+    let own = env::current_exe()?;
+    let deps = own.parent().and_then(Path::parent);
+    Ok(deps.context("this binary is in no directory")?.to_owned())
+}
+
+/// One of the binaries, which must have been built.
+pub(crate) fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let path = bin_dir()?.join(name);
+    ensure!(
+        path.exists(),
+        "{} is missing; run cargo build --workspace --bins first",
+        path.display()
+    );
+    Ok(path)
 }
 
 fn sandbox_command(subcommand: &str, state: &Path) -> anyhow::Result<Command> {
-    let bin = bin_dir()?;
-    let mut command = Command::new(bin.join("netting-sandbox"));
+    for name in IN_IMAGES {
+        binary(name)?;
+    }
+    let mut command = Command::new(binary("netting-sandbox")?);
     command.arg(subcommand).arg("--state").arg(state);
+    let images = bin_dir()?;
     for image in [IMAGE, TEST_IMAGE] {
         command
             .arg("--image")
-            .arg(format!("{image}={}", bin.display()));
+            .arg(format!("{image}={}", images.display()));
     }
     command.stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
