@@ -1,7 +1,7 @@
 //! An API server that lists and watches what it is told to.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -26,6 +26,10 @@ struct Said {
     lists: HashMap<String, Vec<Value>>,
     refused: HashMap<String, u16>,
     expired: HashMap<String, Expired>,
+    /// What is left of lists that were begun, by the token for the next page.
+    begun: HashMap<String, List>,
+    /// Resources whose lists expire before their second page.
+    short_lived: HashSet<String>,
     watches: HashMap<String, Events>,
     asked: Vec<String>,
     created: Vec<Value>,
@@ -42,6 +46,12 @@ pub(crate) enum Expired {
     Event,
     /// By the status of the answer, which is this one.
     Refused(u16),
+}
+
+/// Objects as they were at a version.
+struct List {
+    version: u64,
+    items: Vec<Value>,
 }
 
 #[derive(Clone)]
@@ -97,6 +107,17 @@ impl FakeApi {
         self.said().expired.insert(resource.to_owned(), how);
     }
 
+    /// Tokens for the next page of a list have expired whenever they are used, or no
+    /// more.
+    pub(crate) fn expire_pages(&self, resource: &str, expire: bool) {
+        let mut said = self.said();
+        if expire {
+            said.short_lived.insert(resource.to_owned());
+        } else {
+            said.short_lived.remove(resource);
+        }
+    }
+
     pub(crate) fn end_watches(&self) {
         self.said().watches.clear();
     }
@@ -149,6 +170,41 @@ impl Said {
         });
         object
     }
+
+    /// All objects, as they are now.
+    fn list(&mut self, resource: &str) -> List {
+        let items = self.lists.get(resource).cloned().unwrap_or_default();
+        let versioned = items.into_iter().map(|item| self.versioned(resource, item));
+        let items = versioned.collect();
+        self.version += 1;
+        List {
+            version: self.version,
+            items,
+        }
+    }
+
+    /// A page of a list, which says how to get the next.
+    fn page(&mut self, mut list: List, limit: usize) -> Value {
+        let rest = list.items.split_off(limit.min(list.items.len()));
+        let mut metadata = json!({"resourceVersion": list.version.to_string()});
+        if !rest.is_empty() {
+            self.version += 1;
+            let token = self.version.to_string();
+            metadata["continue"] = json!(token);
+            let rest = List {
+                items: rest,
+                ..list
+            };
+            self.begun.insert(token, rest);
+        }
+        json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": list.items})
+    }
+}
+
+/// The value in a query that needs no decoding.
+fn parameter<'query>(query: &'query str, name: &str) -> Option<&'query str> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find_map(|(key, value)| (key == name).then_some(value))
 }
 
 async fn create(State(api): State<FakeApi>, Json(object): Json<Value>) -> Json<Value> {
@@ -182,20 +238,16 @@ async fn answer(
         let watch = UnboundedReceiverStream::new(watch);
         return Body::from_stream(watch.map(Ok::<_, Infallible>)).into_response();
     }
-    let items = said.lists.get(&resource).cloned().unwrap_or_default();
-    let items: Vec<Value> = items
-        .into_iter()
-        .map(|item| said.versioned(&resource, item))
-        .collect();
-    said.version += 1;
-    let version = said.version.to_string();
-    Json(json!({
-        "kind": "List",
-        "apiVersion": "v1",
-        "metadata": {"resourceVersion": version},
-        "items": items,
-    }))
-    .into_response()
+    let list = match parameter(&query, "continue") {
+        None => said.list(&resource),
+        Some(_) if said.short_lived.contains(&resource) => return status(410),
+        Some(token) => match said.begun.remove(token) {
+            Some(list) => list,
+            None => return status(410),
+        },
+    };
+    let limit = parameter(&query, "limit").and_then(|limit| limit.parse().ok());
+    Json(said.page(list, limit.unwrap_or(usize::MAX))).into_response()
 }
 
 fn status_body(code: u16) -> Value {

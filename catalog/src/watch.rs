@@ -148,7 +148,9 @@ impl Watches {
                 // Says only that listing begins, which may fail at once.
                 Ok(watcher::Event::Init) => feed.begin(),
                 Ok(event) => {
-                    if failures > 0 {
+                    // Of a list that may fail yet, on a later page.
+                    let begun = matches!(event, watcher::Event::InitApply(_));
+                    if failures > 0 && !begun {
                         tracing::info!(resource = S::RESOURCE, failures, "watching again");
                         (failures, backoff) = (0, BACKOFF_MIN);
                     }

@@ -17,8 +17,8 @@ enum Cause {
     Forbidden,
     /// The API server doesn't know who is asking.
     Unauthorized,
-    /// What happened since was too long ago for the API server to remember; the
-    /// next list makes up for it.
+    /// What was asked for, changes since a version or the next page of a list, is too
+    /// long ago for the API server to remember; the next list makes up for it.
     Expired,
     /// The API server says that the request makes no sense, such as one to go on from a
     /// version that it never had: that of a store that was restored since, say. It won't
@@ -73,7 +73,7 @@ impl Failure {
         let error = chain(error);
         match cause {
             Cause::Expired => {
-                tracing::info!(verb, resource, reason, "the watch expired; listing anew");
+                tracing::info!(verb, resource, reason, "no longer remembered; listing anew");
             }
             Cause::Forbidden => tracing::error!(
                 verb,

@@ -231,6 +231,58 @@ async fn keeps_what_it_knows_until(expired: Expired) {
         .await;
 }
 
+/// So many slices with an endpoint each.
+fn slices(count: u8) -> Vec<Value> {
+    let slice = |n| behind(&format!("cart-{n}"), &[&format!("10.244.0.{n}")]);
+    (1..=count).map(slice).collect()
+}
+
+#[tokio::test]
+async fn takes_a_list_in_as_many_pages_as_it_has() {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    api.list("endpointslices", slices(120));
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    watched.has(CART, Some(120)).await;
+    api.watched("endpointslices").await;
+    let asked = api.asked();
+    let of_slices = asked.iter().filter(|it| it.starts_with("endpointslices?"));
+    let lists: Vec<_> = of_slices.filter(|it| !it.contains("watch=true")).collect();
+    assert_eq!(lists.len(), 3, "{asked:?}");
+    assert!(lists.iter().all(|it| it.contains("limit=50")), "{lists:?}");
+    // What happened since the first page is the watch's to tell.
+    api.event("endpointslices", "DELETED", behind("cart-120", &[]));
+    watched.has(CART, Some(119)).await;
+}
+
+#[tokio::test]
+async fn keeps_what_it_knows_until_a_list_has_come_with_all_its_pages() {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    api.list("endpointslices", slices(2));
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    watched.has(CART, Some(2)).await;
+    api.watched("endpointslices").await;
+    // It has to list anew, and no list gets beyond its first page.
+    api.list("endpointslices", slices(120));
+    api.expire_pages("endpointslices", true);
+    api.expire("endpointslices", Expired::Answer);
+    api.end_watches();
+    let next_page = |it: &&String| it.starts_with("endpointslices?") && it.contains("continue=");
+    while api.asked().iter().filter(next_page).count() < 3 {
+        tokio::task::yield_now().await;
+    }
+    watched.has(CART, Some(2)).await;
+    assert!(
+        watched.readiness.missing().is_empty(),
+        "it serves what it knows"
+    );
+    api.expire_pages("endpointslices", false);
+    watched.has(CART, Some(120)).await;
+}
+
 #[tokio::test]
 async fn ends_with_the_drain() {
     let api = FakeApi::start().await;
