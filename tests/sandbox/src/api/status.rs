@@ -114,6 +114,13 @@ impl Status {
         )
     }
 
+    /// 410: what there was when the list was begun is no longer remembered.
+    pub(crate) fn expired_continue() -> Self {
+        let message = "The provided continue parameter is too old to display a consistent list \
+            result. You can start a new list without the continue parameter.";
+        Self::new(410, "Expired", message)
+    }
+
     /// 415: the body is in a format that isn't understood.
     pub(crate) fn unsupported_media_type(known: &str) -> Self {
         let message = format!(

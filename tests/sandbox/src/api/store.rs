@@ -113,10 +113,33 @@ impl Store {
     ) -> (u64, Vec<Arc<Value>>) {
         let state = self.state.lock();
         let objects = state.tables.get(&resource.id()).into_iter().flatten();
-        let objects = objects
-            .filter(|((at, _), _)| namespace.is_none_or(|namespace| namespace == at))
-            .map(|(_, object)| Arc::clone(object));
-        (state.revision, objects.collect())
+        (state.revision, within(namespace, objects))
+    }
+
+    /// The same as it was at an earlier revision: what has happened since is taken back.
+    pub(crate) fn list_at(
+        &self,
+        resource: &'static Resource,
+        namespace: Option<&str>,
+        revision: u64,
+    ) -> Result<Vec<Arc<Value>>, Forgotten> {
+        let state = self.state.lock();
+        state.remembers(revision)?;
+        let mut table = state
+            .tables
+            .get(&resource.id())
+            .cloned()
+            .unwrap_or_default();
+        let since = state.history.iter().rev();
+        let since = since.take_while(|change| change.revision > revision);
+        for change in since.filter(|change| change.resource == resource.id()) {
+            let place = Key::of(resource, &change.object).place();
+            match &change.previous {
+                Some(previous) => table.insert(place, Arc::clone(previous)),
+                None => table.remove(&place),
+            };
+        }
+        Ok(within(namespace, &table))
     }
 
     /// Adds an object, and returns it with its version.
@@ -160,14 +183,7 @@ impl Store {
         since: u64,
     ) -> Result<(u64, Vec<Change>), Forgotten> {
         let state = self.state.lock();
-        // Nothing is forgotten while the history holds every change there was.
-        let oldest = state
-            .history
-            .front()
-            .map_or(state.revision, |first| first.revision - 1);
-        if since < oldest && oldest > 1 {
-            return Err(Forgotten { oldest });
-        }
+        state.remembers(since)?;
         let from = state
             .history
             .partition_point(|change| change.revision <= since);
@@ -219,6 +235,17 @@ impl State {
         self.tables.entry(key.resource.id()).or_default()
     }
 
+    /// Whether the history reaches back to the state of a revision.
+    fn remembers(&self, revision: u64) -> Result<(), Forgotten> {
+        // Nothing is forgotten while the history holds every change there was.
+        let first = self.history.front();
+        let oldest = first.map_or(self.revision, |first| first.revision - 1);
+        if revision < oldest && oldest > 1 {
+            return Err(Forgotten { oldest });
+        }
+        Ok(())
+    }
+
     fn expect(&mut self, key: &Key, seen: &str) -> Result<Arc<Value>, Refused> {
         let old = self.table(key).get(&key.place()).ok_or(Refused::Missing)?;
         if old.revision() != seen {
@@ -250,6 +277,18 @@ impl Key {
     fn place(&self) -> (String, String) {
         (self.namespace.clone(), self.name.clone())
     }
+}
+
+/// The objects of one namespace, or (`None`) of all.
+fn within<'table>(
+    namespace: Option<&str>,
+    objects: impl IntoIterator<Item = (&'table (String, String), &'table Arc<Value>)>,
+) -> Vec<Arc<Value>> {
+    let objects = objects.into_iter();
+    objects
+        .filter(|((at, _), _)| namespace.is_none_or(|namespace| namespace == at))
+        .map(|(_, object)| Arc::clone(object))
+        .collect()
 }
 
 #[cfg(test)]

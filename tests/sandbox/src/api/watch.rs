@@ -44,6 +44,11 @@ impl Selection {
         })
     }
 
+    /// Whether nothing is selected by labels or fields.
+    pub(crate) fn is_of_all(&self) -> bool {
+        self.labels == LabelSelector::default() && self.fields == FieldSelector::default()
+    }
+
     /// Whether `object` is among what was asked for.
     pub(crate) fn selects(&self, object: &Value) -> bool {
         self.namespace

@@ -137,6 +137,28 @@ async fn answers_what_a_real_server_answered() {
 }
 
 #[tokio::test]
+async fn the_first_page_of_a_list_tells_of_the_next_as_it_was_recorded() {
+    let harness = Harness::start(Options::default()).await;
+    let accounts = "/api/v1/namespaces/kube-system/serviceaccounts";
+    let others = (0..34).map(|n| format!("later-{n}"));
+    let first = ["attachdetach-controller", "certificate-controller"].map(ToOwned::to_owned);
+    for name in others.chain(first) {
+        let made = harness
+            .post(accounts, json!({"metadata": {"name": name}}))
+            .await;
+        assert_eq!(made.status, 201, "{}", made.body);
+    }
+    let (mut expected, mut found) = replay(&harness, "list-limit").await;
+    for answer in [&mut expected, &mut found] {
+        let token = &mut answer["body"]["metadata"]["continue"];
+        let decoded = URL_SAFE_NO_PAD.decode(token.as_str().expect("a token"));
+        *token = serde_json::from_slice(&decoded.expect("base64")).expect("JSON");
+        token["rv"] = token["rv"].is_u64().into();
+    }
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
 async fn a_watch_from_the_beginning_replays_what_happened() {
     let harness = Harness::start(Options::default()).await;
     harness.namespace("shop").await;

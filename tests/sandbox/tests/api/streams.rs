@@ -1,4 +1,5 @@
-//! Watches: what a client sees that looks only now and then, or from too long ago.
+//! Watches, and lists in pages: what a client sees that looks only now and then, or from too long
+//! ago.
 
 use netting_sandbox::api::Options;
 use serde_json::{Value, json};
@@ -43,6 +44,72 @@ async fn a_watch_from_a_forgotten_version_says_410() {
     );
     let future = harness.get(&format!("{MAPS}?resourceVersion=999999")).await;
     assert_eq!(future.status, 504, "{}", future.body);
+}
+
+/// The names in a page of a list, and the token for the next page if there is one.
+async fn page(harness: &Harness, path: &str) -> (Vec<String>, Option<String>) {
+    let list = harness.get(path).await;
+    assert_eq!(list.status, 200, "{}", list.body);
+    let items = list.body["items"].as_array().expect("a list").iter();
+    let names = items.filter_map(|item| item["metadata"]["name"].as_str());
+    let token = list.body["metadata"]["continue"].as_str();
+    (names.map(str::to_owned).collect(), token.map(str::to_owned))
+}
+
+#[tokio::test]
+async fn a_list_that_goes_on_from_a_forgotten_version_says_410() {
+    let harness = Harness::start(Options {
+        history_capacity: 4,
+        ..Options::default()
+    })
+    .await;
+    for number in 0..4 {
+        config_map(&harness, &format!("m{number}"), json!({})).await;
+    }
+    let (_, token) = page(&harness, &format!("{MAPS}?limit=2")).await;
+    let next = format!("{MAPS}?limit=2&continue={}", token.expect("there is more"));
+    page(&harness, &next).await;
+    let mistaken = harness.get(&format!("{next}&resourceVersion=1")).await;
+    assert_eq!(mistaken.status, 400, "{}", mistaken.body);
+    let garbage = harness.get(&format!("{MAPS}?continue=garbage")).await;
+    assert_eq!(garbage.status, 400, "{}", garbage.body);
+    for number in 4..9 {
+        config_map(&harness, &format!("m{number}"), json!({})).await;
+    }
+    let late = harness.get(&next).await;
+    assert_eq!(
+        (late.status, &late.body["reason"]),
+        (410, &json!("Expired")),
+        "{}",
+        late.body
+    );
+}
+
+#[tokio::test]
+async fn pages_show_what_was_there_when_the_first_was_asked_for() {
+    let harness = Harness::start(Options::default()).await;
+    for name in ["a", "b", "c", "d"] {
+        config_map(&harness, name, json!({"a": "1"})).await;
+    }
+    for (newcomer, list) in [
+        ("e", format!("{MAPS}?limit=2")),
+        ("f", format!("{MAPS}?limit=2&labelSelector=a%3D1")),
+        ("g", "/api/v1/configmaps?limit=2".to_owned()),
+    ] {
+        let (all, _) = page(&harness, &list.replace("limit=2", "limit=0")).await;
+        assert!(all.len() >= 4, "{all:?}");
+        let (mut found, mut token) = page(&harness, &list).await;
+        config_map(&harness, newcomer, json!({"a": "1"})).await;
+        harness.delete(&format!("{MAPS}/d")).await;
+        while let Some(after) = token {
+            assert_eq!(found.len() % 2, 0, "all pages but the last are full");
+            let (names, next) = page(&harness, &format!("{list}&continue={after}")).await;
+            found.extend(names);
+            token = next;
+        }
+        assert_eq!(found, all, "{list}");
+        config_map(&harness, "d", json!({"a": "1"})).await;
+    }
 }
 
 #[tokio::test]

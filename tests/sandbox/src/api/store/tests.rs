@@ -71,3 +71,26 @@ fn removal_is_a_change_with_a_version_of_its_own() {
         [ChangeKind::Added, ChangeKind::Deleted]
     );
 }
+
+#[test]
+fn earlier_states_are_told_as_they_were() {
+    let store = Store::new(4);
+    let resource = key("a").resource;
+    let names = |revision| -> Vec<String> {
+        let objects = store.list_at(resource, Some("shop"), revision);
+        let named = |object: &Arc<Value>| format!("{}={}", object.name(), object["data"]["a"]);
+        let objects = objects.expect("remembered");
+        objects.iter().map(named).collect()
+    };
+    let a = store.create(&key("a"), config_map("a", "1")).expect("new");
+    let b = store.create(&key("b"), config_map("b", "1")).expect("new");
+    let changed = store.replace(&key("a"), a.revision(), config_map("a", "2"));
+    store.remove(&key("b"), b.revision()).expect("there");
+    assert_eq!(names(5), [r#"a="2""#]);
+    assert_eq!(names(3), [r#"a="1""#, r#"b="1""#]);
+    assert_eq!(names(2), [r#"a="1""#]);
+    assert_eq!(changed.expect("there").revision(), "4");
+    store.create(&key("c"), config_map("c", "1")).expect("new");
+    let forgotten = store.list_at(resource, Some("shop"), 1);
+    assert_eq!(forgotten.err(), Some(Forgotten { oldest: 2 }));
+}
