@@ -13,6 +13,8 @@
 //! - [`upload`], [`pump`]: bodies on their way;
 //! - [`wire`]: what a connection's frames are written to.
 
+use std::time::Duration;
+
 use crate::http::limits::Http2Limits;
 
 mod answer;
@@ -27,9 +29,20 @@ mod upload;
 mod upstream;
 mod wire;
 
-/// Streams that a peer resets, or that break the rules, faster than they can be dealt
-/// with: that many, and the connection ends (CVE-2023-44487).
+/// Streams that a client opens and resets faster than they can be dealt with: that many,
+/// and its connection ends (CVE-2023-44487).
 const RESETS_MAX: usize = 128;
+
+/// Streams to an upstream that were reset here and are remembered, with what is still on
+/// its way from there: a client that goes takes all of its streams along. Each takes less
+/// than a kilobyte.
+const REMEMBERED_MAX: usize = 4096;
+/// For how long they are: as long as a slow upstream may take to hear of it.
+const REMEMBERED_FOR: Duration = Duration::from_secs(5);
+/// Frames of an upstream that break the rules of their streams, or come for those that are
+/// remembered no longer, in all its time: that many, and its connection ends with all that
+/// share it.
+const BAD_FRAMES_MAX: usize = 8192;
 
 /// What a client may do on one connection.
 fn server(limits: &Http2Limits) -> h2::server::Builder {
@@ -44,7 +57,9 @@ fn server(limits: &Http2Limits) -> h2::server::Builder {
         // Which of the upstreams offers it shows when a stream asks for it.
         .enable_connect_protocol()
         .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(Some(RESETS_MAX));
+        // Those that were answered before all of the request had come. More of them cannot
+        // be open at a time.
+        .max_concurrent_reset_streams(limits.streams_max as usize);
     server
 }
 
@@ -55,7 +70,9 @@ fn client(limits: &Http2Limits) -> h2::client::Builder {
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
         .max_header_list_size(limits.head_bytes_max)
-        .max_local_error_reset_streams(Some(RESETS_MAX))
+        .max_concurrent_reset_streams(REMEMBERED_MAX)
+        .reset_stream_duration(REMEMBERED_FOR)
+        .max_local_error_reset_streams(Some(BAD_FRAMES_MAX))
         .enable_push(false);
     client
 }

@@ -14,7 +14,6 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     future::{Future, poll_fn},
-    io,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -35,7 +34,7 @@ use crate::{
     stream::has_hung_up,
 };
 
-use look::{after_hang_up, look};
+use look::{Heard, after_hang_up, hears, look};
 
 pub use begun::Begun;
 pub use hint::Hint;
@@ -145,6 +144,7 @@ impl Finder {
         let waiter = self.waits_for_first_word();
         let mut begun = Begun::default();
         let mut wait = if hesitated { Duration::ZERO } else { self.wait };
+        let mut is_over = false;
         let protocol = loop {
             let hesitates = sleep(wait);
             tokio::select! {
@@ -155,13 +155,19 @@ impl Finder {
                     (Ok(_), Detection::Is(protocol)) => break protocol,
                     (Ok(_), Detection::NeedMore) => {}
                 },
-                _ = upstream.stream.readable() => {
-                    let is_first = begun.bytes().is_empty();
-                    match self.has_spoken(dst, &upstream.stream, is_first).await {
-                        Ok(true) => break Protocol::Opaque,
-                        Ok(false) => {}
-                        Err(_) => upstream.hung_up(),
+                heard = hears(&upstream.stream) => {
+                    match heard {
+                        Heard::Settings => continue,
+                        Heard::Words { are_a_habit } => {
+                            if are_a_habit && begun.bytes().is_empty() {
+                                self.remember(dst);
+                            }
+                            break Protocol::Opaque;
+                        }
+                        Heard::End => {}
+                        Heard::Break => upstream.hung_up(),
                     }
+                    is_over = true;
                     break after_hang_up(&mut begun, downstream).await;
                 }
                 () = hesitates, if !begun.is_passed_on() => {
@@ -177,7 +183,8 @@ impl Finder {
         };
         // Whatever had come of what it was sent, nobody could act on that yet. An opaque
         // client is told of it as it is.
-        if protocol != Protocol::Opaque && has_hung_up(&upstream.stream) {
+        let is_over = is_over || has_hung_up(&upstream.stream);
+        if protocol != Protocol::Opaque && is_over {
             upstream.hung_up();
             let begun = begun.anew();
             return Ok(Found {
@@ -233,23 +240,6 @@ impl Finder {
     fn server_spoke_first(&self, dst: OriginalDst) -> bool {
         let remembered = self.server_first.borrow().get(&dst.0).copied();
         remembered.is_some_and(|since| since.elapsed() < REMEMBERED_FOR)
-    }
-
-    /// Whether the upstream said something rather than ended. If that is the first word, it
-    /// is remembered.
-    async fn has_spoken(
-        &self,
-        dst: OriginalDst,
-        upstream: &TcpStream,
-        is_first: bool,
-    ) -> io::Result<bool> {
-        let mut begin = [0; 5];
-        let said = upstream.peek(&mut begin).await?;
-        // HTTP servers tell clients that say nothing so (408). That is no habit.
-        if is_first && said > 0 && &begin != b"HTTP/" {
-            self.remember(dst);
-        }
-        Ok(said > 0)
     }
 
     fn remember(&self, dst: OriginalDst) {

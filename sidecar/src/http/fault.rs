@@ -51,9 +51,14 @@ impl Fault {
         format!("netting; error={}; details=\"{}\"", self.error, self.reason)
     }
 
-    /// Whether this value of `proxy-status` is one of a sidecar that could not reach
-    /// its application: the request is as it was.
-    pub(crate) fn says_unreached(proxy_status: &[u8]) -> bool {
+    /// Whether these values of `proxy-status` are the one of a sidecar that could not
+    /// reach its application: the request is as it was. An answer that has passed another
+    /// proxy on its way says so in a value behind.
+    pub(crate) fn says_unreached<'v>(values: impl IntoIterator<Item = &'v [u8]>) -> bool {
+        let mut values = values.into_iter();
+        let (Some(proxy_status), None) = (values.next(), values.next()) else {
+            return false;
+        };
         let reasons = [
             Reason::ConnectRefused,
             Reason::ConnectTimeout,
@@ -62,6 +67,11 @@ impl Fault {
         let says = |reason| Fault::of(reason).proxy_status().as_bytes() == proxy_status;
         reasons.into_iter().any(says)
     }
+
+    /// What a sidecar puts behind such a value if it comes from its own application: that
+    /// may be a gateway, which has worked on the request and relays the answer of a
+    /// sidecar behind it (RFC 9209 section 2: each that an answer passes adds itself).
+    pub(crate) const RELAYED: &str = "netting";
 
     /// What people see of it.
     pub(crate) fn text(self) -> String {
@@ -126,10 +136,17 @@ mod tests {
 
     #[test]
     fn only_a_failed_connect_leaves_a_request_as_it_was() {
-        let says = |reason| Fault::says_unreached(Fault::of(reason).proxy_status().as_bytes());
+        let status = |reason| Fault::of(reason).proxy_status();
+        let says = |reason| Fault::says_unreached([status(reason).as_bytes()]);
         assert!(says(Reason::ConnectRefused) && says(Reason::ConnectTimeout));
         assert!(!says(Reason::UpstreamClosed) && !says(Reason::ResponseTimeout));
-        assert!(!Fault::says_unreached(b"other; error=connection_refused"));
+        assert!(!Fault::says_unreached([
+            &b"other; error=connection_refused"[..]
+        ]));
+        assert!(!Fault::says_unreached([]));
+        let refused = status(Reason::ConnectRefused);
+        let relayed = [refused.as_bytes(), Fault::RELAYED.as_bytes()];
+        assert!(!Fault::says_unreached(relayed));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) struct Exchange<'e> {
     pub(crate) upstream: &'e mut Side,
     /// Says whether the downstream connection may stay, and whether both sides are there.
     pub(crate) waiter: &'e Waiter,
-    /// The downstream connection ends with the upstream one.
+    /// The downstream connection ends with the upstream one: that is the application's.
     pub(crate) together: bool,
     pub(crate) head_bytes_max: usize,
     /// Is told what comes of the request.

@@ -108,9 +108,13 @@ fn set(head: &mut Vec<u8>, field: Field, value: &[u8]) {
         return head[place.value].copy_from_slice(value);
     }
     remove(head, field);
-    // Before the empty line.
+    add(head, field.name(), value);
+}
+
+/// Adds a field at the end, before the empty line.
+pub(super) fn add(head: &mut Vec<u8>, name: &str, value: &[u8]) {
     head.truncate(head.len().saturating_sub(2));
-    super::fields::line(field.name(), value, head);
+    super::fields::line(name, value, head);
     head.extend_from_slice(b"\r\n");
 }
 

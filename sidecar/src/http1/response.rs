@@ -117,10 +117,9 @@ pub(crate) fn parse(
 }
 
 fn says_unreached(headers: &[Header<'_>]) -> bool {
-    let mut statuses = headers
-        .iter()
-        .filter(|header| header.name.eq_ignore_ascii_case("proxy-status"));
-    statuses.any(|header| Fault::says_unreached(header.value))
+    let is_status = |header: &&Header<'_>| header.name.eq_ignore_ascii_case("proxy-status");
+    let statuses = headers.iter().filter(is_status);
+    Fault::says_unreached(statuses.map(|header| header.value))
 }
 
 fn connection(

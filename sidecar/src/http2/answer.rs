@@ -8,12 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason as Code, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
-use http::{HeaderMap, Request, Response, header, request, response};
+use http::{HeaderMap, HeaderValue, Request, Response, header, request, response};
 
 use super::{pool::Hold, pump::Passed};
 use crate::{ejection, http::fault::Fault, policy::Failure, reason::Reason};
 
 pub(super) const GRPC_STATUS: &str = "grpc-status";
+pub(super) const PROXY_STATUS: &str = "proxy-status";
 
 /// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,15 +119,24 @@ pub(super) async fn answer(
 
 /// What a response says failed.
 pub(super) fn failure(head: &response::Parts, by_sidecar: bool) -> Option<Failure> {
-    let says_unreached = || {
-        let says = head.headers.get("proxy-status");
-        says.is_some_and(|says| Fault::says_unreached(says.as_bytes()))
-    };
-    let unreached = by_sidecar && says_unreached();
+    let unreached = by_sidecar && says_unreached(&head.headers);
     match grpc_code(&head.headers) {
         Some(0) if !unreached => None,
         Some(code) if !unreached => Some(Failure::GrpcStatus(code)),
         _ => Failure::of_response(head.status.as_u16(), unreached),
+    }
+}
+
+fn says_unreached(headers: &HeaderMap) -> bool {
+    let statuses = headers.get_all(PROXY_STATUS).iter();
+    Fault::says_unreached(statuses.map(HeaderValue::as_bytes))
+}
+
+/// Makes an answer of the application's, which it may have from a sidecar behind it, one
+/// that no sidecar on the way takes for ours.
+pub(super) fn mark_relayed(headers: &mut HeaderMap) {
+    if says_unreached(headers) {
+        headers.append(PROXY_STATUS, HeaderValue::from_static(Fault::RELAYED));
     }
 }
 

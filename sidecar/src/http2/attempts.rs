@@ -8,7 +8,10 @@ use netting_telemetry::requests::{Method, Version};
 use tokio::time::Instant;
 
 use super::{
-    answer::{NoResponse, answer, failed_late, failure, grpc_code, is_grpc, open, wants_protocol},
+    answer::{
+        NoResponse, answer, failed_late, failure, grpc_code, is_grpc, mark_relayed, open,
+        wants_protocol,
+    },
     head::{tell, told},
     pool::Hold,
     pump::{Passed, Stuck, pump},
@@ -172,7 +175,10 @@ impl Stream {
         mut taken: Taken,
         received: &Passed,
     ) -> Ended {
-        let (head, mut body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        if matches!(self.session.target, Target::Fixed(_)) {
+            mark_relayed(&mut head.headers);
+        }
         self.status = Some(head.status.as_u16());
         self.grpc_status = grpc_code(&head.headers);
         let ends = body.is_end_stream();

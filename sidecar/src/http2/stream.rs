@@ -12,7 +12,7 @@ use netting_telemetry::{
 use tokio::time::Instant;
 
 use super::{
-    answer::{GRPC_STATUS, is_grpc},
+    answer::{GRPC_STATUS, PROXY_STATUS, is_grpc},
     attempts::Message,
     head::{begin, complete, told},
     pump::Passed,
@@ -121,7 +121,7 @@ impl Stream {
         };
         let ends = is_grpc(&head.headers) || text.is_empty();
         self.grpc_status = fault.grpc_status().parse().ok();
-        let response = response.header("proxy-status", fault.proxy_status());
+        let response = response.header(PROXY_STATUS, fault.proxy_status());
         let response = response.body(()).expect("all of it is plain text");
         self.status = Some(response.status().as_u16());
         // A client that has gone needs no answer.

@@ -14,6 +14,7 @@ use tokio::{
 use crate::proxy::chain::{Chain, listen};
 
 mod authority;
+mod cancelled;
 mod connect;
 mod keepalive;
 mod limits;

@@ -193,6 +193,92 @@ async fn a_server_that_speaks_first_is_known_by_it_and_remembered() {
     drop(server);
 }
 
+/// What a server of HTTP/2 says first, in one frame with one setting.
+const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64";
+
+#[tokio::test]
+async fn a_server_whose_settings_come_first_leaves_it_to_the_client_what_is_spoken() {
+    for (said, protocol) in [
+        (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], Protocol::Http2),
+        (b"GET / HTTP/1.1\r\n", Protocol::Http1),
+        (b"or else", Protocol::Opaque),
+    ] {
+        let (finder, mut sides) = (finder(SOON), sides().await);
+        let (heard, has_heard) = oneshot::channel();
+        let (dst, downstream) = (sides.dst, sides.downstream);
+        let find = finder.find(dst, None, &downstream, async || {
+            let upstream = connect(dst).await?;
+            let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+            server.write_all(SETTINGS).await.expect("it is connected");
+            upstream.stream.readable().await.expect("it is connected");
+            heard.send(server).expect("the client waits");
+            Ok(upstream)
+        });
+        let client = async {
+            let mut server = has_heard.await.expect("the proxy connects meanwhile");
+            // There is more, which is no more of a decision.
+            let update = b"\0\0\x04\x08\0\0\0\0\0\0\x01\0\0";
+            server.write_all(update).await.expect("it is connected");
+            sides.client.write_all(said).await.expect("it is connected");
+            server
+        };
+        let (found, _server) = tokio::join!(find, client);
+        let found = found.expect("the server is there");
+        assert_eq!(found.protocol, protocol);
+        assert_eq!((found.begun.passed_on(), found.begun.bytes()), (0, said));
+        assert!(!finder.server_spoke_first(dst));
+        let mut upstream = found.upstream.expect("it was connected").stream;
+        let mut first = [0; SETTINGS.len()];
+        upstream.read_exact(&mut first).await.expect("it is unread");
+        assert_eq!(first, SETTINGS);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ends_after_its_settings_gets_nothing_of_what_comes_later() {
+    let (finder, mut sides) = (finder(SOON), sides().await);
+    let (ended, has_ended) = oneshot::channel();
+    let (dst, downstream) = (sides.dst, sides.downstream);
+    let find = finder.find(dst, None, &downstream, async || {
+        let upstream = connect(dst).await?;
+        let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+        server.write_all(SETTINGS).await.expect("it is connected");
+        server.shutdown().await.expect("it is connected");
+        upstream.stream.readable().await.expect("it is connected");
+        ended.send(server).expect("the client waits");
+        Ok(upstream)
+    });
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let client = async {
+        let server = has_ended.await.expect("the proxy connects meanwhile");
+        let wrote = sides.client.write_all(preface).await;
+        wrote.expect("it is connected");
+        server
+    };
+    let (found, _server) = tokio::join!(find, client);
+    let found = found.expect("the server was there");
+    assert_eq!(found.protocol, Protocol::Http2);
+    assert!(found.upstream.is_none(), "nothing may be sent to it");
+}
+
+#[test]
+fn only_a_frame_of_settings_is_one() {
+    use super::look::is_settings;
+    for (head, is) in [
+        (b"\0\0\0\x04\0\0\0\0\0", true),
+        (b"\0\0\x12\x04\0\0\0\0\0", true),
+        (b"\0\0\x07\x04\0\0\0\0\0", false),
+        (b"\0\0\0\x04\x01\0\0\0\0", false),
+        (b"\0\0\0\x04\0\0\0\0\x01", false),
+        (b"\0\0\x06\x06\0\0\0\0\0", false),
+        // MariaDB's, and that of SSH.
+        (b"\x5a\0\0\0\x0a5.5.", false),
+        (b"SSH-2.0-O", false),
+    ] {
+        assert_eq!(is_settings(*head), is, "{head:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_hangs_up_is_not_one_that_speaks_first() {
     for last_word in [&b"HTTP/1.1 408 Request Timeout\r\n\r\n"[..], b""] {

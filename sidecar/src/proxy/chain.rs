@@ -190,6 +190,12 @@ impl Chain {
 
     /// The same, who tell of what goes through them.
     pub(crate) async fn telling(app: SocketAddr, tells: &Tells) -> Self {
+        let (inbound, endpoint) = Self::behind(app, tells).await;
+        Self::from_client(&[endpoint], inbound, tells).await
+    }
+
+    /// The application's own proxy, and where it listens.
+    pub(crate) async fn behind(app: SocketAddr, tells: &Tells) -> (Inbound, SocketAddr) {
         let inbound = Inbound {
             proxy: telling(Direction::Inbound, &Metrics::new("test", "0"), tells),
         };
@@ -204,7 +210,7 @@ impl Chain {
                 });
             }
         });
-        Self::from_client(&[endpoint], inbound, tells).await
+        (inbound, endpoint)
     }
 
     /// The client's proxy alone, before these endpoints.

@@ -7,7 +7,11 @@ use tokio::time::Instant;
 use super::{Exchange, Outcome};
 use crate::{
     ejection,
-    http1::response::{self, Kind, Response, Stay},
+    http::fault::Fault,
+    http1::{
+        head,
+        response::{self, Kind, Response, Stay},
+    },
     policy::Failure,
     reason::Reason,
 };
@@ -52,6 +56,11 @@ impl Exchange<'_> {
         }
         if let Some(tries) = &mut self.tries {
             tries.answered();
+        }
+        // What an application relays, no sidecar on the way is to take for ours.
+        if self.together && response.says_unreached {
+            let relayed = Fault::RELAYED.as_bytes();
+            head::add(&mut self.download.head, "proxy-status", relayed);
         }
         self.upstream.kept_seconds = response.kept_seconds;
         self.download.body = response.body;

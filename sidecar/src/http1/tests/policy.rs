@@ -6,6 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use netting_proto::v1;
 
 use super::*;
+use crate::proxy::chain::Tells;
 
 /// The client's proxy before these endpoints, of a service with this policy.
 async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
@@ -86,15 +87,40 @@ const UNREACHED: &str = "HTTP/1.1 502 Bad Gateway\r\n\
      proxy-status: netting; error=connection_refused; details=\"connect_refused\"\r\n\
      Content-Length: 0\r\nConnection: close\r\n\r\n";
 
+fn meshed() -> v1::Workload {
+    v1::Workload {
+        meshed: true,
+        ..Default::default()
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_an_application_relays_of_another_sidecar_is_not_believed() {
+    let gateway = endpoint(UNREACHED).await;
+    let tells = Tells::default();
+    let (_own, first) = Chain::behind(gateway, &tells).await;
+    let (_other, second) = Chain::behind(gateway, &tells).await;
+    let never = v1::ServicePolicy {
+        eject_after: Some(0),
+        ..Default::default()
+    };
+    let chain = Chain::to_service(&[first, second], never, Some(meshed())).await;
+    let answer = ask(&chain, POST).await;
+    let relayed = "proxy-status: netting; error=connection_refused; details=\"connect_refused\"\r\n\
+         Content-Length: 0\r\nproxy-status: netting\r\n";
+    assert!(answer.contains(relayed), "{answer}");
+    assert_eq!(
+        chain.retries("response_unwanted"),
+        0,
+        "the gateway has worked"
+    );
+}
+
 #[tokio::test(flavor = "local")]
 async fn what_never_got_from_a_sidecar_to_its_application_is_tried_elsewhere() {
     let endpoints = [endpoint(UNREACHED).await, endpoint(CLOSE).await];
-    let meshed = v1::Workload {
-        meshed: true,
-        ..Default::default()
-    };
     let policy = v1::ServicePolicy::default();
-    let chain = Chain::to_service(&endpoints, policy, Some(meshed)).await;
+    let chain = Chain::to_service(&endpoints, policy, Some(meshed())).await;
     for request in [ASK, POST].repeat(5) {
         let answer = ask(&chain, request).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -13,6 +13,7 @@ use super::{
     rules::{GOAWAY, HEADERS, SETTINGS, frame, next_frame},
     *,
 };
+use crate::proxy::chain::Tells;
 
 /// The client's proxy before these endpoints, of a service with this policy.
 pub(super) async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
@@ -353,14 +354,40 @@ async fn unreached() -> SocketAddr {
     .await
 }
 
-#[tokio::test(flavor = "local")]
-async fn what_never_got_from_a_sidecar_to_its_application_is_tried_elsewhere() {
-    let meshed = v1::Workload {
+fn meshed() -> v1::Workload {
+    v1::Workload {
         meshed: true,
         ..Default::default()
-    };
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_an_application_relays_of_another_sidecar_is_not_believed() {
+    let tells = Tells::default();
+    let gateway = unreached().await;
+    let (_own, first) = Chain::behind(gateway, &tells).await;
+    let (_other, second) = Chain::behind(gateway, &tells).await;
+    let chain = Chain::to_service(&[first, second], never_ejecting(), Some(meshed())).await;
+    let mut client = client(&chain).await;
+    let response = ask(&mut client, grpc()).await.expect("it is answered");
+    let mut passed = response.headers().get_all("proxy-status").iter();
+    assert!(
+        passed
+            .next()
+            .is_some_and(|by| by.as_bytes().starts_with(b"netting; error="))
+    );
+    assert!(passed.next().is_some_and(|by| by == "netting"));
+    assert_eq!(
+        chain.retries("response_unwanted"),
+        0,
+        "the gateway has worked"
+    );
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_never_got_from_a_sidecar_to_its_application_is_tried_elsewhere() {
     let endpoints = [unreached().await, good().await];
-    let chain = Chain::to_service(&endpoints, never_ejecting(), Some(meshed)).await;
+    let chain = Chain::to_service(&endpoints, never_ejecting(), Some(meshed())).await;
     let mut believing = client(&chain).await;
     let chain = before(&endpoints, never_ejecting()).await;
     let mut doubting = client(&chain).await;
