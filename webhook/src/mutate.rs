@@ -171,7 +171,7 @@ impl Service {
         looking_up.end();
         let _turn = body.turn().await?;
         let parsing = work.part("parse review");
-        let review = Review::parse(&body.bytes);
+        let review = Review::parse_counted(&body.bytes);
         parsing.end();
         Ok(self.mutate.decide(&review?, &known, begun, work))
     }

@@ -11,6 +11,7 @@ use crate::{
     options::Options,
 };
 
+mod object;
 mod values;
 
 /// `v1`, and `v1beta1` of clusters before 1.16, which is the same to a webhook.
@@ -98,6 +99,7 @@ struct Request {
     namespace: Option<String>,
     operation: Option<String>,
     dry_run: Option<bool>,
+    #[serde(deserialize_with = "object::without_managed_fields")]
     object: Value,
 }
 
@@ -147,6 +149,11 @@ impl Review {
     /// If it is no AdmissionReview with a request that could be answered.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         values_in(body)?;
+        Self::parse_counted(body)
+    }
+
+    /// Reads a request's body, whose values were counted.
+    pub(crate) fn parse_counted(body: &[u8]) -> Result<Self, Malformed> {
         let envelope: Envelope = serde_json::from_slice(body).map_err(Malformed::Json)?;
         let kind = envelope.kind.unwrap_or_default();
         let api_version = envelope.api_version.unwrap_or_default();
@@ -174,7 +181,7 @@ impl Review {
         }
     }
 
-    /// The pod, as it came; `null` if there is none.
+    /// The pod, as it came but for who manages its fields; `null` if there is none.
     #[must_use]
     pub fn object(&self) -> &Value {
         &self.request.object
