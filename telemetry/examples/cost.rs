@@ -84,7 +84,7 @@ fn records() {
         });
         println!("{what}: {alone:?} alone, {beside:?} beside another thread");
     };
-    each("a counter", &|_| traffic.sent.inc());
+    each("a counter", &|_| traffic.sent(1));
     each("a reason", &|_| traffic.closed(black_box("finished")));
     each("a request's begin and end", &|round| {
         let active = traffic.requests.begin(Method::Get);

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{cache::Cache, instrument::Instrument, labels, registry::Family, snapshot::Labels};
+use crate::{
+    cache::{Cache, Source},
+    instrument::Instrument,
+    labels,
+    registry::{Family, Room},
+    snapshot::Labels,
+};
 
 /// The series of a metric by one label, such as a reason. Cheap to clone.
 #[derive(Debug)]
@@ -37,13 +43,21 @@ impl<I: Instrument> ByLabel<I> {
     /// The series with this value.
     #[must_use]
     pub fn of(&self, value: &'static str) -> &I {
-        let inner = &*self.0;
-        inner.found.get(value, value.len(), |value| match value {
-            Some(value) => {
-                let labels = labels::with(&inner.base, &[(inner.key, value)]);
-                inner.family.with(&labels)
-            }
-            None => inner.family.overflow(),
-        })
+        self.0.found.get(value, value.len(), &*self.0)
+    }
+}
+
+impl<I: Instrument> Source<&'static str, I> for Inner<I> {
+    fn room(&self) -> &Room {
+        self.family.room()
+    }
+
+    fn find(&self, value: &'static str) -> Option<I> {
+        let labels = labels::with(&self.base, &[(self.key, value)]);
+        self.family.find(&labels)
+    }
+
+    fn overflow(&self) -> I {
+        self.family.overflow()
     }
 }

@@ -1,7 +1,7 @@
 //! What is recorded into: atomics behind an `Arc`, to which any number of threads add
 //! without waiting for each other.
 //!
-//! Who holds one keeps its series alive, and records into it for a few nanoseconds.
+//! Who holds one records into it for a few nanoseconds.
 
 use std::fmt;
 
@@ -32,8 +32,16 @@ pub trait Instrument: Clone + fmt::Debug + Send + Sync + 'static {
     /// What it has come to.
     fn read(&self) -> Self::Value;
 
-    /// A number that is another one after anything was recorded.
+    /// A number that is another one after anything was recorded, and 0 while nothing was.
     fn mark(&self) -> u64;
+
+    /// Makes it one that nothing was recorded into, unless its mark is another one, or what
+    /// it says holds on though nothing is recorded. Whether that was done.
+    fn empty(&self, mark: u64) -> bool;
+
+    /// Counts with `other` what was counted so far, if that is possible. What is recorded
+    /// meanwhile is in one of both.
+    fn move_to(&self, other: &Self);
 
     /// How many hold it, the registry among them. Who reads 1 sees all that was
     /// recorded.

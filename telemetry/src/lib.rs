@@ -7,7 +7,7 @@
 //! - [`instrument`]: what is recorded into;
 //! - [`labels`], [`registry`], [`metrics`]: all series of a process;
 //! - [`buffer`]: what waits for its export;
-//! - [`by_label`]: series that are found again without a lock;
+//! - `cache`, `single`, [`by_label`]: series that are found again without a lock;
 //! - [`prometheus`]: the exposition for whoever scrapes;
 //! - [`access_log`]: a line for each request or connection;
 //! - [`trace`]: where requests are in traces, and the spans that tell of them;
@@ -47,6 +47,7 @@ pub mod proto;
 pub mod registry;
 pub mod requests;
 pub mod resource;
+mod single;
 pub mod snapshot;
 pub mod trace;
 pub mod traffic;

@@ -20,6 +20,7 @@ use crate::{
 mod asked;
 mod family;
 mod room;
+mod series;
 mod settings;
 
 pub use asked::Value;
@@ -27,7 +28,7 @@ pub use family::Family;
 pub use settings::{LabelFilter, OPTIONAL_LABELS, Settings, bounds};
 
 use asked::Asked;
-use room::Room;
+pub(crate) use room::Room;
 
 const SERIES: Descriptor = Descriptor {
     name: "netting.telemetry.series",
@@ -116,8 +117,8 @@ impl Registry {
         self.metrics.lock().insert(descriptor.name, Arc::new(asked));
     }
 
-    /// What all of them say. Drops series that nobody holds and that have not changed
-    /// for long: the snapshots since then had all of them.
+    /// What all of them say. Drops series that have not changed for long: the snapshots
+    /// since then had all of them.
     pub(crate) fn snapshot(&self, at: SystemTime) -> Snapshot {
         let metrics: Vec<_> = self.metrics.lock().values().map(Arc::clone).collect();
         Snapshot {

@@ -5,18 +5,18 @@
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use crate::{
     Metrics,
     by_label::ByLabel,
-    cache::Cache,
+    cache::{Cache, Source},
     connections::Direction,
     instrument::{Counter, Gauge, Histogram, OneMore, Unit, nanoseconds},
     labels,
     peer::Peer,
-    registry::Family,
+    registry::{Family, Room},
     snapshot::Labels,
 };
 
@@ -65,7 +65,7 @@ struct Inner {
     calls: Cache<CallKey, Histogram>,
     /// The same by method, where that is wanted: by its name's hash.
     methods: Cache<(CallKey, u64), Histogram>,
-    active: [OnceLock<Gauge>; Method::ALL.len()],
+    active: Cache<Method, Gauge>,
     retried: ByLabel<Counter>,
 }
 
@@ -75,6 +75,12 @@ struct Series {
     duration: Histogram,
     request_body: Histogram,
     response_body: Histogram,
+}
+
+/// Calls of one method.
+struct OfMethod<'m> {
+    inner: &'m Inner,
+    method: &'m str,
 }
 
 impl RequestMetrics {
@@ -141,26 +147,22 @@ impl Requests {
             ended: Cache::default(),
             calls: Cache::default(),
             methods: Cache::default(),
-            active: [const { OnceLock::new() }; Method::ALL.len()],
+            active: Cache::default(),
         }))
     }
 
     /// A request is under way until what is returned is dropped.
     #[must_use]
     pub fn begin(&self, method: Method) -> OneMore {
-        let active = self.0.active[method as usize].get_or_init(|| {
-            let method = [("http.request.method", method.as_str())];
-            let labels = labels::with(&self.0.base, &method);
-            self.0.families.active.with(&labels)
-        });
-        active.one_more()
+        let inner = &*self.0;
+        inner.active.get(method, method as usize, inner).one_more()
     }
 
     /// A request ended.
     pub fn ended(&self, ended: &Ended<'_>) {
         let inner = &*self.0;
         let key = Key::of(ended);
-        let series = inner.ended.get(key, key.spread(), |key| inner.series(key));
+        let series = inner.ended.get(key, key.spread(), inner);
         let took = nanoseconds(ended.took);
         series.duration.record_in(took, ended.trace);
         series.request_body.record(ended.sent);
@@ -170,10 +172,10 @@ impl Requests {
             let calls = if inner.families.by_rpc_method {
                 let method = call.path.trim_start_matches('/');
                 let (hash, spread) = spread(method);
-                let make = |key: Option<(CallKey, u64)>| inner.method(key, method);
-                inner.methods.get((key, hash), spread, make)
+                let calls = OfMethod { inner, method };
+                inner.methods.get((key, hash), spread, &calls)
             } else {
-                inner.calls.get(key, key.spread(), |key| inner.call(key))
+                inner.calls.get(key, key.spread(), inner)
             };
             calls.record_in(took, ended.trace);
         }
@@ -199,47 +201,76 @@ fn without_scheme(labels: &Labels) -> Labels {
     others.cloned().collect()
 }
 
-impl Inner {
-    /// Nothing stands for all that are too many.
-    fn series(&self, key: Option<Key>) -> Series {
+impl Source<Key, Series> for Inner {
+    fn room(&self) -> &Room {
+        self.families.duration.room()
+    }
+
+    fn find(&self, key: Key) -> Option<Series> {
         let families = &*self.families;
-        let Some(key) = key else {
-            return Series {
-                duration: families.duration.overflow(),
-                request_body: families.request_body.overflow(),
-                response_body: families.response_body.overflow(),
-            };
-        };
         let labels = key.labels(&self.base, families.direction);
+        Some(Series {
+            duration: families.duration.find(&labels)?,
+            request_body: families.request_body.find(&labels)?,
+            response_body: families.response_body.find(&labels)?,
+        })
+    }
+
+    fn overflow(&self) -> Series {
+        let families = &*self.families;
         Series {
-            duration: families.duration.with(&labels),
-            request_body: families.request_body.with(&labels),
-            response_body: families.response_body.with(&labels),
+            duration: families.duration.overflow(),
+            request_body: families.request_body.overflow(),
+            response_body: families.response_body.overflow(),
         }
     }
+}
 
-    fn method(&self, key: Option<(CallKey, u64)>, method: &str) -> Histogram {
-        let families = &*self.families;
-        key.map_or_else(
-            || families.calls.overflow(),
-            |(key, _)| {
-                let labels = key.labels(&self.base, families.direction);
-                let labels = labels::with(&labels, &[("rpc.method", method)]);
-                families.calls.with(&labels)
-            },
-        )
+impl Source<Method, Gauge> for Inner {
+    fn room(&self) -> &Room {
+        self.families.active.room()
     }
 
-    fn call(&self, key: Option<CallKey>) -> Histogram {
-        let families = &*self.families;
-        key.map_or_else(
-            || families.calls.overflow(),
-            |key| {
-                families
-                    .calls
-                    .with(&key.labels(&self.base, families.direction))
-            },
-        )
+    fn find(&self, method: Method) -> Option<Gauge> {
+        let method = [("http.request.method", method.as_str())];
+        let labels = labels::with(&self.base, &method);
+        self.families.active.find(&labels)
+    }
+
+    fn overflow(&self) -> Gauge {
+        self.families.active.overflow()
+    }
+}
+
+impl Source<CallKey, Histogram> for Inner {
+    fn room(&self) -> &Room {
+        self.families.calls.room()
+    }
+
+    fn find(&self, key: CallKey) -> Option<Histogram> {
+        let labels = key.labels(&self.base, self.families.direction);
+        self.families.calls.find(&labels)
+    }
+
+    fn overflow(&self) -> Histogram {
+        self.families.calls.overflow()
+    }
+}
+
+impl Source<(CallKey, u64), Histogram> for OfMethod<'_> {
+    fn room(&self) -> &Room {
+        self.inner.families.calls.room()
+    }
+
+    fn find(&self, (key, _): (CallKey, u64)) -> Option<Histogram> {
+        let families = &*self.inner.families;
+        let labels = key.labels(&self.inner.base, families.direction);
+        let labels = labels::with(&labels, &[("rpc.method", self.method)]);
+        families.calls.find(&labels)
+    }
+
+    fn overflow(&self) -> Histogram {
+        self.inner.families.calls.overflow()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     peer::Peer,
     registry::Family,
     requests::{RequestMetrics, Requests},
+    single::Single,
     snapshot::{Descriptor, Labels},
 };
 
@@ -70,11 +71,9 @@ pub struct Traffic(Arc<Instruments>);
 pub struct Instruments {
     /// Of requests.
     pub requests: Requests,
-    /// Bytes passed from downstream to upstream.
-    pub sent: Counter,
-    /// Bytes passed from upstream to downstream.
-    pub received: Counter,
-    connect: Histogram,
+    sent: Single<Counter>,
+    received: Single<Counter>,
+    connect: Single<Histogram>,
     closed: ByLabel<Counter>,
     retried: ByLabel<Counter>,
     ejected: ByLabel<Counter>,
@@ -113,9 +112,9 @@ impl TrafficMetrics {
         let by_reason = |family: &Family<Counter>| ByLabel::new(family.clone(), labels, "reason");
         Traffic(Arc::new(Instruments {
             requests,
-            sent: self.sent.with(labels),
-            received: self.received.with(labels),
-            connect: self.connect.with(labels),
+            sent: Single::new(self.sent.clone(), Arc::clone(labels)),
+            received: Single::new(self.received.clone(), Arc::clone(labels)),
+            connect: Single::new(self.connect.clone(), Arc::clone(labels)),
             closed: by_reason(&self.closed),
             retried: by_reason(&self.retried),
             ejected: by_reason(&self.ejected),
@@ -132,6 +131,16 @@ impl Deref for Traffic {
 }
 
 impl Instruments {
+    /// Bytes were passed from downstream to upstream.
+    pub fn sent(&self, bytes: u64) {
+        self.sent.get().inc_by(bytes);
+    }
+
+    /// Bytes were passed from upstream to downstream.
+    pub fn received(&self, bytes: u64) {
+        self.received.get().inc_by(bytes);
+    }
+
     /// A connection ended.
     pub fn closed(&self, reason: &'static str) {
         self.closed.of(reason).inc();
@@ -140,7 +149,7 @@ impl Instruments {
     /// An upstream was connected in this time; and if others were tried before, why they
     /// were not.
     pub fn connected(&self, took: Duration, retried: Option<&'static str>) {
-        self.connect.took(took);
+        self.connect.get().took(took);
         if let Some(reason) = retried {
             self.retried.of(reason).inc();
         }
@@ -160,13 +169,13 @@ mod tests {
     fn is_told_apart_by_where_it_goes() {
         let metrics = Metrics::new("test", "0");
         let traffic = TrafficMetrics::register(&metrics);
-        traffic.of(Direction::Inbound).sent.inc_by(7);
+        traffic.of(Direction::Inbound).sent(7);
         let reviews = traffic.to(Peer {
             name: "reviews",
             namespace: "shop",
             port: 9080,
         });
-        reviews.sent.inc_by(9);
+        reviews.sent(9);
         reviews.closed("finished");
         reviews.ejected("failures_in_a_row");
         reviews.connected(Duration::from_millis(2), Some("connect_refused"));

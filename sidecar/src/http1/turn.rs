@@ -138,8 +138,8 @@ impl Session<'_> {
             Outcome::Unanswered => Some(Fault::of(Reason::UpstreamClosed).status),
             _ => ended.status,
         };
-        self.traffic.sent.inc_by(upload.passed);
-        self.traffic.received.inc_by(ended.received);
+        self.traffic.sent(upload.passed);
+        self.traffic.received(ended.received);
         let counted = requests::Ended {
             method: turn.method,
             version: turn.version,

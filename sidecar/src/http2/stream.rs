@@ -141,8 +141,8 @@ impl Stream {
     ) {
         let span = self.span.take();
         let traffic = &self.session.traffic;
-        traffic.sent.inc_by(sent);
-        traffic.received.inc_by(received);
+        traffic.sent(sent);
+        traffic.received(received);
         let call = is_grpc(&head.headers).then(|| Call {
             path: head.uri.path(),
             status: self.grpc_status,

@@ -221,12 +221,12 @@ impl<'m> Counted<'m> {
 
 impl Count for Counted<'_> {
     fn sent(&self, bytes: u64) {
-        self.traffic.sent.inc_by(bytes);
+        self.traffic.sent(bytes);
         self.sent.set(self.sent.get() + bytes);
     }
 
     fn received(&self, bytes: u64) {
-        self.traffic.received.inc_by(bytes);
+        self.traffic.received(bytes);
         self.received.set(self.received.get() + bytes);
     }
 

@@ -50,6 +50,15 @@ impl Instrument for Counter {
         self.get()
     }
 
+    fn empty(&self, mark: u64) -> bool {
+        let emptied = self.0.compare_exchange(mark, 0, Relaxed, Relaxed);
+        emptied.is_ok()
+    }
+
+    fn move_to(&self, other: &Self) {
+        other.inc_by(self.0.swap(0, Relaxed));
+    }
+
     fn holders(&self) -> usize {
         let holders = Arc::strong_count(&self.0);
         fence(Acquire);

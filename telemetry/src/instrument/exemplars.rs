@@ -35,6 +35,12 @@ impl Exemplars {
         }
     }
 
+    pub(super) fn clear(&self) {
+        for kept in &self.0 {
+            *kept.lock() = None;
+        }
+    }
+
     pub(super) fn read(&self) -> Vec<Exemplar> {
         self.0
             .iter()

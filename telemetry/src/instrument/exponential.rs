@@ -1,6 +1,9 @@
 //! Buckets that grow by a factor, fine enough for any percentile.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use crate::snapshot::Exponential;
 
@@ -45,10 +48,33 @@ impl Default for Octaves {
 impl Octaves {
     pub(super) fn record(&self, value: f64) {
         if value > 0.0 {
-            self.counts[index(value)].fetch_add(1, Relaxed);
+            self.counts[index(value)].fetch_add(1, Release);
         } else {
-            self.zeros.fetch_add(1, Relaxed);
+            self.zeros.fetch_add(1, Release);
         }
+    }
+
+    /// What was counted so far, zeros first.
+    pub(super) fn counts(&self) -> Vec<u64> {
+        self.all().map(|count| count.load(Acquire)).collect()
+    }
+
+    /// Takes back what was counted so far.
+    pub(super) fn subtract(&self, counts: &[u64]) {
+        for (count, was) in self.all().zip(counts) {
+            count.fetch_sub(*was, Relaxed);
+        }
+    }
+
+    /// Counts with `other` what was counted so far.
+    pub(super) fn move_to(&self, other: &Self) {
+        for (from, into) in self.all().zip(other.all()) {
+            into.fetch_add(from.swap(0, Relaxed), Relaxed);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &AtomicU64> {
+        std::iter::once(&self.zeros).chain(&self.counts)
     }
 
     /// Without the empty buckets on both sides.

@@ -81,6 +81,13 @@ impl Instrument for Gauge {
         self.get().cast_unsigned()
     }
 
+    fn empty(&self, mark: u64) -> bool {
+        mark == 0
+    }
+
+    /// What goes up and comes down again does so in one place.
+    fn move_to(&self, _: &Self) {}
+
     fn holders(&self) -> usize {
         let holders = Arc::strong_count(&self.0);
         fence(Acquire);

@@ -5,7 +5,7 @@ use std::{
         Arc, OnceLock,
         atomic::{
             AtomicBool, AtomicU64,
-            Ordering::{Acquire, Relaxed},
+            Ordering::{Acquire, Relaxed, Release},
             fence,
         },
     },
@@ -101,7 +101,7 @@ impl Histogram {
             .recorded
             .partition_point(|bound| *bound < value);
         series.counts[bucket].fetch_add(1, Relaxed);
-        series.sum.fetch_add(value, Relaxed);
+        series.sum.fetch_add(value, Release);
         if series.shape.exponential.load(Relaxed) {
             let octaves = series.octaves.get_or_init(Octaves::default);
             octaves.record(series.shape.unit.value(value));
@@ -170,6 +170,47 @@ impl Instrument for Histogram {
 
     fn mark(&self) -> u64 {
         self.0.counts.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    fn empty(&self, mark: u64) -> bool {
+        let series = &*self.0;
+        // Against the order in which they are recorded: whatever is in the others is in
+        // the counts that are read.
+        let octaves = series.octaves.get().map(|it| (it, it.counts()));
+        let sum = series.sum.load(Acquire);
+        let count = |count: &AtomicU64| count.load(Relaxed);
+        let counts: Vec<u64> = series.counts.iter().map(count).collect();
+        if counts.iter().sum::<u64>() != mark {
+            return false;
+        }
+        for (count, was) in series.counts.iter().zip(counts) {
+            count.fetch_sub(was, Relaxed);
+        }
+        series.sum.fetch_sub(sum, Relaxed);
+        if let Some((octaves, counts)) = octaves {
+            octaves.subtract(&counts);
+        }
+        if let Some(exemplars) = series.exemplars.get() {
+            exemplars.clear();
+        }
+        true
+    }
+
+    fn move_to(&self, other: &Self) {
+        let (from, into) = (&*self.0, &*other.0);
+        let move_count = |from: &AtomicU64, into: &AtomicU64| {
+            into.fetch_add(from.swap(0, Relaxed), Relaxed);
+        };
+        for (from, into) in from.counts.iter().zip(&into.counts) {
+            move_count(from, into);
+        }
+        move_count(&from.sum, &into.sum);
+        if let Some(octaves) = from.octaves.get() {
+            octaves.move_to(into.octaves.get_or_init(Octaves::default));
+        }
+        if let Some(exemplars) = from.exemplars.get() {
+            exemplars.clear();
+        }
     }
 
     fn holders(&self) -> usize {

@@ -8,11 +8,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Collect, LabelFilter, Room, Settings};
+use super::{
+    Collect, LabelFilter, Room, Settings,
+    series::{Becomes, Kept, Series},
+};
 use crate::{
     instrument::Instrument,
     labels,
-    snapshot::{Descriptor, Labels, Metric, Point},
+    snapshot::{Descriptor, Labels, Metric},
 };
 
 /// By the conventions, what marks the series of all that found no room.
@@ -32,15 +35,6 @@ struct Inner<I: Instrument> {
     filter: LabelFilter,
     idle_after: Duration,
     series: Mutex<HashMap<Labels, Series<I>>>,
-}
-
-#[derive(Debug)]
-struct Series<I> {
-    instrument: I,
-    since: SystemTime,
-    /// The instrument's mark, and since when it has been that.
-    mark: u64,
-    quiet_since: SystemTime,
 }
 
 impl<I: Instrument> Clone for Family<I> {
@@ -70,22 +64,31 @@ impl<I: Instrument> Family<I> {
     /// look it up once, not for each record.
     #[must_use]
     pub fn with(&self, labels: &Labels) -> I {
+        self.look_up(labels, Kept::WhileHeld)
+            .unwrap_or_else(|| self.overflow())
+    }
+
+    /// The same for what comes and goes with traffic: the series is there while anything
+    /// is recorded into it, whoever holds it. Nothing, if there is no room for it now.
+    pub(crate) fn find(&self, labels: &Labels) -> Option<I> {
+        self.look_up(labels, Kept::WhileUsed)
+    }
+
+    fn look_up(&self, labels: &Labels, kept: Kept) -> Option<I> {
         let inner = &*self.0;
         let labels = inner.filter.admitted(labels);
         let mut series = inner.series.lock();
-        if let Some(known) = series.get(&labels) {
-            return known.instrument.clone();
+        if let Some(known) = series.get_mut(&labels) {
+            return Some(known.instrument_for(kept));
         }
         // One without labels is the only one of its metric: as many as there are metrics
         // have always room.
         let has_room = labels.is_empty() || inner.room.take();
-        let labels = if has_room {
-            labels
-        } else {
-            Arc::clone(&OVERFLOW)
-        };
-        let found = series.entry(labels).or_insert_with(|| inner.begin());
-        found.instrument.clone()
+        has_room.then(|| {
+            let found = series.entry(labels);
+            let found = found.or_insert_with(|| Series::new(&inner.shape, kept));
+            found.instrument_for(kept)
+        })
     }
 
     /// The only series, of a metric without labels.
@@ -97,58 +100,56 @@ impl<I: Instrument> Family<I> {
     /// The one series of all that are too many.
     #[must_use]
     pub fn overflow(&self) -> I {
-        let mut series = self.0.series.lock();
-        let overflow = series.entry(Arc::clone(&OVERFLOW));
-        overflow
-            .or_insert_with(|| self.0.begin())
-            .instrument
-            .clone()
+        self.0.overflow(&mut self.0.series.lock())
+    }
+
+    /// Where its series have to find room.
+    pub(crate) fn room(&self) -> &Room {
+        &self.0.room
     }
 }
 
 impl<I: Instrument> Inner<I> {
-    fn begin(&self) -> Series<I> {
-        let instrument = I::new(&self.shape);
-        let (now, mark) = (SystemTime::now(), instrument.mark());
-        Series {
-            instrument,
-            since: now,
-            mark,
-            quiet_since: now,
-        }
+    fn overflow(&self, series: &mut HashMap<Labels, Series<I>>) -> I {
+        let overflow = series.entry(Arc::clone(&OVERFLOW));
+        let fresh = || Series::new(&self.shape, Kept::WhileHeld);
+        overflow
+            .or_insert_with(fresh)
+            .instrument_for(Kept::WhileHeld)
     }
 
-    fn drop_idle(&self, series: &mut HashMap<Labels, Series<I>>, at: SystemTime) {
+    /// Lets go of what is idle, and wakes what is not any more. What finds no room is
+    /// added to the rest.
+    fn settle(&self, series: &mut HashMap<Labels, Series<I>>, at: SystemTime) {
         let takes_room = |labels: &Labels| !labels.is_empty() && *labels != *OVERFLOW;
-        let before = series.keys().filter(|labels| takes_room(labels)).count();
-        series
-            .retain(|labels, series| !(takes_room(labels) && series.is_idle(self.idle_after, at)));
-        let after = series.keys().filter(|labels| takes_room(labels)).count();
-        self.room.give_back(before - after);
-    }
-}
-
-impl<I: Instrument> Series<I> {
-    /// Whether it can be dropped: nobody holds it, and each snapshot of the last while
-    /// had all that was recorded.
-    fn is_idle(&mut self, idle_after: Duration, at: SystemTime) -> bool {
-        // In this order: whatever its last holder recorded is in the mark.
-        let is_held = self.instrument.holders() > 1;
-        let mark = self.instrument.mark();
-        if mark != self.mark {
-            self.mark = mark;
-            self.quiet_since = at;
-            return false;
+        let (mut gone, mut asleep, mut forgotten) = (0, 0, 0);
+        let mut homeless = Vec::new();
+        series.retain(|labels, series| {
+            if !takes_room(labels) {
+                return true;
+            }
+            let becomes = series.settle(self.idle_after, at);
+            match becomes {
+                Becomes::Gone => gone += 1,
+                Becomes::Asleep => asleep += 1,
+                Becomes::Forgotten => forgotten += 1,
+                Becomes::Awake if self.room.wake() => series.wake(at),
+                Becomes::Awake => homeless.push(series.instrument_for(Kept::WhileUsed)),
+                Becomes::Same => {}
+            }
+            !matches!(becomes, Becomes::Gone | Becomes::Forgotten)
+        });
+        if gone > 0 {
+            self.room.give_back(gone);
         }
-        let quiet_for = at.duration_since(self.quiet_since).unwrap_or_default();
-        !is_held && quiet_for >= idle_after
-    }
-
-    fn point(&self, labels: &Labels) -> Point<I::Value> {
-        Point {
-            labels: Arc::clone(labels),
-            since: self.since,
-            value: self.instrument.read(),
+        if asleep > 0 {
+            self.room.lull(asleep);
+        }
+        if forgotten > 0 {
+            self.room.forget(forgotten);
+        }
+        for instrument in homeless {
+            instrument.move_to(&self.overflow(series));
         }
     }
 }
@@ -156,11 +157,9 @@ impl<I: Instrument> Series<I> {
 impl<I: Instrument> Collect for Family<I> {
     fn collect(&self, at: SystemTime) -> Option<Metric> {
         let mut series = self.0.series.lock();
-        self.0.drop_idle(&mut series, at);
-        let points: Vec<_> = series
-            .iter()
-            .map(|(labels, series)| series.point(labels))
-            .collect();
+        self.0.settle(&mut series, at);
+        let shown = series.iter().filter(|(_, series)| !series.is_asleep());
+        let points: Vec<_> = shown.map(|(labels, series)| series.point(labels)).collect();
         (!points.is_empty()).then(|| Metric {
             descriptor: self.0.descriptor,
             data: I::data(points),

@@ -267,3 +267,63 @@ fn an_application_with_a_thousand_statuses_fills_no_memory() {
     };
     assert_eq!(counts.iter().filter_map(count).sum::<u64>(), 11_000);
 }
+
+/// Metrics of which each is dropped that nothing was recorded into between two looks.
+fn forgetful(series_max: usize) -> Metrics {
+    let settings = Settings {
+        idle_after: Duration::ZERO,
+        series_max,
+        ..Settings::default()
+    };
+    Metrics::of(labels::none(), settings, "test", "0")
+}
+
+#[test]
+fn idle_series_go_on_the_inbound_side_and_of_a_peer_in_use() {
+    let metrics = forgetful(100);
+    let all = RequestMetrics::register(&metrics);
+    for requests in [all.of(Direction::Inbound), all.to(REVIEWS)] {
+        let count = |ended: u64| {
+            let exposition = metrics.expose();
+            let of = |line: &&str| line.contains("request_duration_seconds_count{");
+            let of: Vec<_> = exposition.lines().filter(of).collect();
+            let value = of
+                .first()
+                .and_then(|line| line.rsplit(' ').next()?.parse().ok());
+            assert_eq!(value.unwrap_or(0), ended, "{exposition}");
+            assert!(of.len() < 2, "{exposition}");
+        };
+        for _ in 0..2 {
+            requests.ended(&ENDED);
+            drop(requests.begin(Method::Get));
+            requests.retried("upstream_closed");
+            count(1);
+            count(0);
+            let left = metrics.expose();
+            assert!(!left.contains("http_"), "{left}");
+        }
+    }
+}
+
+#[test]
+fn a_request_that_met_the_cap_has_a_series_of_its_own_once_there_is_room() {
+    let metrics = forgetful(4);
+    let requests = RequestMetrics::register(&metrics).to(REVIEWS);
+    let failed = Ended {
+        status: Some(503),
+        ..ENDED
+    };
+    requests.ended(&ENDED);
+    requests.ended(&failed);
+    let count = "http_client_request_duration_seconds_count";
+    let overflow = format!("{count}{{otel_metric_overflow=\"true\"}}");
+    assert_exposed(&metrics, &[&format!("{overflow} 1")]);
+    requests.ended(&failed);
+    assert_exposed(&metrics, &[&format!("{overflow} 2")]);
+    // Nobody asks for anything else by now.
+    requests.ended(&failed);
+    let exposition = metrics.expose();
+    let own = |line: &&str| line.starts_with(count) && line.contains("error_type=\"503\"");
+    let own = exposition.lines().find(own).unwrap_or_default();
+    assert!(own.ends_with(" 1"), "{exposition}");
+}
