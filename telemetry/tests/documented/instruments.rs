@@ -28,6 +28,8 @@ pub(crate) fn sidecar(metrics: &Metrics) {
         port: 9080,
     };
     for traffic in [traffic.of(Direction::Inbound), traffic.to(peer)] {
+        traffic.sent(1);
+        traffic.received(1);
         traffic.closed("finished");
         traffic.ejected("failures_in_a_row");
         traffic.connected(Duration::ZERO, Some("connect_refused"));
