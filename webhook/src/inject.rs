@@ -15,10 +15,10 @@ use crate::{
 mod containers;
 mod draft;
 mod mend;
+mod mounts;
 mod probes;
 mod resources;
 mod scraping;
-mod sockets;
 
 use draft::Draft;
 
@@ -45,7 +45,7 @@ pub(crate) fn patch(
     warnings: &mut Warnings,
 ) -> Result<Patch, SkipReason> {
     let resources = resources::of(pod, namespace, chosen, warnings)?;
-    let mounts = sockets::mounts(pod, chosen, warnings);
+    let mounts = mounts::mounts(pod, chosen, warnings);
     let init = containers::init(pod, options, chosen, &resources);
     let mut sidecar = containers::sidecar(pod, options, chosen, mounts, &resources);
     let mut status = Status::new(chosen.mode);

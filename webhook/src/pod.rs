@@ -122,9 +122,10 @@ impl<'a> Pod<'a> {
         self.init_containers.iter().chain(&self.containers).copied()
     }
 
-    /// How some container has this path: the mount that is nearest to it.
+    /// How some container has this path: the mount that is nearest to it, of those that
+    /// will do.
     #[must_use]
-    pub fn mount_of(&self, path: &Path) -> Option<&'a Value> {
+    pub fn mount_of(&self, path: &Path, will_do: impl Fn(&Value) -> bool) -> Option<&'a Value> {
         let mounts = self.all_containers().filter_map(|container| {
             let mounts = container.get("volumeMounts")?;
             mounts.as_array()
@@ -137,6 +138,7 @@ impl<'a> Pod<'a> {
         };
         let of_path = mounts
             .flatten()
+            .filter(|mount| will_do(mount))
             .filter_map(|mount| Some((depth(mount)?, mount)));
         let nearest = of_path.max_by_key(|(depth, _)| *depth)?;
         Some(nearest.1)

@@ -71,6 +71,14 @@ impl Warnings {
         ));
     }
 
+    /// `netting: no container can write to /var/log/access.log, so there is no access log`.
+    pub fn unwritable(&mut self, log: &str) {
+        let log = clip(&log.escape_debug().to_string(), KEY_CHARS_MAX);
+        self.push(format!(
+            "netting: no container can write to {log}, so there is no access log"
+        ));
+    }
+
     /// The lines, the last of which says how many there were besides.
     #[must_use]
     pub fn into_lines(mut self) -> Vec<String> {

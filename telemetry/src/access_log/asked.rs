@@ -1,6 +1,6 @@
 //! What an access log is to have, as annotations say it: `errors;slow=500ms;format=json`.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use super::{Format, Output};
 
@@ -69,6 +69,13 @@ impl Which {
 }
 
 impl Asked {
+    /// The file that it is written to, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        let to = self.to.as_deref().filter(|_| self.which != Which::Off);
+        to.filter(|to| to.starts_with('/')).map(Path::new)
+    }
+
     /// The same as variables for the sidecar.
     pub fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let which = (self.which != Which::Off).then(|| self.which.as_str());
