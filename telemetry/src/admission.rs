@@ -49,6 +49,11 @@ const CHANGES: Descriptor = Descriptor {
     unit: "{certificate}",
     description: "Serving certificates put to use so far, the first one included",
 };
+const REFUSED: Descriptor = Descriptor {
+    name: "netting.certificate.refused",
+    unit: "{certificate}",
+    description: "1 while a given certificate is not served, since the API server would not accept it; 0 otherwise",
+};
 const WRITTEN: Descriptor = Descriptor {
     name: "netting.events.written",
     unit: "{event}",
@@ -101,6 +106,7 @@ impl AdmissionMetrics {
 pub struct CertificateMetrics {
     expiry: Gauge,
     changes: Counter,
+    refused: Gauge,
 }
 
 impl CertificateMetrics {
@@ -110,7 +116,13 @@ impl CertificateMetrics {
         Self {
             expiry: metrics.gauges(EXPIRY).only(),
             changes: metrics.counters(CHANGES).only(),
+            refused: metrics.gauges(REFUSED).only(),
         }
+    }
+
+    /// Whether a certificate was given that can't be put to use.
+    pub fn refuses(&self, given: bool) {
+        self.refused.set(i64::from(given));
     }
 
     /// A certificate was put to use.
@@ -184,11 +196,14 @@ mod tests {
         let certificate = CertificateMetrics::register(&metrics);
         let exposition = metrics.expose();
         assert!(exposition.contains("netting_certificate_expiry_timestamp_seconds 0\n"));
+        assert!(exposition.contains("netting_certificate_refused 0\n"));
+        certificate.refuses(true);
         certificate.serves_until(UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         let exposition = metrics.expose();
         for series in [
             "netting_certificate_expiry_timestamp_seconds 1800000000\n",
             "netting_certificate_changes_total 1\n",
+            "netting_certificate_refused 1\n",
         ] {
             assert!(exposition.contains(series), "{series}: {exposition}");
         }

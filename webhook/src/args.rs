@@ -61,7 +61,8 @@ pub struct Args {
     /// with. If there is none, a certificate and its CA are made, written to it, renewed
     /// in time, and the CA kept in the MutatingWebhookConfiguration. A Secret that
     /// somebody else has written (type kubernetes.io/tls, and ca.crt for the
-    /// configuration) is served as it is
+    /// configuration) is served if the API server would accept it: for the Service's
+    /// name, signed by ca.crt, in date
     #[arg(
         long,
         env = "NETTING_TLS_SECRET",
@@ -71,7 +72,7 @@ pub struct Args {
     pub tls_secret: String,
 
     /// PEM file of the certificate chain to serve with, leaf first, instead of the
-    /// Secret's. It is read again when it changes
+    /// Secret's. It is read again when it changes, and held to the same check
     #[arg(
         long,
         env = "NETTING_TLS_CERT",

@@ -29,8 +29,12 @@ use crate::certificate::{
     serving::{Anchors, Origin},
 };
 use bundle::Strangers;
+use spread::Spread;
 
 mod bundle;
+mod spread;
+
+pub use spread::SPREAD;
 
 const FIELD_MANAGER: &str = "netting-webhook";
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -51,9 +55,12 @@ pub struct Keeper {
     pub configuration: String,
     /// What the API server is to trust.
     pub anchors: watch::Receiver<Option<Anchors>>,
-    /// The CAs that were in each of the configuration's bundles at the last look.
+    /// The CAs that every API server trusts by now: those that have been in each of the
+    /// configuration's bundles for [`SPREAD`]. Where cert-manager keeps the bundles, they
+    /// count at once: it takes the old CA out as it puts the new one in, so that waiting
+    /// would only make the gap longer.
     pub trusted_cas: watch::Sender<Vec<CaPem>>,
-    /// Holds once the bundles are right.
+    /// Holds while the bundles are right, or have a CA of ours if somebody else keeps them.
     pub trusted: Condition,
 }
 
@@ -62,6 +69,7 @@ pub struct Keeper {
 struct State {
     current: Option<MutatingWebhookConfiguration>,
     strangers: Strangers,
+    spread: Spread,
     retry: Option<(Instant, Duration)>,
     /// When something is to be done although nothing has failed.
     wake_at: Option<Instant>,
@@ -128,15 +136,20 @@ impl Keeper {
                 state.current = newest;
             }
         }
+        let now = (SystemTime::now(), Instant::now());
         let Some(current) = &state.current else {
+            state.spread.look(&[], now.1);
             state.rest(None);
             return self.settled(Vec::new(), false);
         };
+        state.spread.look(&bundles(current), now.1);
         if self.is_left_alone(current, &anchors, &mut state.left_alone) {
+            let there = state.spread.there_for(Duration::ZERO, now.1);
+            // Of two certificates, while one waits: the other's CA may be all there is.
+            let trusted = anchors.cas.is_empty() || anchors.cas.iter().any(|ca| there.contains(ca));
             state.rest(None);
-            return self.settled(anchors.cas, true);
+            return self.settled(there, trusted);
         }
-        let now = (SystemTime::now(), Instant::now());
         state.strangers.look(&bundles(current), &anchors, now.1);
         let full = |bundle: &&[u8]| bundle::is_full_of_others(bundle, &anchors.cas);
         if state.was_right && bundles(current).iter().any(full) && !state.said_crowded {
@@ -150,9 +163,7 @@ impl Keeper {
             );
         }
         let Some(patch) = correction(current, &anchors, &state.strangers, now) else {
-            state.rest(state.strangers.next_to_go(anchors.origin));
-            state.was_right = true;
-            return self.settled(anchors.cas, true);
+            return self.right(state, &anchors, now.1);
         };
         let patch: api::Patch<Value> = api::Patch::Json(patch);
         let configuration = current.name_any();
@@ -163,10 +174,9 @@ impl Keeper {
             Ok(newest) => {
                 let cas = anchors.cas.len();
                 tracing::info!(configuration, cas, "set the CA bundle of each webhook");
+                state.spread.look(&bundles(&newest), now.1);
                 state.current = Some(newest);
-                state.was_right = true;
-                state.rest(state.strangers.next_to_go(anchors.origin));
-                self.settled(anchors.cas, true);
+                self.right(state, &anchors, now.1);
             }
             Err(error) => {
                 let retry = state.retry.map_or(FIRST_RETRY, |(_, last)| last * 2);
@@ -175,6 +185,14 @@ impl Keeper {
                 tracing::warn!(%error, configuration, ?retry, "could not set the CA bundle");
             }
         }
+    }
+
+    /// The bundles are right as they are now.
+    fn right(&self, state: &mut State, anchors: &Anchors, now: Instant) {
+        state.was_right = true;
+        let goes = state.strangers.next_to_go(anchors.origin);
+        state.rest(goes.into_iter().chain(state.spread.next(now)).min());
+        self.settled(state.spread.there_for(SPREAD, now), true);
     }
 
     fn settled(&self, cas: Vec<CaPem>, trusted: bool) {

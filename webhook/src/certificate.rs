@@ -3,22 +3,20 @@
 //!
 //! - this module: a certificate chain with its key;
 //! - [`validity`]: for how long it holds;
+//! - [`acceptance`]: whether the API server would accept it;
 //! - [`self_made`]: one made here, with a CA of its own;
 //! - [`shared`]: what the Secret holds, and what is to be done about it when;
 //! - [`serving`]: what new connections are accepted with, and who is to trust it;
 //! - [`secret`] and [`files`]: where certificates are watched for.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{
-        self, ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer},
-    },
+    rustls::{self, ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
 };
 
+pub mod acceptance;
 pub mod files;
 mod pem;
 pub mod secret;
@@ -27,7 +25,9 @@ pub mod serving;
 pub mod shared;
 pub mod validity;
 
+pub use acceptance::Unacceptable;
 pub use pem::CaPem;
+pub use tokio_rustls::rustls::pki_types::CertificateDer;
 pub use validity::Validity;
 
 /// API servers ask webhooks over HTTP/1.1; HTTP/2 is there for whoever offers it.
@@ -73,6 +73,14 @@ pub enum CertificateError {
     /// The two don't belong together, or rustls can't serve with them.
     #[error("this certificate and key cannot be served with; do they belong together?")]
     Unusable(#[source] rustls::Error),
+    /// A certificate that belongs to its key, and that nobody accepts.
+    #[error("{name} {why}")]
+    Unacceptable {
+        /// The file, or the Secret's entry.
+        name: String,
+        /// What the API server would have against it.
+        why: Unacceptable,
+    },
     /// A certificate whose lifetime can't be read.
     #[error("{name} begins with something that is no X.509 certificate")]
     NotX509 {
@@ -119,6 +127,26 @@ impl ServingCertificate {
     #[must_use]
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
+    }
+
+    /// Whether the API server accepts it at this time, if it trusts these CAs and calls
+    /// the webhook so. `name` is what the chain is called in the error.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn accepted_by(
+        &self,
+        name: &str,
+        cas: &[CaPem],
+        host: Option<&str>,
+        at: SystemTime,
+    ) -> Result<(), CertificateError> {
+        acceptance::accepted(&self.chain, cas, host, at).map_err(|why| {
+            CertificateError::Unacceptable {
+                name: name.to_owned(),
+                why,
+            }
+        })
     }
 
     /// What serves TLS with it.

@@ -131,12 +131,15 @@ fn certificate(
     let metrics = CertificateMetrics::register(metrics);
     let (server, serving, anchors) = Server::new(has_certificate, metrics);
     let (trusted_cas, trusted_by_now) = watch::channel(Vec::new());
+    let host = format!("{}.{}.svc", args.service, args.pod_namespace);
     match (&args.tls_cert, &args.tls_key) {
         (Some(chain), Some(key)) => {
             let files = Files {
                 chain: chain.clone(),
                 key: key.clone(),
-                ca: args.tls_ca.clone(),
+                ca: args.tls_ca.clone().filter(|_| client.is_some()),
+                // A webhook that no cluster knows is called as somebody likes.
+                host: client.map(|_| host),
             };
             tokio::spawn(files.follow(server, trusted_by_now)?);
             if let Some(client) = client.filter(|_| args.tls_ca.is_some()) {
@@ -149,7 +152,7 @@ fn certificate(
             let keeper = secret::Keeper {
                 secrets: Api::namespaced(client.clone(), &args.pod_namespace),
                 name: args.tls_secret.clone(),
-                host: format!("{}.{}.svc", args.service, args.pod_namespace),
+                host,
                 server,
                 trusted_cas: trusted_by_now,
             };

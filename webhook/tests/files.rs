@@ -1,6 +1,11 @@
 //! A certificate given as files, which change as the kubelet and people change them.
 
-use std::{fs, os::unix::fs::symlink, path::Path, time::SystemTime};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use netting_runtime::Readiness;
 use netting_telemetry::{Metrics, admission::CertificateMetrics};
@@ -26,6 +31,7 @@ struct Followed {
     serving: Serving,
     anchors: watch::Receiver<Option<Anchors>>,
     trusted_cas: watch::Sender<Vec<CaPem>>,
+    metrics: Metrics,
 }
 
 fn made() -> SelfMade {
@@ -47,20 +53,23 @@ fn dir() -> TempDir {
 }
 
 fn follow(dir: &Path, with_ca: bool) -> Result<Followed, CertificateError> {
-    let metrics = CertificateMetrics::register(&Metrics::new("webhook", "0"));
+    let metrics = Metrics::new("webhook", "0");
     let has_certificate = Readiness::new().condition("has a certificate");
-    let (server, serving, anchors) = Server::new(has_certificate, metrics);
+    let (server, serving, anchors) =
+        Server::new(has_certificate, CertificateMetrics::register(&metrics));
     let (trusted_cas, trusted_by_now) = watch::channel(Vec::new());
     let files = Files {
         chain: dir.join("tls.crt"),
         key: dir.join("tls.key"),
         ca: with_ca.then(|| dir.join("ca.crt")),
+        host: Some(HOST.to_owned()),
     };
     tokio::spawn(files.follow(server, trusted_by_now)?);
     Ok(Followed {
         serving,
         anchors,
         trusted_cas,
+        metrics,
     })
 }
 
@@ -79,6 +88,52 @@ async fn what_cannot_be_served_with_at_the_start_is_refused_and_named() {
     let why = refused(true).expect("the CA is none");
     assert!(why.contains("ca.crt has no certificate"), "{why}");
     assert_eq!(refused(false), None, "the CA was not asked for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_would_accept_is_refused_at_the_start_and_changes_nothing_later() {
+    let (dir, right, now) = (dir(), made(), SystemTime::now());
+    let make = |host, when| self_made::make(host, when).expect("it is a name");
+    let hundred_days = Duration::from_secs(100 * 24 * 60 * 60);
+    let mut of_another_ca = made();
+    of_another_ca.ca = made().ca;
+    let wrong = [
+        (
+            make("netting-webhook.netting", now),
+            "is not for netting-webhook.netting.svc",
+        ),
+        (make(HOST, now - hundred_days), "has expired"),
+        (of_another_ca, "whoever trusts its CAs"),
+    ];
+    for (wrong, why) in &wrong {
+        write(dir.path(), wrong);
+        let refused = follow(dir.path(), true).err().map(|why| why.to_string());
+        let refused = refused.expect("nobody would accept it");
+        assert!(refused.contains(why), "{refused}: expected {why}");
+    }
+    write(dir.path(), &right);
+    let followed = follow(dir.path(), true).expect("it is right");
+    let cas = [right.ca.clone()];
+    for (wrong, why) in &wrong {
+        write(dir.path(), wrong);
+        followed
+            .trusted_cas
+            .send_replace(vec![wrong.ca.clone(), right.ca.clone()]);
+        looks().await;
+        assert!(handshake(&followed.serving, &cas).await.is_some(), "{why}");
+        let exposed = followed.metrics.expose();
+        assert!(
+            exposed.contains("netting_certificate_refused 1\n"),
+            "{exposed}"
+        );
+    }
+    write(dir.path(), &right);
+    looks().await;
+    let exposed = followed.metrics.expose();
+    assert!(
+        exposed.contains("netting_certificate_refused 0\n"),
+        "{exposed}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

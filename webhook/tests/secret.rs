@@ -6,7 +6,7 @@
 //! made as one of months ago.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, SystemTime},
 };
 
@@ -143,6 +143,154 @@ async fn one_of_the_team_is_served_and_never_written() {
     assert_ne!(first, second);
     let writes = &server.lock().writes;
     assert!(writes.iter().all(|(_, path)| path != SECRET), "{writes:?}");
+}
+
+/// Two API servers: one hears of a change at once, the other half a minute later.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_teams_is_served_once_every_api_server_trusts_it() {
+    let server = cluster();
+    let given = made_days_ago(61).data();
+    server.lock().put(SECRET, secret(&given, false));
+    let replicas = [(); 2].map(|()| Replica::start(&server));
+    settle().await;
+    let first = replicas[0].trusted().await.expect("it is trusted");
+    let given = made_days_ago(0).data();
+    server.lock().put(SECRET, secret(&given, false));
+    let (mut late, mut seen) = (VecDeque::new(), Vec::new());
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        late.push_back(replicas[0].bundle());
+        let old = late[late.len().saturating_sub(30)].clone();
+        for replica in &replicas {
+            let leaf = replica.trusted().await;
+            seen.push(leaf.expect("the bundle has what is served, at every moment"));
+            let leaf = replica.trusted_by(&old).await;
+            assert!(leaf.is_some(), "and had it before, after {} s", late.len());
+        }
+    }
+    assert_eq!(seen[0], first);
+    assert_ne!(seen[399], first, "the new one is served in the end");
+    let writes = &server.lock().writes;
+    assert!(writes.iter().all(|(_, path)| path != SECRET), "{writes:?}");
+}
+
+/// Of another name, of another CA, over, and not valid yet.
+fn wrong() -> Vec<(&'static str, BTreeMap<String, ByteString>)> {
+    let now = SystemTime::now();
+    let fresh = |host, when| {
+        let made = self_made::make(host, when).expect("it is a name");
+        Shared::fresh(made).expect("it is usable").data()
+    };
+    let mut of_another_ca = fresh(HOST, now);
+    let ca = fresh(HOST, now).remove(CAS).expect("it is there");
+    of_another_ca.insert(CAS.to_owned(), ca);
+    vec![
+        ("another name", fresh("netting-webhook.netting", now)),
+        ("another CA", of_another_ca),
+        ("expired", fresh(HOST, now - 100 * DAY)),
+        ("not valid yet", fresh(HOST, now + 2 * DAY)),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_one_of_the_team_never_replaces_one_that_works() {
+    for (what, wrong) in wrong() {
+        for ours_before in [true, false] {
+            let server = cluster();
+            let before = secret(&made_days_ago(1).data(), ours_before);
+            server.lock().put(SECRET, before);
+            let replica = Replica::start(&server);
+            settle().await;
+            let served = replica.trusted().await.expect("it is trusted");
+            server.lock().put(SECRET, secret(&wrong, false));
+            settle().await;
+            assert_eq!(replica.trusted().await.as_ref(), Some(&served), "{what}");
+            assert!(replica.is_ready(), "{what}");
+            let exposed = replica.exposed();
+            assert!(
+                exposed.contains("netting_certificate_refused 1\n"),
+                "{what}"
+            );
+            assert_eq!(data(&server), wrong, "it is the team's to mend");
+
+            let right = secret(&made_days_ago(0).data(), false);
+            server.lock().put(SECRET, right);
+            settle().await;
+            let mended = replica.trusted().await.expect("the right one is served");
+            assert_ne!(mended, served, "{what}");
+            assert!(
+                replica
+                    .exposed()
+                    .contains("netting_certificate_refused 0\n")
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_wrong_one_is_all_there_is_each_replica_makes_one() {
+    for (what, wrong) in wrong() {
+        let server = cluster();
+        server.lock().put(SECRET, secret(&wrong, false));
+        let replicas = [(); 2].map(|()| Replica::start(&server));
+        settle().await;
+        for replica in &replicas {
+            assert!(replica.trusted().await.is_some(), "{what}");
+            assert!(replica.is_ready(), "{what}");
+        }
+        assert_eq!(data(&server), wrong, "it is the team's to mend");
+    }
+}
+
+/// What cert-manager's ca-injector does: it knows one CA at a time.
+fn inject_ca(server: &ApiServer, ca: &ByteString) {
+    let mut object = configuration();
+    let annotation = json!({"cert-manager.io/inject-ca-from": "netting/netting-webhook"});
+    object["metadata"]["annotations"] = annotation;
+    object["webhooks"][0]["clientConfig"]["caBundle"] = json!(ca);
+    server.lock().put(BUNDLE, object);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_ca_of_cert_managers_is_served_from_when_it_has_been_injected() {
+    let server = cluster();
+    let (first, second) = (made_days_ago(61).data(), made_days_ago(0).data());
+    inject_ca(&server, &ByteString(Vec::new()));
+    server.lock().put(SECRET, secret(&first, false));
+    let replica = Replica::start(&server);
+    settle().await;
+    assert!(!replica.is_ready(), "the API server does not trust it yet");
+    inject_ca(&server, &first[CAS]);
+    settle().await;
+    let old = replica.trusted().await.expect("now it does");
+    assert!(replica.is_ready());
+
+    server.lock().put(SECRET, secret(&second, false));
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(replica.trusted().await.as_ref(), Some(&old));
+        assert!(replica.is_ready(), "what is served is still trusted");
+    }
+    inject_ca(&server, &second[CAS]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let new = replica
+        .trusted()
+        .await
+        .expect("there is nothing to wait for");
+    assert_ne!(new, old);
+    assert!(replica.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_only_has_a_certificate_that_nobody_trusts_is_not_ready() {
+    let server = cluster();
+    let (_, wrong) = wrong().remove(0);
+    inject_ca(&server, &wrong[CAS]);
+    server.lock().put(SECRET, secret(&wrong, false));
+    let replica = Replica::start(&server);
+    settle().await;
+    assert_eq!(replica.trusted().await, None);
+    assert!(!replica.is_ready(), "a rollout stops here");
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,7 +63,9 @@ pub(crate) fn webhook(metrics: &Metrics) {
     let admission = AdmissionMetrics::register(metrics);
     admission.answered("skip", "host_network", Duration::ZERO);
     admission.decided(Duration::ZERO);
-    CertificateMetrics::register(metrics).serves_until(SystemTime::UNIX_EPOCH);
+    let certificate = CertificateMetrics::register(metrics);
+    certificate.serves_until(SystemTime::UNIX_EPOCH);
+    certificate.refuses(false);
     EventMetrics::register(metrics).wrote();
 }
 

@@ -29,6 +29,8 @@ pub struct Files {
     /// The CAs that the API server is to trust; without, that is somebody else's
     /// business.
     pub ca: Option<PathBuf>,
+    /// Whom it must be for; nothing where nobody knows how the webhook is called.
+    pub host: Option<String>,
 }
 
 /// What the files hold.
@@ -93,13 +95,11 @@ impl Files {
         let named = |name, text| Named { name, text };
         let certificate =
             ServingCertificate::parse(named(&*chain, &*texts.chain), named(&*key, &*texts.key))?;
-        let cas = texts.ca.as_deref().map(CaPem::all_in).unwrap_or_default();
-        if let Some(path) = self.ca.as_deref().filter(|_| cas.is_empty()) {
-            return Err(CertificateError::Empty {
-                name: path.to_string_lossy().into_owned(),
-                lacks: "certificate",
-            });
-        }
+        let cas = match (&self.ca, &texts.ca) {
+            (Some(path), Some(text)) => CaPem::some_in(&path.to_string_lossy(), text)?,
+            _ => Vec::new(),
+        };
+        certificate.accepted_by(&chain, &cas, self.host.as_deref(), SystemTime::now())?;
         let origin = Origin::Given;
         Ok(Loaded {
             certificate,
@@ -129,15 +129,20 @@ impl Followed {
         match found {
             Ok((texts, Some(loaded))) => {
                 (self.texts, self.loaded, self.failures) = (texts, loaded, 0);
+                self.server.refuses(false);
             }
-            Ok((_, None)) => self.failures = 0,
+            Ok((_, None)) => {
+                self.failures = 0;
+                self.server.refuses(false);
+            }
             Err(error) => {
                 self.failures += 1;
                 // At the first look, half of a change may be there.
                 if self.failures == 2 {
+                    self.server.refuses(true);
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
-                        "the certificate's files are damaged; write right ones; \
+                        "the certificate's files can't be served with; write right ones; \
                          what was read before is still served"
                     );
                 }

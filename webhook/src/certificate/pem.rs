@@ -30,6 +30,18 @@ impl CaPem {
             .collect()
     }
 
+    /// The same of a text that is to have at least one.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn some_in(name: &str, text: &[u8]) -> Result<Vec<Self>, CertificateError> {
+        let cas = Self::all_in(text);
+        if cas.is_empty() {
+            return Err(empty(name, "certificate"));
+        }
+        Ok(cas)
+    }
+
     /// Its DER, if it decodes.
     #[must_use]
     pub fn der(&self) -> Option<CertificateDer<'static>> {

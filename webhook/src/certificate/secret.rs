@@ -1,5 +1,10 @@
 //! The Secret that all replicas share: made by the first, renewed by whichever comes
-//! first, followed by all. One that the team has put there is served as it is.
+//! first, followed by all. One that the team has put there is served as it is, if the
+//! API server would accept it. If not, what is served already goes on being served; and
+//! if nothing is, this replica makes a certificate for itself: with a sidecar that a pod
+//! asked for, nobody has to wait for the right one to be put there. (Where cert-manager
+//! keeps the bundle nobody trusts that, so the replica is not ready, which stops a
+//! rollout before it takes away the last one that works.)
 //!
 //! Writes are conditional: a Secret is created only if there is none, and replaced
 //! only as the version that was read. Who loses takes what the other one wrote. What
@@ -30,7 +35,7 @@ use state::{Held, State};
 mod content;
 mod state;
 
-pub use state::SPREAD;
+pub use content::is_ours;
 
 /// What keeping the Secret needs to know.
 pub struct Keeper {
@@ -53,6 +58,7 @@ impl Keeper {
         let mut changes = pin!(changes.default_backoff());
         let mut state = State::new();
         loop {
+            let trusted = self.trusted_cas.borrow().clone();
             tokio::select! {
                 change = changes.next() => match change {
                     Some(Ok(secret)) => self.seen(&mut state, secret).await,
@@ -62,7 +68,7 @@ impl Keeper {
                 changed = self.trusted_cas.changed() => if changed.is_err() {
                     return;
                 },
-                () = sleep_until(state.wake_at()) => {}
+                () = sleep_until(state.wake_at(&trusted)) => {}
             }
             self.go_on(&mut state).await;
         }
@@ -73,26 +79,35 @@ impl Keeper {
         state.retry = None;
         let Some(secret) = secret else {
             state.secret = None;
+            self.server.refuses(false);
             return self.create(state).await;
         };
-        let content = Content::read(&secret, &self.host);
+        let content = Content::read(&secret, &self.host, SystemTime::now());
+        self.server
+            .refuses(matches!(content, Content::Given(Err(_))));
         state.secret = Some(secret);
         match content {
             Content::Ours(Ok(shared)) => state.hold(Held::Secret(shared)),
             Content::Ours(Err(damaged)) => self.mend(state, &damaged).await,
             Content::Given(Ok(given)) => state.hold(Held::Given(given)),
-            Content::Given(Err(damaged)) => {
-                let secret = &self.name;
-                tracing::error!(
-                    %damaged,
-                    secret,
-                    "the certificate's Secret is damaged and not ours to mend; write a right one, \
-                     or delete it to have one made"
-                );
-                state.leave_the_secret_alone();
-                self.fall_back(state);
-            }
+            Content::Given(Err(damaged)) => self.refuse(state, &damaged),
         }
+    }
+
+    /// The Secret is somebody else's, and what is in it would stop all admissions.
+    fn refuse(&mut self, state: &mut State, damaged: &Damaged) {
+        let secret = &self.name;
+        tracing::error!(
+            %damaged,
+            secret,
+            "the given certificate is not served; put a right one into the Secret, or delete \
+             the Secret to have one made"
+        );
+        state.leave_the_secret_alone();
+        if let Some(at) = content::right_at(damaged) {
+            state.read_again_at(at);
+        }
+        self.fall_back(state);
     }
 
     /// The Secret can't be watched.
@@ -123,10 +138,21 @@ impl Keeper {
                 Err(error) => self.failed(state, &error),
             }
         }
+        let now = SystemTime::now();
+        if state.let_go_of_expired(now) {
+            let secret = &self.name;
+            tracing::error!(
+                secret,
+                "the given certificate has expired; put a new one into the Secret"
+            );
+        }
+        if matches!(state.held, Held::Nothing) && state.secret.is_some() && state.retry.is_none() {
+            self.fall_back(state);
+        }
         loop {
             let now = SystemTime::now();
-            self.offer(state, now);
-            let Some((shared, step)) = state.due(now) else {
+            let trusted = self.offer(state, now);
+            let Some((shared, step)) = state.due(now, &trusted) else {
                 return;
             };
             let next = match step {
@@ -147,18 +173,17 @@ impl Keeper {
         }
     }
 
-    fn offer(&mut self, state: &mut State, now: SystemTime) {
+    /// Offers what is held, and says which CAs are trusted by now.
+    fn offer(&mut self, state: &State, now: SystemTime) -> Vec<CaPem> {
         let trusted = self.trusted_cas.borrow().clone();
-        let Some((certificate, anchors)) = state.held.offered(now) else {
-            return;
-        };
-        let certificate = certificate.clone();
-        state.look_at_trust(&anchors.cas, &trusted);
-        let offer = Offer {
-            certificate: &certificate,
-            anchors,
-        };
-        self.server.offer(offer, &trusted, now);
+        if let Some((certificate, anchors)) = state.held.offered(now) {
+            let offer = Offer {
+                certificate,
+                anchors,
+            };
+            self.server.offer(offer, &trusted, now);
+        }
+        trusted
     }
 
     /// Replaces the Secret's content, if it still is what was read.

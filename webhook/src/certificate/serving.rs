@@ -84,7 +84,7 @@ struct Served {
 
 impl Server {
     /// Both sides, and what the API server is to trust: nothing is known before the
-    /// first offer. `has_certificate` holds from then on.
+    /// first offer. `has_certificate` holds while one is served that has not expired.
     #[must_use]
     pub fn new(
         has_certificate: Condition,
@@ -102,9 +102,10 @@ impl Server {
         (server, Serving(serving), trust)
     }
 
-    /// Takes a certificate into use, if that interrupts nothing: the CAs that it
-    /// needs are `trusted`, or what is served now is over or isn't there. Until then
-    /// its CAs are asked for, beside those of what is served.
+    /// Takes a certificate into use, if that interrupts nothing: it is valid already and
+    /// every API server trusts the CAs that it needs (`trusted`), or what is served now is
+    /// over or isn't there. Until then its CAs are asked for, beside those of what is
+    /// served.
     pub fn offer(&mut self, offer: Offer<'_>, trusted: &[CaPem], now: SystemTime) {
         let Offer {
             certificate,
@@ -125,6 +126,12 @@ impl Server {
             }
             self.ask_for(both);
         }
+        self.has_certificate.set(self.serves(now));
+    }
+
+    /// Whether a certificate that was given is refused, and something else served.
+    pub fn refuses(&self, given: bool) {
+        self.metrics.refuses(given);
     }
 
     /// Whether anything is served that has not expired.
@@ -145,7 +152,7 @@ impl Server {
         let is_trusted = anchors.cas.iter().all(|ca| trusted.contains(ca));
         !self.serves(now)
             || self.served.as_ref().is_some_and(same)
-            || is_trusted && !certificate.validity().expired(now)
+            || is_trusted && certificate.validity().holds(now)
     }
 
     fn serve(&mut self, certificate: &ServingCertificate, anchors: Anchors) {
@@ -156,7 +163,6 @@ impl Server {
         self.ask_for(anchors.clone());
         if is_new {
             self.acceptor.send_replace(Some(certificate.acceptor()));
-            self.has_certificate.set(true);
             self.metrics.serves_until(certificate.validity().not_after);
             let validity = certificate.validity();
             tracing::info!(

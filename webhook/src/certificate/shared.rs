@@ -6,15 +6,9 @@
 //! all of `ca.crt`. Once that is so, the next becomes the current one. The CA of the
 //! one before stays until it expires, for a replica that has not heard of it yet.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use k8s_openapi::ByteString;
-use tokio_rustls::rustls::{
-    RootCertStore,
-    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
-    crypto::ring,
-    pki_types::{ServerName, UnixTime},
-};
 
 use super::{
     CaPem, CertificateError, Named, ServingCertificate, Validity,
@@ -66,17 +60,10 @@ pub enum Damaged {
     /// It lacks an entry.
     #[error("it has no {0}")]
     Lacks(&'static str),
-    /// An entry is no certificate or key, or they don't belong together.
+    /// An entry is no certificate or key, they don't belong together, or nobody would
+    /// accept the certificate.
     #[error(transparent)]
     Unusable(#[from] CertificateError),
-    /// The certificate is for another name, or not of the CA that is beside it.
-    #[error("{CHAIN} is not valid for {host} under {CAS}: {why}")]
-    Untrusted {
-        /// Whom it should be for.
-        host: String,
-        /// What a client would say.
-        why: String,
-    },
 }
 
 impl Shared {
@@ -137,7 +124,7 @@ impl Shared {
             };
             Ok(Usable::new(names, pair)?)
         };
-        let cas = CaPem::all_in(&text(CAS)?.0);
+        let cas = CaPem::some_in(CAS, &text(CAS)?.0)?;
         let current = pair([CHAIN, KEY])?;
         trusted(&current.certificate, &cas, host)?;
         let next = pair([NEXT_CHAIN, NEXT_KEY]).ok();
@@ -216,36 +203,14 @@ fn holds(ca: &CaPem, now: SystemTime) -> bool {
     validity.is_some_and(|validity| !validity.expired(now))
 }
 
-/// Whether a client that trusts these would accept the certificate for this host, at
-/// some time of its life.
-fn trusted(certificate: &ServingCertificate, cas: &[CaPem], host: &str) -> Result<(), Damaged> {
-    let untrusted = |why: String| Damaged::Untrusted {
-        host: host.to_owned(),
-        why,
-    };
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(cas.iter().filter_map(CaPem::der));
-    let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| untrusted(error.to_string()))?;
-    let name = ServerName::try_from(host).map_err(|error| untrusted(error.to_string()))?;
+/// Whether clients accept it at some time of its life.
+fn trusted(
+    certificate: &ServingCertificate,
+    cas: &[CaPem],
+    host: &str,
+) -> Result<(), CertificateError> {
     let midlife = certificate.validity().renew_at();
-    let since_epoch = midlife.duration_since(SystemTime::UNIX_EPOCH);
-    let (leaf, others) = certificate
-        .chain()
-        .split_first()
-        .expect("a chain has a leaf");
-    verifier
-        .verify_server_cert(
-            leaf,
-            others,
-            &name,
-            &[],
-            UnixTime::since_unix_epoch(since_epoch.unwrap_or_default()),
-        )
-        .map(|_| ())
-        .map_err(|error| untrusted(error.to_string()))
+    certificate.accepted_by(CHAIN, cas, Some(host), midlife)
 }
 
 #[cfg(test)]

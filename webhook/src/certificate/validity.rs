@@ -33,6 +33,12 @@ impl Validity {
         self.not_before + lifetime.unwrap_or_default() * 2 / 3
     }
 
+    /// Whether a client accepts it at this time.
+    #[must_use]
+    pub fn holds(self, at: SystemTime) -> bool {
+        self.not_before <= at && !self.expired(at)
+    }
+
     /// Whether it is over.
     #[must_use]
     pub fn expired(self, now: SystemTime) -> bool {
@@ -66,6 +72,11 @@ mod tests {
         assert_eq!(validity.renew_at(), at(160));
         assert!(!validity.expired(at(189)));
         assert!(validity.expired(at(190)));
+        let held: Vec<_> = [99, 100, 189, 190]
+            .into_iter()
+            .filter(|day| validity.holds(at(*day)))
+            .collect();
+        assert_eq!(held, [100, 189]);
         let backwards = Validity {
             not_before: at(190),
             not_after: at(100),

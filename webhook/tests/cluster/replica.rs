@@ -48,15 +48,17 @@ pub(crate) struct Replica {
     server: ApiServer,
     readiness: Readiness,
     serving: Serving,
+    metrics: Metrics,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl Replica {
     pub(crate) fn start(server: &ApiServer) -> Self {
         let readiness = Readiness::new();
-        let metrics = CertificateMetrics::register(&Metrics::new("webhook", "0"));
+        let metrics = Metrics::new("webhook", "0");
         let has_certificate = readiness.condition("has a certificate");
-        let (serves, serving, anchors) = Server::new(has_certificate, metrics);
+        let (serves, serving, anchors) =
+            Server::new(has_certificate, CertificateMetrics::register(&metrics));
         let (trusted_cas, trusted_by_now) = watch::channel(Vec::new());
         let keeper = Keeper {
             secrets: Api::namespaced(server.client(), "netting"),
@@ -79,6 +81,7 @@ impl Replica {
             server: server.clone(),
             readiness,
             serving,
+            metrics,
             tasks,
         }
     }
@@ -93,7 +96,16 @@ impl Replica {
         handshake(&self.serving, &self.bundle()).await
     }
 
-    fn bundle(&self) -> Vec<CaPem> {
+    /// The same of an API server that knows these CAs.
+    pub(crate) async fn trusted_by(&self, cas: &[CaPem]) -> Option<CertificateDer<'static>> {
+        handshake(&self.serving, cas).await
+    }
+
+    pub(crate) fn exposed(&self) -> String {
+        self.metrics.expose()
+    }
+
+    pub(crate) fn bundle(&self) -> Vec<CaPem> {
         let store = self.server.lock();
         let configuration = store.get(BUNDLE).expect("it is there");
         let bundle = configuration["webhooks"][0]["clientConfig"]["caBundle"].clone();

@@ -320,6 +320,55 @@ fn a_certificate_is_told_of_before_and_after_it_ends() {
 }
 
 #[test]
+fn a_given_certificate_that_the_api_server_would_refuse_is_a_failure() {
+    let given = |host: &str| {
+        let made = self_made::make(host, now()).expect("it is a name");
+        let data =
+            json!({"tls.crt": made.pair.chain, "tls.key": made.pair.key, "ca.crt": made.ca.0});
+        let mut secret: Secret = parse(json!({"stringData": data}));
+        let texts = secret.string_data.take().into_iter().flatten();
+        secret.data = Some(
+            texts
+                .map(|(key, text)| (key, ByteString(text.into_bytes())))
+                .collect(),
+        );
+        secret
+    };
+    let facts = with(|mesh| mesh.secret = Ok(Some(given("netting-webhook.netting"))));
+    let found = only(&facts, Code::CertificateBad);
+    let says = "is not for netting-webhook.netting.svc";
+    assert!(found.message.contains(says), "{found:?}");
+
+    let mut of_another = given("netting-webhook.netting.svc");
+    let entries = of_another.data.as_mut().expect("it has entries");
+    let other = given("netting-webhook.netting.svc")
+        .data
+        .expect("it has entries");
+    entries.insert("ca.crt".to_owned(), other["ca.crt"].clone());
+    let facts = with(|mesh| mesh.secret = Ok(Some(of_another.clone())));
+    let found = only(&facts, Code::CertificateBad);
+    assert!(
+        found.message.contains("whoever trusts its CAs"),
+        "{found:?}"
+    );
+
+    // Without a CA beside it, it is the bundle that must have it.
+    entries_without_ca(&mut of_another);
+    let facts = with(|mesh| {
+        mesh.secret = Ok(Some(of_another));
+        let bundle = &other["ca.crt"].0;
+        mesh.configurations = Ok(vec![parse(configuration("netting", bundle))]);
+    });
+    only(&facts, Code::CertificateGood);
+    only(&facts, Code::CaBundleBad);
+}
+
+fn entries_without_ca(secret: &mut Secret) {
+    let entries = secret.data.as_mut().expect("it has entries");
+    entries.remove("ca.crt").expect("it had a CA");
+}
+
+#[test]
 fn a_ca_bundle_without_the_secrets_ca_is_a_failure() {
     for bundle in [
         &b""[..],

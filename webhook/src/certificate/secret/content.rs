@@ -1,10 +1,12 @@
 //! Whose a Secret is, and what is in it.
 
+use std::time::SystemTime;
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
 use crate::certificate::{
-    CaPem, Named, ServingCertificate,
+    CaPem, CertificateError, Named, ServingCertificate,
     serving::{Anchors, Origin},
     shared::{CAS, CHAIN, Damaged, KEY, Shared},
 };
@@ -32,11 +34,10 @@ pub(super) struct Given {
 }
 
 impl Content {
-    pub(super) fn read(secret: &Secret, host: &str) -> Self {
+    /// What is in it, to be served to whoever calls the webhook `host`.
+    pub(super) fn read(secret: &Secret, host: &str, now: SystemTime) -> Self {
         let data = secret.data.clone().unwrap_or_default();
-        let ours = secret.labels().get(MANAGED_BY).is_some_and(|by| by == OURS)
-            && !secret.annotations().contains_key(CERT_MANAGER);
-        if ours {
+        if is_ours(secret) {
             return Self::Ours(Shared::read(&data, host));
         }
         let named = |name| {
@@ -48,15 +49,32 @@ impl Content {
         };
         let given = || {
             let certificate = ServingCertificate::parse(named(CHAIN)?, named(KEY)?)?;
-            let cas = data.get(CAS).map(|text| CaPem::all_in(&text.0));
+            // cert-manager leaves it empty where an issuer tells it no CA.
+            let cas = data.get(CAS).filter(|text| !text.0.is_empty());
+            let cas = cas.map(|text| CaPem::some_in(CAS, &text.0)).transpose()?;
+            let cas = cas.unwrap_or_default();
+            certificate.accepted_by(CHAIN, &cas, Some(host), now)?;
+            let origin = Origin::Given;
             Ok(Given {
                 certificate,
-                anchors: Anchors {
-                    cas: cas.unwrap_or_default(),
-                    origin: Origin::Given,
-                },
+                anchors: Anchors { cas, origin },
             })
         };
         Self::Given(given())
+    }
+}
+
+/// Whether a Secret was made by one of our replicas, which then renew it.
+#[must_use]
+pub fn is_ours(secret: &Secret) -> bool {
+    secret.labels().get(MANAGED_BY).is_some_and(|by| by == OURS)
+        && !secret.annotations().contains_key(CERT_MANAGER)
+}
+
+/// When what is wrong with a given Secret will be right by itself.
+pub(super) fn right_at(damaged: &Damaged) -> Option<SystemTime> {
+    match damaged {
+        Damaged::Unusable(CertificateError::Unacceptable { why, .. }) => why.over_at(),
+        _ => None,
     }
 }

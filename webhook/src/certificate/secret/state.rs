@@ -12,9 +12,6 @@ use crate::certificate::{
     shared::{Shared, Step},
 };
 
-/// For so long all CAs are in the bundle before the next certificate is served: until
-/// each API server has heard of it.
-pub const SPREAD: Duration = Duration::from_secs(60);
 /// The time is looked at so often at least, should the machine have slept.
 const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -60,9 +57,6 @@ pub(super) struct State {
     /// How long the last retry was put off; nothing since all went well.
     backoff: Duration,
     pub(super) said_forbidden: bool,
-    /// What is needed, and since when the bundle has had all of it.
-    needed: Vec<CaPem>,
-    trusted_since: Option<Instant>,
 }
 
 impl State {
@@ -73,8 +67,6 @@ impl State {
             retry: None,
             backoff: Duration::ZERO,
             said_forbidden: false,
-            needed: Vec::new(),
-            trusted_since: None,
         }
     }
 
@@ -97,30 +89,36 @@ impl State {
         }
     }
 
-    /// Takes note of whether the bundle has all that is needed.
-    pub(super) fn look_at_trust(&mut self, needed: &[CaPem], trusted: &[CaPem]) {
-        if self.needed != needed {
-            self.needed = needed.to_vec();
-            self.trusted_since = None;
+    /// Lets go of a given certificate whose time is over, and says so.
+    pub(super) fn let_go_of_expired(&mut self, now: SystemTime) -> bool {
+        let expired = matches!(
+            &self.held,
+            Held::Given(given) if given.certificate.validity().expired(now)
+        );
+        if expired {
+            self.held = Held::Nothing;
         }
-        let all = needed.iter().all(|ca| trusted.contains(ca));
-        self.trusted_since = all.then(|| self.trusted_since.unwrap_or_else(Instant::now));
+        expired
     }
 
-    fn settled(&self) -> bool {
-        self.trusted_since
-            .is_some_and(|since| since.elapsed() >= SPREAD)
+    /// Has the Secret read again at a time that comes by itself.
+    pub(super) fn read_again_at(&mut self, time: SystemTime) {
+        let left = time.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = left.clamp(FIRST_RETRY, LOOK_AGAIN);
+        self.retry = Some(Instant::now() + left);
     }
 
     /// What is self-made, and what is to be done about it. What could not be written
     /// is not tried again before it has been read again.
-    pub(super) fn due(&self, now: SystemTime) -> Option<(&Shared, Step)> {
-        let shared = match &self.held {
-            Held::Secret(shared) if self.retry.is_none() => shared,
-            Held::Memory(shared) => shared,
+    pub(super) fn due(&self, now: SystemTime, trusted: &[CaPem]) -> Option<(&Shared, Step)> {
+        let (shared, origin) = match &self.held {
+            Held::Secret(shared) if self.retry.is_none() => (shared, Origin::Shared),
+            Held::Memory(shared) => (shared, Origin::Memory),
             Held::Nothing | Held::Secret(_) | Held::Given(_) => return None,
         };
-        Some((shared, shared.step(now, self.settled())))
+        let needed = shared.anchors(origin, now).cas;
+        let settled = needed.iter().all(|ca| trusted.contains(ca));
+        Some((shared, shared.step(now, settled)))
     }
 
     pub(super) fn try_again(&mut self, refused: bool) -> Duration {
@@ -138,23 +136,48 @@ impl State {
     }
 
     /// When to look again although nothing has changed.
-    pub(super) fn wake_at(&self) -> Instant {
+    pub(super) fn wake_at(&self, trusted: &[CaPem]) -> Instant {
         let (now, time) = (Instant::now(), SystemTime::now());
-        let step = match self.due(time) {
-            Some((_, Step::Wait(until))) => {
-                now + until
-                    .duration_since(time)
-                    .unwrap_or_default()
-                    .min(LOOK_AGAIN)
-            }
-            Some(_) => now,
-            None => now + LOOK_AGAIN,
+        let until = |at: SystemTime| at.duration_since(time).unwrap_or_default().min(LOOK_AGAIN);
+        let step = match (self.due(time, trusted), &self.held) {
+            (Some((_, Step::Wait(at))), _) => now + until(at),
+            (Some(_), _) => now,
+            (None, Held::Given(given)) => now + until(given.certificate.validity().not_after),
+            (None, _) => now + LOOK_AGAIN,
         };
-        let settled = self.trusted_since.map(|since| since + SPREAD);
-        let settled = settled.filter(|at| *at > now);
-        settled
-            .into_iter()
-            .chain(self.retry)
-            .fold(step, Instant::min)
+        self.retry.map_or(step, |retry| retry.min(step))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certificate::{Named, self_made};
+
+    #[test]
+    fn a_given_certificate_is_let_go_of_when_it_has_expired() {
+        let now = SystemTime::now();
+        let made = self_made::make("webhook.test.svc", now).expect("it is a name");
+        let named = |name, text| Named { name, text };
+        let certificate = ServingCertificate::parse(
+            named("tls.crt", made.pair.chain.as_bytes()),
+            named("tls.key", made.pair.key.as_bytes()),
+        );
+        let certificate = certificate.expect("they belong together");
+        let over = certificate.validity().not_after;
+        let anchors = Anchors {
+            cas: vec![made.ca],
+            origin: Origin::Given,
+        };
+        let mut state = State::new();
+        state.hold(Held::Given(Given {
+            certificate,
+            anchors,
+        }));
+        assert!(!state.let_go_of_expired(now));
+        assert!(state.held.offered(now).is_some());
+        assert!(state.let_go_of_expired(over));
+        assert!(!state.let_go_of_expired(over), "it is said once");
+        assert!(state.held.offered(over).is_none());
     }
 }
