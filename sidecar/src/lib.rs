@@ -19,9 +19,8 @@
 //! - [`worker`], [`listener`]: the threads, and what they accept;
 //! - [`access_log`], [`dump`], [`run`], [`args`]: the shell around these.
 //!
-//! [`stream`] has what all of them do to a socket, [`vanished`] what it tells of its
-//! peer, [`addr`] the roles of an
-//! address, [`ports`] sets of ports, [`reason`] the names of all decisions.
+//! [`stream`] has what all of them do to a socket, [`tcp_info`] and [`vanished`] what it
+//! tells of its peer, [`addr`] the roles of an address, [`ports`] sets of ports, [`reason`] the names of all decisions.
 
 pub mod access_log;
 pub mod addr;
@@ -53,6 +52,7 @@ pub mod route;
 pub mod run;
 pub mod stream;
 pub mod subscriber;
+pub mod tcp_info;
 pub mod vanished;
 pub mod view;
 pub mod wait;

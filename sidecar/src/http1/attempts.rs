@@ -45,8 +45,8 @@ impl Session<'_> {
     }
 
     /// Takes an upstream and exchanges messages with it: once more with a fresh one,
-    /// if the first had been closed meanwhile, and at others as far as the service's
-    /// policy says.
+    /// if the first had been closed before it read anything, and at others as far as the
+    /// service's policy says.
     pub(super) async fn exchange(&mut self, request: &Request, upload: &mut Message) -> Ended {
         let known = match &self.target {
             Target::Balanced(used) => used.current(),
@@ -124,18 +124,12 @@ impl Session<'_> {
         let status = exchange.response.map(|response| response.status);
         let (received, received_body) = (exchange.received(), exchange.received_body());
         drop(exchange);
-        let is_stale = outcome == Outcome::Unanswered && taken.is_old;
-        let again = if is_stale {
-            // What was pooled at the same time may be as stale.
-            *fresh = true;
-            let untouched = upload.passed == before;
-            let granted = tries.stale(untouched, Instant::now());
-            granted.then_some(Reason::UpstreamClosed)
-        } else {
-            // What follows interim responses is the rest of an answer.
-            let replayable = received == 0 && upload.can_be_repeated();
-            taken.again(outcome, tries, replayable)
-        };
+        taken.side.sent += taken.has as u64 + upload.passed - before;
+        // What was pooled at the same time may be as stale.
+        *fresh |= taken.is_old && matches!(outcome, Outcome::Unread | Outcome::Unanswered);
+        // What follows interim responses is the rest of an answer.
+        let replayable = received == 0 && upload.can_be_repeated();
+        let again = taken.again(outcome, tries, replayable);
         if let Some(reason) = again {
             if reason != Reason::ResponseTimeout {
                 taken.side.stream.finish();
@@ -175,12 +169,14 @@ impl Taken {
         let (failure, reason) = match outcome {
             // It was granted when the response's head came.
             Outcome::Unwanted => return Some(Reason::ResponseUnwanted),
-            Outcome::Unanswered => {
-                if let Some(in_flight) = &mut self.in_flight {
+            Outcome::Unread => {
+                let in_flight = self.in_flight.as_mut().filter(|_| !self.is_old);
+                if let Some(in_flight) = in_flight {
                     in_flight.record(ejection::Outcome::Reset, Instant::now());
                 }
-                (Failure::Reset, Reason::UpstreamClosed)
+                (Failure::Refused, Reason::UpstreamClosed)
             }
+            Outcome::Unanswered => (Failure::Reset, Reason::UpstreamClosed),
             Outcome::Failed(reason @ Reason::ResponseTimeout) => (Failure::TimedOut, reason),
             Outcome::Failed(reason @ Reason::UpstreamSilent) => (Failure::Reset, reason),
             _ => return None,

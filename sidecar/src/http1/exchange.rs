@@ -34,8 +34,9 @@ pub(crate) enum Outcome {
     },
     /// The response made a tunnel of it.
     Tunnel,
-    /// Nothing came back, and the request can be sent again as it was: no byte of it
-    /// was taken, or all of it may be done twice.
+    /// Nothing came back, and the upstream has read no byte of the request.
+    Unread,
+    /// Nothing came back, and the upstream may have worked on the request.
     Unanswered,
     /// The response is not wanted, and another try is granted.
     Unwanted,
@@ -124,12 +125,15 @@ impl<'e> Exchange<'e> {
             Outcome::Failed(Reason::RequestMalformed)
             | Outcome::BrokenOff(Reason::RequestMalformed) => {}
             // One that was closed before it was used says nothing of its endpoint.
-            Outcome::Unanswered => {}
+            Outcome::Unread => {}
             Outcome::Failed(Reason::ResponseTimeout)
             | Outcome::BrokenOff(Reason::ResponseTimeout) => {
                 self.record(ejection::Outcome::TimedOut);
             }
-            Outcome::Failed(_) | Outcome::BrokenOff(_) | Outcome::CutShort => {
+            Outcome::Unanswered
+            | Outcome::Failed(_)
+            | Outcome::BrokenOff(_)
+            | Outcome::CutShort => {
                 self.record(ejection::Outcome::Reset);
             }
         }

@@ -8,7 +8,7 @@ use super::side::Side;
 use crate::{addr::EndpointAddr, destination::Endpoint};
 
 /// A request that is on its way when the upstream's patience ends is lost, and may not be
-/// sent twice. So a connection is not used in its last second.
+/// sent twice if it cannot be told that nobody read it. So a connection is not used in its last second.
 const LAST: Duration = Duration::from_secs(1);
 
 /// Bounds of a pool.

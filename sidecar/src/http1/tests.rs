@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod fuzz;
+mod kept;
 mod policy;
 mod tunnel;
 
@@ -414,27 +415,6 @@ async fn each_request_chooses_its_endpoint_and_sees_the_newest_state() {
 }
 
 #[tokio::test(flavor = "local")]
-async fn a_connection_that_the_upstream_closed_meanwhile_costs_no_request() {
-    let (app, addr) = listen().await;
-    let chain = Chain::to(&[addr], Chain::before(addr).await.inbound).await;
-    let mut client = chain.connect().await;
-    say(&mut client, GET).await;
-    let mut first = accept(&app).await;
-    expect(&mut first, GET).await;
-    say(&mut first, OK).await;
-    expect(&mut client, OK).await;
-    // It reads the next request, and hangs up without a word.
-    say(&mut client, GET).await;
-    expect(&mut first, GET).await;
-    drop(first);
-    let mut second = accept(&app).await;
-    expect(&mut second, GET).await;
-    say(&mut second, OK).await;
-    expect(&mut client, OK).await;
-    assert_eq!(chain.retries("upstream_closed"), 1);
-}
-
-#[tokio::test(flavor = "local")]
 async fn a_request_that_may_have_been_processed_is_not_repeated() {
     let (app, addr) = listen().await;
     let chain = Chain::to(&[addr], Chain::before(addr).await.inbound).await;
@@ -492,24 +472,6 @@ async fn a_request_that_begins_slowly_is_a_request() {
     let carried =
         r#"netting_tcp_connections_carried_total{direction="outbound",protocol="http1"} 1"#;
     assert!(chain.has(carried), "{:?}", chain.metrics.expose());
-}
-
-#[tokio::test(flavor = "local")]
-async fn a_request_that_begins_slowly_is_sent_again_whole_if_its_connection_is_closed() {
-    let (app, addr) = listen().await;
-    let chain = Chain::to(&[addr], Chain::before(addr).await.inbound).await;
-    let mut client = chain.connect().await;
-    let (early, late) = GET.split_at(5);
-    say(&mut client, early).await;
-    let mut first = accept(&app).await;
-    expect(&mut first, early).await;
-    say(&mut client, late).await;
-    expect(&mut first, late).await;
-    drop(first);
-    let mut second = accept(&app).await;
-    expect(&mut second, GET).await;
-    say(&mut second, OK).await;
-    expect(&mut client, OK).await;
 }
 
 #[tokio::test(flavor = "local")]

@@ -76,7 +76,7 @@ impl Session<'_> {
                 None => (After::Close(Reason::Finished), None),
             },
             // Unwanted is what is tried again, and never the end.
-            Outcome::Unanswered | Outcome::Unwanted => {
+            Outcome::Unread | Outcome::Unanswered | Outcome::Unwanted => {
                 let reason = Reason::UpstreamClosed;
                 (self.fail(reason, request, stays).await, Some(reason))
             }
@@ -135,7 +135,7 @@ impl Session<'_> {
     fn note(&self, turn: Turn, ended: &Ended, upload: &Message) {
         let status = match ended.outcome {
             Outcome::Failed(reason) => Some(Fault::of(reason).status),
-            Outcome::Unanswered => Some(Fault::of(Reason::UpstreamClosed).status),
+            Outcome::Unread | Outcome::Unanswered => Some(Fault::of(Reason::UpstreamClosed).status),
             _ => ended.status,
         };
         self.traffic.sent(upload.passed);

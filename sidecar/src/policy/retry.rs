@@ -21,7 +21,8 @@ pub struct Attempt {
 pub enum Failure {
     /// The endpoint could not be connected: nothing was sent.
     Connect,
-    /// The endpoint refused to look at the request.
+    /// The endpoint refused to look at the request, or ended the connection before it had
+    /// any of it.
     Refused,
     /// The connection broke before the response's head.
     Reset,

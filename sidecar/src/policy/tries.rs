@@ -153,18 +153,6 @@ impl Tries {
         }
     }
 
-    /// A connection that had been kept was closed before the endpoint looked at the
-    /// request. Whether it is sent once more over a new one, which is taken out of the
-    /// budget unless the request is `untouched`, no byte of it having been sent: an
-    /// endpoint that hangs up on whatever it is sent looks the same.
-    #[must_use]
-    pub fn stale(&mut self, untouched: bool, now: Instant) -> bool {
-        let known = self.known.as_ref().filter(|_| !untouched);
-        let granted = known.is_none_or(|known| known.budget().retry(now));
-        self.is_budget_spent = !granted;
-        granted
-    }
-
     /// Whether there would have been another try, had the destination not been sent so
     /// many of them.
     #[must_use]
@@ -241,19 +229,5 @@ mod tests {
             assert!(tries.again(Failure::Refused, at(), true, now));
             assert!(!tries.again(Failure::Refused, at(), true, now), "twice");
         }
-    }
-
-    #[test]
-    fn a_stale_connection_costs_budget_only_if_something_was_sent_over_it() {
-        let (known, now) = (known(0), Instant::now());
-        let full = known.budget().left(now);
-        assert!(begin(&known, now).stale(true, now));
-        assert_eq!(known.budget().left(now), full);
-        assert!(begin(&known, now).stale(false, now));
-        assert_eq!(known.budget().left(now), full - 1);
-        while known.budget().retry(now) {}
-        assert!(begin(&known, now).stale(true, now));
-        let mut tries = begin(&known, now);
-        assert!(!tries.stale(false, now) && tries.is_budget_spent());
     }
 }

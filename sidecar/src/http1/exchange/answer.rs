@@ -94,18 +94,21 @@ impl Exchange<'_> {
                 self.answered = true;
                 Poll::Ready(Ok(()))
             }
-            _ => Poll::Ready(Err(self.unanswered())),
+            Ok(_) => Poll::Ready(Err(self.unanswered(true))),
+            Err(_) => Poll::Ready(Err(self.unanswered(false))),
         }
     }
 
-    /// The upstream has gone without a response.
-    fn unanswered(&self) -> Outcome {
-        let untouched = self.upload.passed == 0;
-        let may_be_repeated = untouched || self.request.is_idempotent;
-        if !self.answered && may_be_repeated && self.upload.can_be_repeated() {
-            Outcome::Unanswered
-        } else {
+    /// The upstream has gone without a response: it has `ended`, or broken off.
+    fn unanswered(&self, ended: bool) -> Outcome {
+        if self.answered {
             self.no_good(Reason::UpstreamClosed)
+        } else if self.upload.is_at_beginning()
+            || ended && !self.upload_cut && self.upstream.ended_before()
+        {
+            Outcome::Unread
+        } else {
+            Outcome::Unanswered
         }
     }
 

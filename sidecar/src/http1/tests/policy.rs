@@ -9,7 +9,7 @@ use super::*;
 use crate::proxy::chain::Tells;
 
 /// The client's proxy before these endpoints, of a service with this policy.
-async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
+pub(super) async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
     Chain::to_service(endpoints, policy, None).await
 }
 
@@ -46,7 +46,7 @@ async fn nobody() -> SocketAddr {
     listen().await.1
 }
 
-async fn ask(chain: &Chain, request: &str) -> String {
+pub(super) async fn ask(chain: &Chain, request: &str) -> String {
     let mut client = chain.connect().await;
     say(&mut client, request).await;
     rest(&mut client).await.expect("it is answered")
@@ -57,7 +57,7 @@ const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\
 const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi";
 
-fn retrying(retry_on: v1::RetryOn) -> v1::ServicePolicy {
+pub(super) fn retrying(retry_on: v1::RetryOn) -> v1::ServicePolicy {
     v1::ServicePolicy {
         retry_on: Some(retry_on),
         eject_after: Some(0),
@@ -65,7 +65,7 @@ fn retrying(retry_on: v1::RetryOn) -> v1::ServicePolicy {
     }
 }
 
-fn on_503() -> v1::RetryOn {
+pub(super) fn on_503() -> v1::RetryOn {
     v1::RetryOn {
         reset: true,
         statuses: vec![503, 504],
@@ -292,43 +292,6 @@ async fn a_spent_budget_ends_retries() {
     let reached =
         r#"netting_tcp_limits_reached_total{direction="outbound",reason="retry_budget_spent"}"#;
     assert!(chain.metrics.expose().contains(reached));
-}
-
-/// An endpoint that answers the first request on each connection, and hangs up on the
-/// second one.
-async fn fickle() -> SocketAddr {
-    let (listener, addr) = listen().await;
-    spawn_local(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            spawn_local(async move {
-                let mut request = [0; 1024];
-                let _ = stream.read(&mut request).await;
-                let _ = stream.write_all(OK.as_bytes()).await;
-                let _ = stream.read(&mut request).await;
-            });
-        }
-    });
-    addr
-}
-
-#[tokio::test(flavor = "local")]
-async fn requests_that_met_a_closed_connection_are_sent_again_within_the_budget() {
-    let chain = before(&[fickle().await], v1::ServicePolicy::default()).await;
-    let mut client = chain.connect().await;
-    let mut refused = None;
-    for sent in 0..1000 {
-        say(&mut client, GET).await;
-        let answer = read(&mut client, OK).await.expect("it is answered");
-        if answer != OK {
-            refused = Some(sent);
-            assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
-            break;
-        }
-    }
-    // Each but the first is sent again: a hundred of an idle service, and one for each
-    // five requests.
-    let refused = refused.expect("the budget is spent");
-    assert!((100..=130).contains(&refused), "{refused}");
 }
 
 #[tokio::test(flavor = "local")]
