@@ -1,4 +1,5 @@
-//! The real catalog, and an API server that tells it of one Service with one endpoint.
+//! The real catalog and webhook, and an API server that tells of one Service with one
+//! endpoint.
 
 use std::{
     fs,
@@ -13,15 +14,28 @@ use crate::{
     process::{Server, directory},
 };
 
-/// Both processes, on the node.
+/// The processes, on the node.
 pub(crate) struct ControlPlane {
-    _api: Server,
+    api: Option<Server>,
     _catalog: Server,
+    webhook: Option<Server>,
+    kubeconfig: PathBuf,
+    server: String,
+    token: String,
 }
 
+/// Where the webhook's admin port is: the catalog's is beside it.
+pub(crate) const WEBHOOK_ADMIN: &str = "10.0.0.1:15021";
+const WEBHOOK: &str = "https://127.0.0.1:8443/mutate";
+
 impl ControlPlane {
-    /// Starts them within the node, and waits until the catalog serves.
+    /// Starts API server and catalog within the node, and waits until the catalog serves.
     pub(crate) fn start() -> Self {
+        Self::telling("prometheus")
+    }
+
+    /// The same with exporters.
+    pub(crate) fn telling(telemetry: &str) -> Self {
         let directory_of_api = directory();
         let kubeconfig = directory_of_api.path().join("kubeconfig");
         let mut command = Command::new(binary("netting-sandbox"));
@@ -32,25 +46,97 @@ impl ControlPlane {
             Some((field(&config, "server")?, field(&config, "token")?))
         });
         for (path, object) in objects() {
-            create(&format!("{server}/{path}"), &token, &object);
+            send("POST", &format!("{server}/{path}"), &token, &object);
         }
-        let mut command = Command::new(binary("netting-catalog"));
-        command
-            .env("KUBECONFIG", &kubeconfig)
-            .env("NETTING_POD_NAME", "netting-catalog-1")
-            .env("NETTING_POD_NAMESPACE", "netting");
-        let mut catalog = Server::start("netting-catalog", directory(), &mut command);
-        catalog.until("it is ready", || {
-            curl(&["--fail", "http://127.0.0.1:15020/ready"])
-                .status
-                .success()
-                .then_some(())
-        });
+        let catalog = part(
+            "netting-catalog",
+            &kubeconfig,
+            telemetry,
+            "127.0.0.1:15020",
+            &[],
+        );
         Self {
-            _api: api,
+            api: Some(api),
             _catalog: catalog,
+            webhook: None,
+            kubeconfig,
+            server,
+            token,
         }
     }
+
+    /// Starts the webhook, too.
+    pub(crate) fn with_webhook(mut self, telemetry: &str) -> Self {
+        let admin = "--admin-port=15021";
+        let started = part(
+            "netting-webhook",
+            &self.kubeconfig,
+            telemetry,
+            WEBHOOK_ADMIN,
+            &[admin],
+        );
+        self.webhook = Some(started);
+        self
+    }
+
+    /// Replaces an object.
+    pub(crate) fn put(&self, path: &str, object: &Value) {
+        send(
+            "PUT",
+            &format!("{}/{path}", self.server),
+            &self.token,
+            object,
+        );
+    }
+
+    /// Asks the webhook about a pod, as an API server does.
+    pub(crate) fn admit(&self) {
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1",
+            "kind": "AdmissionReview",
+            "request": {
+                "uid": "a",
+                "kind": {"group": "", "version": "v1", "kind": "Pod"},
+                "resource": {"group": "", "version": "v1", "resource": "pods"},
+                "namespace": "shop",
+                "operation": "CREATE",
+                "object": {
+                    "metadata": {"name": "web", "labels": {"netting.dev/inject": "enabled"}},
+                    "spec": {"containers": [{"name": "app", "image": "app"}]},
+                },
+            },
+        });
+        let answer = send("POST", WEBHOOK, &self.token, &review);
+        assert!(answer.contains("\"patch\""), "{answer}");
+    }
+
+    /// From now on, nothing is there where the API server was.
+    pub(crate) fn api_ends(&mut self) {
+        self.api = None;
+    }
+}
+
+/// A part of the control plane that is ready.
+fn part(
+    name: &'static str,
+    kubeconfig: &Path,
+    telemetry: &str,
+    admin: &str,
+    flags: &[&str],
+) -> Server {
+    let mut command = Command::new(binary(name));
+    command
+        .args(flags)
+        .env("KUBECONFIG", kubeconfig)
+        .env("NETTING_TELEMETRY", telemetry)
+        .env("NETTING_POD_NAME", format!("{name}-1"))
+        .env("NETTING_POD_NAMESPACE", "netting");
+    let mut server = Server::start(name, directory(), &mut command);
+    server.until("it is ready", || {
+        let ready = curl(&["--fail", &format!("http://{admin}/ready")]);
+        ready.status.success().then_some(())
+    });
+    server
 }
 
 /// That of `NETTING_BIN_DIR`, or what cargo has built beside this test.
@@ -73,10 +159,24 @@ fn field(config: &str, name: &str) -> Option<String> {
     Some(value.split(['"', ',', '}', '\n']).next()?.to_owned())
 }
 
-fn objects() -> [(&'static str, Value); 3] {
+fn objects() -> [(&'static str, Value); 5] {
     let ports = json!([{"name": "http", "port": 80}]);
     [
         ("api/v1/namespaces", json!({"metadata": {"name": "shop"}})),
+        (
+            "api/v1/namespaces",
+            json!({"metadata": {"name": "netting"}}),
+        ),
+        // The webhook is ready once its certificate is trusted.
+        (
+            "apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+            json!({"metadata": {"name": "netting"}, "webhooks": [{
+                "name": "pod.inject.netting.dev",
+                "admissionReviewVersions": ["v1"],
+                "clientConfig": {"url": WEBHOOK},
+                "sideEffects": "None",
+            }]}),
+        ),
         (
             "api/v1/namespaces/shop/services",
             json!({
@@ -96,8 +196,11 @@ fn objects() -> [(&'static str, Value); 3] {
     ]
 }
 
-fn create(url: &str, token: &str, object: &Value) {
+/// Returns the answer, which says that it went well.
+fn send(method: &str, url: &str, token: &str, object: &Value) -> String {
     let output = curl(&[
+        "--request",
+        method,
         // The server's certificate is as new as its process.
         "--insecure",
         "--fail-with-body",
@@ -110,8 +213,9 @@ fn create(url: &str, token: &str, object: &Value) {
         url,
     ]);
     let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
+    let said = String::from_utf8_lossy(&said).into_owned();
     assert!(output.status.success(), "{url}: {said}");
+    said
 }
 
 fn curl(arguments: &[&str]) -> Output {

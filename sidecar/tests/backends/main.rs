@@ -18,7 +18,10 @@ mod process;
 mod query;
 
 mod application;
+#[path = "../../../telemetry/tests/documented/asked.rs"]
+mod asked;
 mod bad;
+mod boards;
 mod control_plane;
 mod counted;
 mod receivers;
