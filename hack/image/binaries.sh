@@ -34,6 +34,9 @@ build_static() { # PROFILE OPT_LEVEL PACKAGE...
   # binaries of two machines differ.
   local rustflags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/netting"
   rustflags+=" --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+  # Relocations, which a position-independent program has by the ten thousand and reads as it
+  # starts, in a twentieth of their room (binutils 2.38 and glibc 2.36 or newer).
+  rustflags+=" -C link-arg=-Wl,-z,pack-relative-relocs"
   set_linker
   printf 'building %s\n' "$*"
   RUSTFLAGS=$rustflags \
