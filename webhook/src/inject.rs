@@ -44,6 +44,7 @@ pub(crate) fn patch(
     chosen: &PodOptions,
     warnings: &mut Warnings,
 ) -> Result<Patch, SkipReason> {
+    let chosen = &probes::with_direct_ports(pod, chosen);
     let resources = resources::of(pod, namespace, chosen, warnings)?;
     let mounts = mounts::mounts(pod, chosen, warnings);
     let init = containers::init(pod, options, chosen, &resources);

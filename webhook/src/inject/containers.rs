@@ -14,6 +14,9 @@ use crate::{
 const INIT: &str = "/netting/netting-iptables-init";
 const SIDECAR: &str = "/netting/netting-sidecar";
 
+/// The init container's flag for ports that are not redirected.
+pub(super) const SKIP_INBOUND_PORTS: &str = "skip-inbound-ports";
+
 /// The init container: installs the redirection, checks that it works, and ends.
 pub(super) fn init(
     pod: &Pod<'_>,
@@ -132,7 +135,7 @@ fn ports_args() -> Vec<String> {
 
 fn init_args(chosen: &PodOptions) -> Vec<String> {
     let lists = [
-        ("skip-inbound-ports", list(&chosen.skip_inbound_ports)),
+        (SKIP_INBOUND_PORTS, list(&chosen.skip_inbound_ports)),
         ("skip-outbound-ports", list(&chosen.skip_outbound_ports)),
         ("skip-inbound-cidrs", list(&chosen.skip_inbound_cidrs)),
         ("skip-outbound-cidrs", list(&chosen.skip_outbound_cidrs)),

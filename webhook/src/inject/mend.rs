@@ -23,7 +23,8 @@ mod tests;
 /// What makes an injected pod right again; `None` if it is.
 ///
 /// - Probes that were added or changed are put to the application as all are, unless
-///   the kubelet asks before the sidecar is there.
+///   the kubelet asks before the sidecar is there; then netting-init leaves their port
+///   to it, if they are `tcpSocket` probes.
 /// - What starts between netting-init and the sidecar has its connections redirected to
 ///   where nobody listens yet. So netting-init becomes the one directly before a native
 ///   sidecar, and the last one of a classic pod.
@@ -33,9 +34,11 @@ pub(crate) fn mend(pod: &Pod<'_>, chosen: &PodOptions, warnings: &mut Warnings) 
         mode,
         ..chosen.clone()
     };
+    let chosen = probes::with_direct_ports(pod, &chosen);
     let mut draft = Draft::of(pod.raw());
     probes::rewrite_more(&mut draft, pod, &chosen, warnings);
     put_in_order(&mut draft, pod, mode);
+    probes::skip_more(&mut draft, mode);
     let patch = draft.into_patch();
     (!patch.0.is_empty()).then_some(patch)
 }

@@ -16,6 +16,7 @@ use crate::{options::PodOptions, pod::Pod, warnings::Warnings};
 use super::draft::Draft;
 
 mod again;
+mod direct;
 mod handler;
 mod place;
 mod redirect;
@@ -29,6 +30,7 @@ use redirect::redirect;
 use variable::Written;
 
 pub(super) use again::rewrite_more;
+pub(super) use direct::{skip_more, with_direct_ports};
 pub use redirect::restore;
 
 /// Rewrites what the sidecar can ask, and returns the variable that tells it what

@@ -100,7 +100,7 @@ pub const PODS: [Annotation; 18] = [
     ),
     annotation(
         "rewrite-http-probes",
-        "`true`: the sidecar asks `httpGet` probes and hooks too",
+        "`true`: the sidecar asks `httpGet` probes and hooks too, but for hooks that may carry a credential: a query, or any header but common ones such as `Host`",
         "`false`",
     ),
     annotation(
@@ -138,7 +138,7 @@ mod tests {
 
 `true` and `false` are taken for `enabled` and `disabled`.
 
-These annotations of a pod say how; on a namespace they are the defaults of its pods, and the flags of [netting-webhook](programs.md#netting-webhook) those of all. A value that can't be meant is ignored with a warning, which `kubectl` shows, or an Event of the pod's controller. Those of Services are on [a page of their own](service-annotations.md).
+These annotations of a pod say how; on a namespace they are the defaults of its pods, and the flags of [netting-webhook](programs.md#netting-webhook) those of all. A value that can't be meant is ignored with a warning, which `kubectl` shows, or an Event of the pod's controller. (A pod without one is admitted before it has a uid: `kubectl get events` has the Event about it, `kubectl describe pod` has not.) Those of Services are on [a page of their own](service-annotations.md).
 
 | annotation | value | default |
 |---|---|---|

@@ -81,13 +81,13 @@ fn whom_the_kubelet_starts_before_the_sidecar_does_not_wait_for_it() {
         let mut expected = proxy();
         expected["readinessProbe"] = asked.clone();
         assert_eq!(mended["spec"]["initContainers"][0], expected);
-        let left = ["livenessProbe", "startupProbe", "lifecycle.postStart"].map(|place| {
-            format!(
-                "netting: container \"proxy2\": {place} is left as it is: netting-sidecar starts \
-                 later"
-            )
-        });
-        assert_eq!(warnings, left);
+        let left = "netting: container \"proxy2\": lifecycle.postStart is left as it is: \
+                    netting-sidecar starts later";
+        assert_eq!(warnings, [left]);
+        let skipped = "--skip-inbound-ports=9000";
+        let args = mended["spec"]["initContainers"][1]["args"].as_array();
+        let last = args.and_then(|args| args.last()).expect("it has some");
+        assert_eq!(last, skipped, "the kubelet asks it, and not the sidecar");
     }
 }
 
@@ -116,7 +116,26 @@ fn a_container_that_is_moved_before_the_sidecar_gets_its_own_probes_back() {
     assert_eq!(proxy["startupProbe"], json!({"tcpSocket": {"port": 9000}}));
     assert_eq!(proxy["livenessProbe"], json!({"grpc": {"port": 9000}}));
     assert_eq!(proxy["readinessProbe"]["httpGet"]["port"], 15020);
-    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let args = mended["spec"]["initContainers"][1]["args"].to_string();
+    assert!(args.contains("--skip-inbound-ports=9000"), "{args}");
+}
+
+#[test]
+fn ports_that_the_kubelet_gets_to_itself_later_join_those_of_the_pod() {
+    let classic = json!({"annotations": {CLASSIC.0: CLASSIC.1,
+        "netting.dev/skip-inbound-ports": "22,8000-8010"}});
+    let pod = json!({"metadata": classic, "spec": {"containers": [{"name": "web"}]}});
+    let (mut pod, _) = patched(&pod);
+    let mut inside = proxy();
+    inside["livenessProbe"] = json!({"tcpSocket": {"port": 8005}});
+    insert(&mut pod, 0, inside);
+    let (mended, _) = patched(&pod);
+    let args = mended["spec"]["initContainers"][1]["args"].to_string();
+    assert!(
+        args.contains("--skip-inbound-ports=22,8000-8010,9000"),
+        "{args}"
+    );
 }
 
 #[test]

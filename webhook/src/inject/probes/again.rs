@@ -49,7 +49,10 @@ pub(in crate::inject) fn rewrite_more(
         written.keep(&path, changed_timeout(site, handler, told));
         if site.without_sidecar {
             put_back(draft, site, told);
-            warn(site, Left::BeforeTheSidecar, warnings);
+            // Of those the kubelet gets the port to itself.
+            if told.get(Kind::Tcp.field()).is_none() {
+                warn(site, Left::BeforeTheSidecar, warnings);
+            }
         }
     }
     if *written.probes() != told

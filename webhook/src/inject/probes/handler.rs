@@ -11,6 +11,18 @@ use super::place::Place;
 
 type Object = Map<String, Value>;
 
+/// Request headers that say nothing that only the kubelet would know.
+const PUBLIC_HEADERS: [&str; 8] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "connection",
+    "content-type",
+    "host",
+    "user-agent",
+];
+
 /// The kinds of handler that a sidecar can ask. (`exec` runs in the container.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -68,6 +80,9 @@ pub(super) enum Left {
     /// Its path or a header needs more than the plain characters of HTTP, which
     /// clients escape differently.
     OddRequest,
+    /// It is a hook with something in its request that may be known to the kubelet
+    /// alone. Anybody in the cluster's network can ask the sidecar to run a hook.
+    MaybeSecret,
     /// It has a member that this build doesn't know.
     UnknownMember,
     /// It is asked while the sidecar doesn't run.
@@ -84,6 +99,10 @@ impl Left {
             Self::NoSuchPort => Some("its container has no port of that name"),
             Self::OwnPort => Some("its port is the sidecar's"),
             Self::OddRequest => Some("its path or headers have unusual characters"),
+            Self::MaybeSecret => Some(
+                "its headers or its query may be credentials, with which anybody could have \
+                 the sidecar run it",
+            ),
             Self::UnknownMember => Some("it has a field that this version doesn't know"),
             Self::BeforeTheSidecar => Some("netting-sidecar starts later"),
             Self::NoRoom => Some("the pod has too many probes"),
@@ -130,7 +149,12 @@ impl<'a> Question<'a> {
             Some(_) => return Err(Left::Direct),
         }
         match kind {
-            Kind::Http => plain_request(original)?,
+            Kind::Http => {
+                plain_request(original)?;
+                if place.is_hook() && may_be_secret(original) {
+                    return Err(Left::MaybeSecret);
+                }
+            }
             Kind::Grpc => {
                 text(original, "service")?;
             }
@@ -234,6 +258,20 @@ fn plain_request(get: &Object) -> Result<(), Left> {
         }
     }
     Ok(())
+}
+
+/// Whether a request that was read says more than what is asked: `Authorization`, a
+/// header of the application's own, a token in the query.
+fn may_be_secret(get: &Object) -> bool {
+    let is_public = |header: &Value| {
+        let name = header["name"].as_str().unwrap_or_default();
+        PUBLIC_HEADERS
+            .iter()
+            .any(|public| name.eq_ignore_ascii_case(public))
+    };
+    let headers = get.get("httpHeaders").and_then(Value::as_array);
+    let path = get.get("path").and_then(Value::as_str).unwrap_or_default();
+    path.contains('?') || !headers.into_iter().flatten().all(is_public)
 }
 
 /// Go escapes what is none of these in its own way, takes a path that begins with

@@ -248,17 +248,87 @@ fn every_place_has_a_path_but_hooks_that_never_run() {
 }
 
 #[test]
+fn hooks_that_may_be_run_with_a_credential_stay_with_the_kubelet() {
+    let header = |name: &str| {
+        json!({"port": 80, "httpHeaders": [
+        {"name": "Host", "value": "web.example"}, {"name": name, "value": "x"}]})
+    };
+    for (get, secret) in [
+        (header("Authorization"), true),
+        (header("cookie"), true),
+        (header("X-Anything"), true),
+        (header("X-Accept"), true),
+        (json!({"port": 80, "path": "/drain?token=x"}), true),
+        (header("accept"), false),
+        (header("User-Agent"), false),
+        (header("CONTENT-TYPE"), false),
+        (
+            json!({"port": 80, "path": "/drain", "httpHeaders": null}),
+            false,
+        ),
+    ] {
+        let mut pod = with_liveness(json!({"httpGet": get}));
+        let hook = json!({"preStop": {"httpGet": get}});
+        pod["spec"]["containers"][0]["lifecycle"] = hook.clone();
+        let asked = rewritten(&pod, &options());
+        let container = &asked.pod["spec"]["containers"][0];
+        assert_eq!(container["lifecycle"] == hook, secret, "{get}");
+        assert_eq!(asked.told["/probe/web/prestop"].is_null(), secret, "{get}");
+        // A probe only tells whether the application is well, whoever has it asked.
+        assert!(!asked.told["/probe/web/liveness"].is_null(), "{get}");
+        let warned = asked.warnings.iter();
+        let warned = warned.filter(|line| line.contains("lifecycle.preStop"));
+        let warned: Vec<_> = warned.filter(|line| line.contains("credentials")).collect();
+        assert_eq!(warned.len(), usize::from(secret), "{:?}", asked.warnings);
+    }
+}
+
+#[test]
 fn what_is_asked_before_a_classic_sidecar_runs_stays_with_the_kubelet() {
     let mut chosen = options();
     chosen.mode = SidecarMode::Classic;
-    let asked = rewritten(&everywhere(), &chosen);
+    let pod = everywhere();
+    let view = Pod::read(&pod).expect("it is a pod");
+    let chosen = with_direct_ports(&view, &chosen);
+    // The kubelet asks the helper itself there, also once it is redirected elsewhere.
+    assert_eq!(chosen.skip_inbound_ports, [1.into()]);
+    let asked = rewritten(&pod, &chosen);
     let told = asked.told.as_object().expect("there are some");
     let of_init = told
         .keys()
         .filter(|path| path.starts_with("/probe/shipper/"));
     assert_eq!(of_init.collect::<Vec<_>>(), ["/probe/shipper/readiness"]);
-    assert_eq!(told.len(), 5);
-    assert_eq!(asked.warnings.len(), 3, "{:?}", asked.warnings);
+    // Of `web` without its liveness, whose port is the helper's.
+    assert_eq!(told.len(), 4);
+    assert_eq!(asked.warnings.len(), 2, "{:?}", asked.warnings);
+    let again = with_direct_ports(&view, &chosen);
+    assert_eq!(again.skip_inbound_ports, chosen.skip_inbound_ports);
+}
+
+#[test]
+fn only_tcp_probes_of_who_starts_before_the_sidecar_keep_their_port_to_the_kubelet() {
+    let helper = json!({"name": "helper", "restartPolicy": "Always",
+        "ports": [{"name": "health", "containerPort": 9000}],
+        "startupProbe": {"tcpSocket": {"port": "health"}},
+        "livenessProbe": {"tcpSocket": {"port": 9001}},
+        "readinessProbe": {"tcpSocket": {"port": 9002}},
+        "lifecycle": {"postStart": {"tcpSocket": {"port": 9003}}}});
+    let elsewhere = json!({"name": "elsewhere", "restartPolicy": "Always",
+        "startupProbe": {"grpc": {"port": 9004}},
+        "livenessProbe": {"tcpSocket": {"port": 9005, "host": "10.0.0.9"}}});
+    let web = json!({"name": "web", "livenessProbe": {"tcpSocket": {"port": 9006}}});
+    let pod = json!({"spec": {"initContainers": [helper, elsewhere], "containers": [web]}});
+    let view = Pod::read(&pod).expect("it is a pod");
+    for (mode, ports) in [
+        (SidecarMode::Classic, &["9001", "9000"][..]),
+        (SidecarMode::Native, &[]),
+    ] {
+        let mut chosen = options();
+        chosen.mode = mode;
+        let skipped = with_direct_ports(&view, &chosen).skip_inbound_ports;
+        let skipped: Vec<_> = skipped.iter().map(ToString::to_string).collect();
+        assert_eq!(skipped, ports);
+    }
 }
 
 #[test]
