@@ -161,6 +161,8 @@ impl Index {
         for name in [&mut pod.service_account, &mut pod.node, &mut pod.zone] {
             self.names.intern(name);
         }
+        self.names.intern(&mut pod.owner.kind);
+        self.names.intern(&mut pod.owner.name);
         self.zones.note(&pod.node, &pod.zone);
         let key = pod.key.clone();
         self.put_pod(&key, Some(pod))

@@ -168,6 +168,9 @@ fn describe_endpoint(endpoint: &Endpoint) -> String {
         if workload.meshed {
             words.push(format!("meshed as {}", workload.service_account));
         }
+        let owner = &workload.owner;
+        let owner = (!owner.kind.is_empty()).then(|| format!("of {} {}", owner.kind, owner.name));
+        words.extend(owner);
     }
     for place in [&endpoint.node, &endpoint.zone] {
         words.extend((!place.is_empty()).then(|| place.to_string()));

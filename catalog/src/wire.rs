@@ -124,5 +124,7 @@ fn workload(workload: &Workload) -> v1::Workload {
         pod: workload.pod.to_string(),
         service_account: workload.service_account.to_string(),
         meshed: workload.meshed,
+        owner_kind: workload.owner.kind.to_string(),
+        owner_name: workload.owner.name.to_string(),
     }
 }

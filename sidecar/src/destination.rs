@@ -1,10 +1,11 @@
 //! What the catalog said of one address, and the choice among its endpoints.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
+use netting_telemetry::{peer, traffic::Traffic};
 use tokio::time::Instant;
 
 use crate::{
@@ -71,7 +72,7 @@ pub enum Kind {
 }
 
 /// One ip:port behind an address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Where it listens.
     pub addr: EndpointAddr,
@@ -95,7 +96,20 @@ pub struct Endpoint {
     pub pod: String,
     /// Whether that pod has a Netting sidecar.
     pub meshed: bool,
+    /// What that pod belongs to, if that is known.
+    pub owner: Option<Owner>,
     record: Arc<Record>,
+    /// The instruments for what goes to pods of that owner, once something does.
+    traffic: OnceLock<Traffic>,
+}
+
+/// What a pod belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Such as `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 impl Destination {
@@ -176,6 +190,24 @@ impl Endpoint {
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.record.is_gone()
+    }
+
+    /// The instruments for what goes there, of all that goes to its service.
+    #[must_use]
+    pub(crate) fn traffic<'t>(&'t self, all: &'t Traffic) -> &'t Traffic {
+        let Some(Owner { kind, name }) = &self.owner else {
+            return all;
+        };
+        self.traffic
+            .get_or_init(|| all.at(peer::Owner { kind, name }))
+    }
+
+    /// The same endpoint of something else, which has instruments of its own.
+    fn of_another(&self) -> Self {
+        Self {
+            traffic: OnceLock::new(),
+            ..self.clone()
+        }
     }
 
     /// Connections from this sidecar that are being relayed.

@@ -13,6 +13,28 @@ pub struct Peer<'p> {
     pub port: u16,
 }
 
+/// What the pod of an endpoint belongs to, which tells apart what several of them serve
+/// under one peer's name, such as a release and its canary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner<'o> {
+    /// Such as `Deployment`.
+    pub kind: &'o str,
+    /// Its name.
+    pub name: &'o str,
+}
+
+impl<'o> Owner<'o> {
+    /// The conventions have none for the workload of a peer; these are the ones of
+    /// OpenTelemetry's own instrumentation for what pods send each other.
+    /// <https://opentelemetry.io/docs/zero-code/obi/network/config/>
+    pub(crate) fn pairs(&self) -> [(&'static str, &'o str); 2] {
+        [
+            ("k8s.dst.owner.name", self.name),
+            ("k8s.dst.owner.type", self.kind),
+        ]
+    }
+}
+
 impl Peer<'_> {
     /// What tells its series apart.
     /// <https://opentelemetry.io/docs/specs/semconv/registry/attributes/service/>

@@ -15,7 +15,7 @@ use crate::{
     connections::Direction,
     instrument::{Counter, Gauge, Histogram, OneMore, Unit, nanoseconds},
     labels,
-    peer::Peer,
+    peer::{Owner, Peer},
     registry::{Family, Room},
     snapshot::Labels,
 };
@@ -149,6 +149,13 @@ impl Requests {
             methods: Cache::default(),
             active: Cache::default(),
         }))
+    }
+
+    /// The same for what pods of this owner serve.
+    #[must_use]
+    pub(crate) fn at(&self, owner: Owner<'_>) -> Self {
+        let base = labels::with(&self.0.base, &owner.pairs());
+        Self::new(&self.0.families, base)
     }
 
     /// A request is under way until what is returned is dropped.

@@ -1,14 +1,20 @@
 //! What goes to one peer, or to the application: bytes, connects, requests.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
 
 use crate::{
     Metrics,
     by_label::ByLabel,
     connections::Direction,
     instrument::{Counter, Histogram, Unit},
-    labels::labels,
-    peer::Peer,
+    labels::{self, labels},
+    peer::{Owner, Peer},
     registry::Family,
     requests::{RequestMetrics, Requests},
     single::Single,
@@ -71,6 +77,10 @@ pub struct Traffic(Arc<Instruments>);
 pub struct Instruments {
     /// Of requests.
     pub requests: Requests,
+    metrics: TrafficMetrics,
+    labels: Labels,
+    /// Those of owners, as long as anybody has them.
+    owners: Mutex<Vec<Weak<Instruments>>>,
     sent: Single<Counter>,
     received: Single<Counter>,
     connect: Single<Histogram>,
@@ -112,6 +122,9 @@ impl TrafficMetrics {
         let by_reason = |family: &Family<Counter>| ByLabel::new(family.clone(), labels, "reason");
         Traffic(Arc::new(Instruments {
             requests,
+            metrics: self.clone(),
+            labels: Arc::clone(labels),
+            owners: Mutex::default(),
             sent: Single::new(self.sent.clone(), Arc::clone(labels)),
             received: Single::new(self.received.clone(), Arc::clone(labels)),
             connect: Single::new(self.connect.clone(), Arc::clone(labels)),
@@ -119,6 +132,24 @@ impl TrafficMetrics {
             retried: by_reason(&self.retried),
             ejected: by_reason(&self.ejected),
         }))
+    }
+}
+
+impl Traffic {
+    /// The instruments for that part of it which goes to pods of this owner, looked up
+    /// once for each of them.
+    #[must_use]
+    pub fn at(&self, owner: Owner<'_>) -> Self {
+        let labels = labels::with(&self.labels, &owner.pairs());
+        let mut owners = self.owners.lock();
+        let mut known = owners.iter().filter_map(Weak::upgrade);
+        if let Some(known) = known.find(|known| known.labels == labels) {
+            return Self(known);
+        }
+        let found = self.metrics.with(self.requests.at(owner), &labels);
+        owners.retain(|owner| owner.strong_count() > 0);
+        owners.push(Arc::downgrade(&found.0));
+        found
     }
 }
 
@@ -164,6 +195,41 @@ impl Instruments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_several_owners_serve_under_one_name_is_told_apart() {
+        let metrics = Metrics::new("test", "0");
+        let reviews = TrafficMetrics::register(&metrics).to(Peer {
+            name: "reviews",
+            namespace: "shop",
+            port: 9080,
+        });
+        let owner = |name| Owner {
+            kind: "Deployment",
+            name,
+        };
+        for (name, bytes) in [("reviews-v1", 3), ("reviews-v2", 4), ("reviews-v1", 5)] {
+            reviews.at(owner(name)).sent(bytes);
+        }
+        let first = reviews.at(owner("reviews-v1"));
+        assert!(Arc::ptr_eq(&first.0, &reviews.at(owner("reviews-v1")).0));
+        drop(first.requests.begin(crate::requests::Method::Get));
+        let exposition = metrics.expose();
+        for (metric, owner) in [
+            ("netting_tcp_sent_bytes_total", "reviews-v1"),
+            ("netting_tcp_sent_bytes_total", "reviews-v2"),
+            ("http_client_active_requests", "reviews-v1"),
+        ] {
+            let owner = format!(r#"k8s_dst_owner_name="{owner}",k8s_dst_owner_type="Deployment""#);
+            let is_there = |line: &str| line.starts_with(metric) && line.contains(&owner);
+            assert!(
+                exposition.lines().any(is_there),
+                "{metric} {owner}\n{exposition}"
+            );
+        }
+        let series = |line: &&str| line.starts_with("netting_tcp_");
+        assert_eq!(exposition.lines().filter(series).count(), 2, "{exposition}");
+    }
 
     #[test]
     fn is_told_apart_by_where_it_goes() {

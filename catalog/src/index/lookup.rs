@@ -182,5 +182,6 @@ fn workload(named: Option<&Key>, pod: Option<&Pod>) -> Option<Workload> {
             .map(|pod| pod.service_account.clone())
             .unwrap_or_default(),
         meshed: pod.is_some(),
+        owner: pod.map(|pod| pod.owner.clone()).unwrap_or_default(),
     })
 }

@@ -4,10 +4,10 @@ use std::{fmt, net::IpAddr, net::SocketAddr, sync::Arc};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::objects::{Hints, Policy, Traffic};
+use crate::objects::{Hints, Policy, Traffic, pod::Owner};
 
 /// Begins each hashed encoding, so that a later one can differ from it.
-const ENCODING: u8 = 2;
+const ENCODING: u8 = 3;
 
 /// What is behind an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub struct Workload {
     pub service_account: Arc<str>,
     /// It carries a Netting sidecar.
     pub meshed: bool,
+    /// What it belongs to; empty if not known, which it is for meshed pods alone.
+    pub owner: Owner,
 }
 
 /// Content hash of a state: xxh3 with 128 bits. No defence against somebody who
@@ -169,6 +171,8 @@ fn hash(destination: &Destination, endpoints: &[Endpoint]) -> Hash {
             hash.text(&workload.pod);
             hash.text(&workload.service_account);
             hash.byte(workload.meshed.into());
+            hash.text(&workload.owner.kind);
+            hash.text(&workload.owner.name);
         }
     }
     Hash(hash.0.digest128().to_be_bytes())

@@ -4,8 +4,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use super::{Born, Key, Parsed, Reason, Refusal, address};
 
+mod owner;
 pub mod watched;
 
+pub use owner::Owner;
 use watched::{Container, Spec, Watched};
 
 /// What the webhook labels each pod with that it injects.
@@ -26,6 +28,8 @@ pub struct Pod {
     pub ips: Vec<IpAddr>,
     /// Its service account.
     pub service_account: Arc<str>,
+    /// What it belongs to.
+    pub owner: Owner,
     /// Its node; empty until it is scheduled.
     pub node: Arc<str>,
     /// Its zone; empty if not known.
@@ -60,6 +64,7 @@ pub fn parse(pod: &Watched) -> Parsed<Pod> {
                 born: born(pod),
                 ips: ips(pod, &mut refused),
                 service_account: text(spec.service_account_name.as_ref()),
+                owner: Owner::of(&pod.metadata),
                 node: text(spec.node_name.as_ref()),
                 zone: text(label(pod, ZONE)),
                 application_ended: application_ended(pod, spec),

@@ -184,6 +184,53 @@ fn refuses_one_bad_pod_ip_and_keeps_the_other() {
 }
 
 #[test]
+fn a_pod_belongs_to_its_controller_or_the_deployment_behind_that() {
+    let owned = |kind: &str, name: &str| {
+        let owners = json!([
+            {"apiVersion": "v1", "kind": "Lease", "name": "x", "uid": "1"},
+            {"apiVersion": "v1", "kind": kind, "name": name, "uid": "2", "controller": true},
+        ]);
+        with(
+            pod("cart-1", "10.244.0.1"),
+            "/metadata/ownerReferences",
+            owners,
+        )
+    };
+    let hashed =
+        |pod: Value, hash: &str| with(pod, "/metadata/labels/pod-template-hash", json!(hash));
+    let nobodys = json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "1"}]);
+    for (pod, owner) in [
+        (pod("cart-1", "10.244.0.1"), None),
+        (
+            with(
+                pod("cart-1", "10.244.0.1"),
+                "/metadata/ownerReferences",
+                nobodys,
+            ),
+            None,
+        ),
+        (
+            hashed(owned("ReplicaSet", "cart-v1-5d8f"), "5d8f"),
+            Some("of Deployment cart-v1"),
+        ),
+        (
+            hashed(owned("ReplicaSet", "cart-v1-5d8f"), "77"),
+            Some("of ReplicaSet cart-v1-5d8f"),
+        ),
+        (
+            hashed(owned("StatefulSet", "cart-5d8f"), "5d8f"),
+            Some("of StatefulSet cart-5d8f"),
+        ),
+        (owned("Job", "cart-29"), Some("of Job cart-29")),
+    ] {
+        let seen = Cluster::of(&[pod]).look("10.244.0.1:80").join("\n");
+        let of = seen.find("of ").map(|at| &seen[at..]);
+        let of = of.map(|of| of.trim_end_matches(" node-a"));
+        assert_eq!(of, owner, "{seen}");
+    }
+}
+
+#[test]
 fn ignores_what_is_no_business_of_tcp_without_a_word() {
     let ports = json!([
         {"name": "dns", "port": 53, "protocol": "UDP"},

@@ -350,6 +350,14 @@ pub struct Workload {
     /// The pod carries a Netting sidecar.
     #[prost(bool, tag = "4")]
     pub meshed: bool,
+    /// Kind of what the pod belongs to, such as `Deployment` or `StatefulSet`: its
+    /// controller, or the Deployment whose ReplicaSet that is. Empty if it has none, or
+    /// if it is not known.
+    #[prost(string, tag = "5")]
+    pub owner_kind: ::prost::alloc::string::String,
+    /// Name of that.
+    #[prost(string, tag = "6")]
+    pub owner_name: ::prost::alloc::string::String,
 }
 /// Which endpoints a service prefers. They serve while they can; then others do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

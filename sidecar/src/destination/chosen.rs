@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use netting_telemetry::traffic::Traffic;
 use tokio::time::Instant;
 
 use super::{Endpoint, candidates::Candidates};
@@ -125,7 +126,7 @@ impl Chosen {
         }
         if self.among.may_eject(now) {
             let lasts = record.eject(self.among.policy.eject_for, now);
-            self.among.shared.ejected(reason);
+            self.among.shared.ejected(&self.endpoint, reason);
             tracing::info!(%endpoint, %reason, ?lasts, "ejected an endpoint");
         } else {
             tracing::debug!(%endpoint, %reason, "not ejected, for half of them must stay");
@@ -153,6 +154,12 @@ impl InFlight {
     #[must_use]
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         self.chosen.endpoint()
+    }
+
+    /// The instruments for what goes there, of all that goes to its service.
+    #[must_use]
+    pub(crate) fn traffic<'t>(&'t self, all: &'t Traffic) -> &'t Traffic {
+        self.endpoint().traffic(all)
     }
 
     /// What came of it: call it when the response's head is there, or isn't going

@@ -15,7 +15,7 @@ use netting_telemetry::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::Destination;
+use super::{Destination, Endpoint};
 use crate::{
     addr::{EndpointAddr, OriginalDst},
     budget::Budget,
@@ -53,9 +53,9 @@ impl Shared {
     }
 
     /// Counts an endpoint that is left out for a while.
-    pub(super) fn ejected(&self, reason: Reason) {
+    pub(super) fn ejected(&self, endpoint: &Endpoint, reason: Reason) {
         if let Some(traffic) = self.traffic.get() {
-            traffic.ejected(reason.as_str());
+            endpoint.traffic(traffic).ejected(reason.as_str());
         }
     }
 }

@@ -1,8 +1,9 @@
 use netting_proto::v1;
+use netting_telemetry::{Metrics, traffic::TrafficMetrics};
 use tokio::time::Instant;
 
 use super::{record::AVOID_AFTER_FAILURE, *};
-use crate::ejection::Outcome;
+use crate::{addr::OriginalDst, ejection::Outcome};
 
 mod balance;
 mod closeness;
@@ -318,4 +319,45 @@ fn an_address_that_passes_to_another_service_takes_nothing_along() {
         let after = before.with_delta(delta, &own).expect("a good delta");
         assert_eq!(after.waiting(), waiting, "{now:?}");
     }
+}
+
+#[test]
+fn endpoints_of_one_owner_share_their_instruments_until_they_are_another_services() {
+    let endpoint = |at: &str| v1::Endpoint {
+        workload: Some(v1::Workload {
+            owner_kind: "Deployment".to_owned(),
+            owner_name: "reviews-v1".to_owned(),
+            ..Default::default()
+        }),
+        ..endpoint(at)
+    };
+    let metrics = Metrics::new("test", "0");
+    let peers = TrafficMetrics::register(&metrics);
+    let at = OriginalDst(addr("10.96.0.1:80").0);
+    let before = destination(vec![endpoint("10.0.0.1:80"), endpoint("10.0.0.2:80")]);
+    let all = before.traffic(&peers, at);
+    let ptr = |endpoint: &Endpoint, all: &Traffic| std::ptr::from_ref(&**endpoint.traffic(all));
+    let [first, second] = &before.endpoints[..] else {
+        panic!("there are two");
+    };
+    assert_eq!(ptr(first, &all), ptr(second, &all));
+    assert_ne!(ptr(first, &all), std::ptr::from_ref(&*all));
+    let delta = v1::Delta {
+        base_hash: before.hash.clone(),
+        destination: Some(v1::Destination {
+            name: "ratings".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let after = before.with_delta(delta, &Place::default());
+    let after = after.expect("a good delta");
+    let others = after.traffic(&peers, at);
+    after.endpoints[0].traffic(&others).sent(1);
+    let exposition = metrics.expose();
+    let sent = exposition
+        .lines()
+        .find(|line| line.starts_with("netting_tcp_sent"));
+    let sent = sent.expect("it is counted");
+    assert!(sent.contains("service_peer_name=\"ratings\""), "{sent}");
 }

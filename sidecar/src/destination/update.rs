@@ -1,10 +1,14 @@
 //! A destination from the catalog's messages: parsed once, here.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use netting_proto::{BadAddress, required, v1};
 
-use super::{Candidates, Destination, Endpoint, Kind, Place, Prefer, Record, Shared};
+use super::{Candidates, Destination, Endpoint, Kind, Owner, Place, Prefer, Record, Shared};
 use crate::{addr::EndpointAddr, policy::Policy};
 
 /// An update that cannot be applied. The state before it stays.
@@ -86,8 +90,15 @@ fn assemble(
             == (kind, &destination.namespace, &destination.name)
     };
     let shared = before.filter(is_same);
+    let is_another = shared.is_none();
     let shared = shared.map(|before| Arc::clone(&before.shared));
     let shared = shared.unwrap_or_else(|| Arc::new(Shared::new()));
+    let endpoints = endpoints.into_values();
+    let endpoints = if is_another {
+        endpoints.map(|it| Arc::new(it.of_another())).collect()
+    } else {
+        endpoints.collect()
+    };
     let prefer = match destination.traffic_distribution() {
         v1::TrafficDistribution::Unspecified => Prefer::Any,
         v1::TrafficDistribution::PreferSameZone => Prefer::SameZone,
@@ -102,7 +113,7 @@ fn assemble(
         port_name: destination.port_name,
         protocol_hint: destination.protocol_hint,
         node_local: destination.node_local,
-        endpoints: endpoints.into_values().collect(),
+        endpoints,
         prefer,
         affinity: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
         hash,
@@ -146,6 +157,11 @@ fn parse(addr: EndpointAddr, endpoint: v1::Endpoint, record: Arc<Record>) -> End
         for_nodes: endpoint.for_nodes,
         for_zones: endpoint.for_zones,
         meshed: workload.meshed,
+        owner: (!workload.owner_name.is_empty()).then_some(Owner {
+            kind: workload.owner_kind,
+            name: workload.owner_name,
+        }),
         record,
+        traffic: OnceLock::new(),
     }
 }

@@ -205,6 +205,7 @@ impl<'p> Session<'p> {
 
     /// Relays what both sides say from now on.
     async fn tunnel(&mut self, mut taken: Box<Taken>) -> Reason {
+        let traffic = taken.traffic(&self.traffic).clone();
         let upstream = &mut taken.side;
         if !self.downstream.pass_on(upstream).await {
             return Reason::UpstreamReset;
@@ -213,7 +214,7 @@ impl<'p> Session<'p> {
             return Reason::DownstreamReset;
         }
         let (downstream, upstream) = (&mut self.downstream.stream, &mut upstream.stream);
-        let (sides, counted) = ((&**downstream, &**upstream), Counted::new(&self.traffic));
+        let (sides, counted) = ((&**downstream, &**upstream), Counted::new(&traffic));
         let reason = relay_while_there(sides, &counted, &self.waiter, || false).await;
         finish_but_the_other(reason, downstream, upstream);
         reason

@@ -58,23 +58,12 @@ impl Session<'_> {
         // Faults don't say that they keep a connection, as HTTP/1.0 would have it.
         let keeps_alive = request.keeps_alive && request.is_11;
         let stays = keeps_alive && upload.is_taken() && !self.is_draining();
-        let (after, failed) = match ended.outcome {
+        let (mut after, failed) = match ended.outcome {
             Outcome::Done {
-                downstream_stays,
-                upstream_stays,
-            } => {
-                ended.give_back(self, upstream_stays);
-                let after = if downstream_stays {
-                    After::Next
-                } else {
-                    After::Close(Reason::Finished)
-                };
-                (after, None)
-            }
-            Outcome::Tunnel => match ended.taken.take() {
-                Some(taken) => (After::Tunnel(Box::new(taken)), None),
-                None => (After::Close(Reason::Finished), None),
-            },
+                downstream_stays: true,
+                ..
+            } => (After::Next, None),
+            Outcome::Done { .. } | Outcome::Tunnel => (After::Close(Reason::Finished), None),
             // Unwanted is what is tried again, and never the end.
             Outcome::Unread | Outcome::Unanswered | Outcome::Unwanted => {
                 let reason = Reason::UpstreamClosed;
@@ -104,6 +93,14 @@ impl Session<'_> {
         };
         self.note(turn, &ended, &upload);
         take_back(upload.head);
+        match ended.outcome {
+            Outcome::Done { upstream_stays, .. } => ended.give_back(self, upstream_stays),
+            Outcome::Tunnel => {
+                let tunnel = |taken| After::Tunnel(Box::new(taken));
+                after = ended.taken.take().map_or(after, tunnel);
+            }
+            _ => {}
+        }
         after
     }
 
@@ -138,8 +135,10 @@ impl Session<'_> {
             Outcome::Unread | Outcome::Unanswered => Some(Fault::of(Reason::UpstreamClosed).status),
             _ => ended.status,
         };
-        self.traffic.sent(upload.passed);
-        self.traffic.received(ended.received);
+        let all = &self.traffic;
+        let traffic = ended.taken.as_ref().map_or(all, |at| at.traffic(all));
+        traffic.sent(upload.passed);
+        traffic.received(ended.received);
         let counted = requests::Ended {
             method: turn.method,
             version: turn.version,
@@ -151,7 +150,7 @@ impl Session<'_> {
             received: ended.received_body,
             trace: turn.span.as_ref().map(|span| span.context()),
         };
-        self.traffic.requests.ended(&counted);
+        traffic.requests.ended(&counted);
         let ended = told::Ended {
             client: self.client,
             dst: self.dst,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use netting_telemetry::traffic::Traffic;
 use tokio::time::Instant;
 
 use super::{session::Session, side::Side};
@@ -85,12 +86,20 @@ impl Session<'_> {
 
     pub(super) fn side(&self, upstream: Upstream) -> (Side, Option<Chosen>) {
         let retried = upstream.retried.map(Reason::as_str);
-        self.traffic.connected(upstream.took, retried);
+        let endpoint = upstream.chosen.as_ref().map(Chosen::endpoint);
+        let traffic = endpoint.map_or(&self.traffic, |at| at.traffic(&self.traffic));
+        traffic.connected(upstream.took, retried);
         (Side::new(upstream.stream), upstream.chosen)
     }
 }
 
 impl Taken {
+    /// The instruments for what goes over it, of all that goes to its service.
+    pub(super) fn traffic<'t>(&'t self, all: &'t Traffic) -> &'t Traffic {
+        let in_flight = self.in_flight.as_ref();
+        in_flight.map_or(all, |at| at.traffic(all))
+    }
+
     /// The same, a while after so much of the request was sent.
     pub(super) fn having(self, has: usize) -> Self {
         Self {

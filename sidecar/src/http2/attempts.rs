@@ -99,6 +99,7 @@ impl Stream {
             Err(error) => return not_sent(error, tries),
         };
         self.upstream = Some(taken.addr);
+        self.endpoint = taken.chosen().cloned();
         let sent = request.sent;
         if wants_protocol(request.head) {
             let offers = within(until, self.offers_connect(&taken.hold)).await;

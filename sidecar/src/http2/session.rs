@@ -84,8 +84,7 @@ impl Session {
     /// Makes use of an upstream that is connected already, and has been sent so much of
     /// the preface.
     pub(crate) async fn adopt(&self, upstream: Upstream, has: usize) {
-        let retried = upstream.retried.map(Reason::as_str);
-        self.traffic.connected(upstream.took, retried);
+        self.connected(&upstream);
         let pool = &self.proxy.http2.pool;
         let place = match (&self.target, &upstream.chosen) {
             (Target::Balanced(_), Some(chosen)) => pool.at(chosen.endpoint()),

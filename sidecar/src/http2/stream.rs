@@ -1,6 +1,6 @@
 //! One request and its response.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use h2::{Reason as Code, RecvStream, server::SendResponse};
@@ -19,6 +19,7 @@ use super::{
     session::Busy,
 };
 use crate::{
+    destination::Endpoint,
     http::{fault::Fault, told},
     reason::Reason,
 };
@@ -32,6 +33,8 @@ pub(super) struct Stream {
     /// How the call ended, if it is one of gRPC.
     pub(super) grpc_status: Option<u32>,
     pub(super) upstream: Option<SocketAddr>,
+    /// The same, if it was chosen.
+    pub(super) endpoint: Option<Arc<Endpoint>>,
     /// How often it was sent again.
     pub(super) resent: u32,
     /// Of a trace that is kept, and of the last try.
@@ -59,6 +62,7 @@ impl Stream {
             status: None,
             grpc_status: None,
             upstream: None,
+            endpoint: None,
             resent: 0,
             span: None,
         }
@@ -140,7 +144,9 @@ impl Stream {
         (sent, received): (u64, u64),
     ) {
         let span = self.span.take();
-        let traffic = &self.session.traffic;
+        let all = &self.session.traffic;
+        let endpoint = self.endpoint.as_ref();
+        let traffic = endpoint.map_or(all, |at| at.traffic(all));
         traffic.sent(sent);
         traffic.received(received);
         let call = is_grpc(&head.headers).then(|| Call {

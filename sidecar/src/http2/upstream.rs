@@ -1,6 +1,6 @@
 //! An upstream connection for one request.
 
-use std::{future::Future, net::SocketAddr, rc::Rc};
+use std::{future::Future, net::SocketAddr, rc::Rc, sync::Arc};
 
 use tokio::time::{Instant, timeout_at};
 
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     addr::EndpointAddr,
     connect::Upstream,
-    destination::{Chosen, InFlight},
+    destination::{Chosen, Endpoint, InFlight},
     ejection::Outcome,
     reason::Reason,
 };
@@ -91,9 +91,16 @@ impl Session {
         }
     }
 
-    async fn share(&self, place: &Place, upstream: Upstream) -> Result<Taken, Unconnected> {
+    /// Counts a connection.
+    pub(super) fn connected(&self, upstream: &Upstream) {
         let retried = upstream.retried.map(Reason::as_str);
-        self.traffic.connected(upstream.took, retried);
+        let endpoint = upstream.chosen.as_ref().map(Chosen::endpoint);
+        let traffic = endpoint.map_or(&self.traffic, |at| at.traffic(&self.traffic));
+        traffic.connected(upstream.took, retried);
+    }
+
+    async fn share(&self, place: &Place, upstream: Upstream) -> Result<Taken, Unconnected> {
+        self.connected(&upstream);
         let (addr, chosen) = (upstream.addr, upstream.chosen);
         self.make_room();
         let limits = self.proxy.http2.pool.limits();
@@ -123,10 +130,14 @@ impl Taken {
         EndpointAddr(self.addr)
     }
 
+    /// What was chosen, if anything was.
+    pub(super) fn chosen(&self) -> Option<&Arc<Endpoint>> {
+        self.in_flight.as_ref().map(InFlight::endpoint)
+    }
+
     /// Whether a sidecar is there.
     pub(super) fn is_meshed(&self) -> bool {
-        let in_flight = self.in_flight.as_ref();
-        in_flight.is_some_and(|at| at.endpoint().meshed)
+        self.chosen().is_some_and(|at| at.meshed)
     }
 
     /// What came of the request.

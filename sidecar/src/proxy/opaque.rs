@@ -50,7 +50,11 @@ impl Proxy {
         protocol: Protocol,
         held: impl Sized + 'p,
     ) -> Rest<'p> {
-        let traffic = accepted.traffic;
+        let endpoint = upstream.chosen.as_ref().map(Chosen::endpoint);
+        let traffic = match endpoint {
+            Some(endpoint) => endpoint.traffic(&accepted.traffic).clone(),
+            None => accepted.traffic,
+        };
         traffic.connected(upstream.took, upstream.retried.map(Reason::as_str));
         let addr = upstream.addr;
         let mut trial = Trial {

@@ -13,6 +13,7 @@ use super::{
 };
 
 mod hang_up;
+mod owners;
 
 struct Fixture {
     outbound: Outbound,

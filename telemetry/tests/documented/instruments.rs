@@ -8,7 +8,7 @@ use netting_telemetry::{
     catalog::CatalogMetrics,
     connections::{ConnectionMetrics, Direction},
     discovery::DiscoveryMetrics,
-    peer::Peer,
+    peer::{Owner, Peer},
     probes::ProbeMetrics,
     requests::{Call, Ended, Method, Version},
     traffic::TrafficMetrics,
@@ -27,14 +27,21 @@ pub(crate) fn sidecar(metrics: &Metrics) {
         namespace: "shop",
         port: 9080,
     };
+    let owner = Owner {
+        kind: "Deployment",
+        name: "reviews-v1",
+    };
     for traffic in [traffic.of(Direction::Inbound), traffic.to(peer)] {
+        traffic.requests.retried("upstream_closed");
+        drop(traffic.requests.begin(Method::Get));
+    }
+    let of_owner = traffic.to(peer).at(owner);
+    for traffic in [traffic.of(Direction::Inbound), traffic.to(peer), of_owner] {
         traffic.sent(1);
         traffic.received(1);
         traffic.closed("finished");
         traffic.ejected("failures_in_a_row");
         traffic.connected(Duration::ZERO, Some("connect_refused"));
-        traffic.requests.retried("upstream_closed");
-        drop(traffic.requests.begin(Method::Get));
         traffic.requests.ended(&Ended {
             method: Method::Post,
             version: Version::Http2,
