@@ -7,6 +7,11 @@ use serde_json::{Map, Value, json};
 
 use super::resources::{RESOURCES, Resource, Subresource, group_version};
 
+/// The document of OpenAPI 2 at `/openapi/v2`, in Protocol Buffers, which is how `kubectl` asks for
+/// it: a version (`swagger`) and what it's about (`info`), and no schemas. kubectl looks there how to
+/// check a `List` (before 1.27: anything), and takes kinds that it doesn't find for correct.
+pub(crate) const OPENAPI_V2: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.2";
+
 /// The document at `path`, if it is one of discovery's.
 pub(crate) fn document(path: &str) -> Option<Value> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();

@@ -20,6 +20,12 @@ pub(crate) fn text(text: &'static str) -> Response<Body> {
     with_type(StatusCode::OK, "text/plain; charset=utf-8", text.into())
 }
 
+/// A document of OpenAPI 2 in Protocol Buffers.
+pub(crate) fn openapi_v2(document: &'static [u8]) -> Response<Body> {
+    let kind = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    with_type(StatusCode::OK, kind, Bytes::from_static(document))
+}
+
 /// A refusal.
 pub(crate) fn refusal(status: &Status) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

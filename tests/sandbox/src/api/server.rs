@@ -49,6 +49,9 @@ async fn respond(
         return Ok(reply::text("ok"));
     }
     let user = authenticate(cluster, parts)?;
+    if path == "/openapi/v2" {
+        return Ok(reply::openapi_v2(discovery::OPENAPI_V2));
+    }
     if let Some(document) = discovery::document(path) {
         return if parts.method == Method::GET {
             Ok(reply::json(StatusCode::OK, &document))

@@ -7,6 +7,7 @@ mod clients;
 mod controllers;
 mod deletion;
 mod harness;
+mod kubectl;
 mod recorded;
 mod reviews;
 mod rollout;
