@@ -1,12 +1,17 @@
 //! Netting, installed from the manifests that users apply.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context as _;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use anyhow::{Context as _, ensure};
+use k8s_openapi::api::{
+    admissionregistration::v1::MutatingWebhookConfiguration, apps::v1::Deployment, core::v1::Pod,
+};
 use kube::{
-    Api, Client,
-    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{GroupVersionKind, gvk::ParseGroupVersionError},
     discovery::pinned_kind,
 };
@@ -20,6 +25,8 @@ use crate::{
 
 /// The system namespace.
 pub const NAMESPACE: &str = "netting";
+/// The pod that takes the webhook's connections in its place.
+const IMPOSTOR: &str = "netting-e2e-impostor";
 
 /// The control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +63,7 @@ impl Mesh {
         let mesh = Self {
             client: cluster.client(),
         };
+        mesh.remove_impostor().await?;
         for manifest in manifests(cluster.image())? {
             mesh.apply(manifest).await?;
         }
@@ -74,6 +82,14 @@ impl Mesh {
     /// The API server passes pods by while it does not find the webhook's endpoints,
     /// which may be a moment later than its Deployment is available.
     async fn until_injecting(&self) -> anyhow::Result<()> {
+        eventually("the webhook is asked", async || {
+            Ok(observe::is_injected(&self.admitted().await?))
+        })
+        .await
+    }
+
+    /// A pod that asks for a sidecar, as it is admitted. It is not kept.
+    async fn admitted(&self) -> anyhow::Result<Pod> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "netting-e2e", "labels": {INJECT: "enabled"}},
@@ -83,10 +99,20 @@ impl Mesh {
             dry_run: true,
             ..PostParams::default()
         };
-        eventually("the webhook is asked", async || {
-            Ok(observe::is_injected(&pods.create(&dry_run, &pod).await?))
-        })
-        .await
+        Ok(pods.create(&dry_run, &pod).await?)
+    }
+
+    /// Kills a part of the control plane, as if its node had gone, and keeps it away.
+    ///
+    /// # Errors
+    /// If the API server refuses, or its pods stay.
+    pub async fn kill(&self, part: Part) -> anyhow::Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        for pod in self.pods(part).await? {
+            pods.delete(&pod.name_any(), &now()).await?;
+        }
+        // Another has been made in its place.
+        self.stop(part).await
     }
 
     /// Stops a part of the control plane, and waits until its pods are gone.
@@ -111,6 +137,47 @@ impl Mesh {
         match part {
             Part::Webhook => self.until_injecting().await,
             Part::Catalog => Ok(()),
+        }
+    }
+
+    /// Puts a pod in the webhook's place that takes connections and never answers, and waits
+    /// until the API server waits for it.
+    ///
+    /// # Errors
+    /// If the API server refuses, or it does not come about.
+    pub async fn hang_webhook(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        self.stop(Part::Webhook).await?;
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let impostor = serde_json::from_value(impostor(cluster.test_image()))?;
+        pods.create(&PostParams::default(), &impostor).await?;
+        let webhooks: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
+        let webhooks = webhooks.get("netting").await?.webhooks;
+        let timeouts = webhooks.iter().flatten().map(|one| one.timeout_seconds);
+        let timeout = timeouts.min().flatten().context("they have a timeout")?;
+        let timeout = Duration::from_secs(timeout.unsigned_abs().into());
+        eventually("the API server waits for the webhook", async || {
+            let begun = Instant::now();
+            ensure!(!observe::is_injected(&self.admitted().await?), "by whom?");
+            Ok(begun.elapsed() >= timeout)
+        })
+        .await
+    }
+
+    /// Takes that pod away, and starts the webhook again.
+    ///
+    /// # Errors
+    /// If the API server refuses, or the webhook does not become ready.
+    pub async fn unhang_webhook(&self) -> anyhow::Result<()> {
+        self.remove_impostor().await?;
+        self.start(Part::Webhook).await
+    }
+
+    async fn remove_impostor(&self) -> anyhow::Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        match pods.delete(IMPOSTOR, &now()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -196,6 +263,35 @@ impl Mesh {
             .with_context(|| format!("could not apply {} {name}", types.kind))?;
         Ok(())
     }
+}
+
+/// Without a grace period.
+fn now() -> DeleteParams {
+    DeleteParams::default().grace_period(0)
+}
+
+/// A pod of the webhook's Service, which keeps to what its namespace enforces.
+fn impostor(test_image: &str) -> serde_json::Value {
+    let container = json!({
+        "name": "hold",
+        "image": test_image,
+        "command": ["/netting/netting-test-app", "hold", "--port", "8443"],
+        "ports": [{"name": "https", "containerPort": 8443}],
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": true,
+            "runAsUser": 4150,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    });
+    json!({
+        "metadata": {
+            "name": IMPOSTOR,
+            "labels": {"app.kubernetes.io/name": Part::Webhook.name()},
+        },
+        "spec": {"containers": [container], "enableServiceLinks": false},
+    })
 }
 
 /// The documents of `k8s/base`, in the order of its kustomization, with this image.

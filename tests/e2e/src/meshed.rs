@@ -1,5 +1,7 @@
 //! A meshed namespace with something in it, as most tests begin.
 
+use std::net::SocketAddr;
+
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -55,10 +57,16 @@ impl Meshed {
     /// If it does not come about.
     pub async fn load(&self, rate: u32) -> anyhow::Result<Pod> {
         let url = format!("http://{}/", self.namespace.host("echo"));
-        self.namespace
-            .deploy(&App::load("load", &url, rate))
-            .await?;
-        let load = self.namespace.one_pod("load").await?;
+        self.load_on("load", &url, rate).await
+    }
+
+    /// A load generator of this name against a URL, once its first requests have been answered.
+    ///
+    /// # Errors
+    /// If it does not come about.
+    pub async fn load_on(&self, name: &str, url: &str, rate: u32) -> anyhow::Result<Pod> {
+        self.namespace.deploy(&App::load(name, url, rate)).await?;
+        let load = self.namespace.one_pod(name).await?;
         self.until_more_answers(&load, 50).await?;
         Ok(load)
     }
@@ -123,6 +131,30 @@ impl Meshed {
             .find(|d| d["name"] == "echo" && d["kind"] == "service");
         echo.cloned()
             .with_context(|| format!("the sidecar does not follow echo: {config}"))
+    }
+
+    /// Waits until a sidecar knows one of these addresses from the catalog, and has sent
+    /// requests for it; returns what it holds of that one.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn until_carried(&self, pod: &Pod, to: &[SocketAddr]) -> anyhow::Result<Value> {
+        let to: Vec<_> = to.iter().map(ToString::to_string).collect();
+        let carried = async || -> anyhow::Result<Option<Value>> {
+            let mut config = self.config(pod).await?;
+            let destinations = config["destinations"].as_array_mut();
+            let mut destinations = destinations.into_iter().flatten();
+            let carried = destinations.find(|destination| {
+                let is_meant = to.iter().any(|address| destination["address"] == **address);
+                let endpoints = destination["endpoints"].as_array().into_iter().flatten();
+                let mut sent = endpoints.filter_map(|one| one["requests_total"].as_u64());
+                is_meant && sent.any(|requests| requests > 0)
+            });
+            Ok(carried.map(Value::take))
+        };
+        let what = format!("the sidecar sends requests for one of {to:?}");
+        eventually(&what, async || Ok(carried().await?.is_some())).await?;
+        carried().await?.context("it goes on")
     }
 
     /// What a sidecar says of its metrics.

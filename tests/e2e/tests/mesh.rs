@@ -1,12 +1,15 @@
 //! What Netting promises, seen from outside.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use netting_e2e::{
-    App, Meshed, Namespace,
+    App, Mesh, Meshed, Namespace,
     apps::PORT,
     mesh::Part,
     observe::{self, eventually, is_injected},
@@ -126,6 +129,23 @@ async fn injected_and_other_pods_talk_both_ways() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn traffic_flows_while_the_catalog_is_away() -> anyhow::Result<()> {
+    Box::pin(flows_without_the_catalog(async |mesh| {
+        mesh.stop(Part::Catalog).await
+    }))
+    .await
+}
+
+#[tokio::test]
+async fn traffic_flows_after_the_catalog_was_killed() -> anyhow::Result<()> {
+    Box::pin(flows_without_the_catalog(async |mesh| {
+        mesh.kill(Part::Catalog).await
+    }))
+    .await
+}
+
+async fn flows_without_the_catalog(
+    goes: impl AsyncFn(&Mesh) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let meshed = Meshed::start().await?;
     meshed.echo(2).await?;
     meshed
@@ -134,7 +154,7 @@ async fn traffic_flows_while_the_catalog_is_away() -> anyhow::Result<()> {
         .await?;
     let load = meshed.load(100).await?;
 
-    meshed.mesh.stop(Part::Catalog).await?;
+    goes(&meshed.mesh).await?;
     meshed.until_more_answers(&load, 200).await?;
     let (failed, failures) = meshed.failures(&load).await?;
     ensure!(
@@ -166,15 +186,34 @@ async fn traffic_flows_while_the_catalog_is_away() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_pod_admitted_without_the_webhook_starts_without_a_sidecar() -> anyhow::Result<()> {
     let meshed = Meshed::start().await?;
-    meshed.mesh.stop(Part::Webhook).await?;
+    meshed.mesh.kill(Part::Webhook).await?;
+    starts_without_a_sidecar(&meshed).await?;
+    meshed.mesh.start(Part::Webhook).await?;
+    a_restart_mends_it(&meshed).await?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_pod_starts_without_a_sidecar_while_the_webhook_hangs() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.mesh.hang_webhook(&meshed.cluster).await?;
+    starts_without_a_sidecar(&meshed).await?;
+    meshed.mesh.unhang_webhook().await?;
+    a_restart_mends_it(&meshed).await?;
+    meshed.end().await
+}
+
+async fn starts_without_a_sidecar(meshed: &Meshed) -> anyhow::Result<()> {
     let pods = meshed.namespace.deploy(&App::echo("unlucky")).await?;
     ensure!(!pods.iter().any(is_injected), "{pods:?}");
+    Ok(())
+}
 
-    meshed.mesh.start(Part::Webhook).await?;
+async fn a_restart_mends_it(meshed: &Meshed) -> anyhow::Result<()> {
     meshed.namespace.restart("unlucky").await?;
     let pods = meshed.namespace.pods("unlucky").await?;
-    ensure!(pods.iter().all(is_injected), "a restart mends it: {pods:?}");
-    meshed.end().await
+    ensure!(pods.iter().all(is_injected), "{pods:?}");
+    Ok(())
 }
 
 #[tokio::test]
@@ -245,15 +284,14 @@ async fn both_ip_families_work_where_pods_have_them() -> anyhow::Result<()> {
         .unwrap_or_default();
     println!("cluster IPs: {ips:?}");
     for (n, ip) in ips.iter().enumerate() {
-        let host = if ip.contains(':') {
-            format!("[{ip}]")
-        } else {
-            ip.clone()
-        };
-        let answer = meshed
-            .fetch(&format!("family-{n}"), &format!("http://{host}/"))
-            .await?;
-        ensure!(answer.contains("echo-"), "{ip}: {answer}");
+        let address = SocketAddr::new(ip.parse()?, 80);
+        let url = format!("http://{address}/");
+        let load = meshed.load_on(&format!("family-{n}"), &url, 20).await?;
+        let echo = meshed.until_carried(&load, &[address]).await?;
+        ensure!(
+            echo["kind"] == "service" && echo["name"] == "echo",
+            "{echo}"
+        );
     }
     if std::env::var_os("NETTING_KUBECONFIG").is_none() {
         ensure!(ips.len() == 2, "the sandbox has both families: {ips:?}");
@@ -266,13 +304,27 @@ async fn headless_services_and_pods_are_reached_by_their_own_address() -> anyhow
     let meshed = Meshed::start().await?;
     let headless = json!({"clusterIP": "None", "ports": [{"name": "http", "port": PORT}]});
     meshed.namespace.service("echo", headless).await?;
-    meshed
+    let pods = meshed
         .namespace
         .deploy(&App::echo("echo").replicas(2))
         .await?;
     let url = format!("http://{}:{PORT}/", meshed.namespace.host("echo"));
-    let answer = meshed.fetch("headless", &url).await?;
-    ensure!(answer.contains("echo-"), "{answer}");
+    let load = meshed.load_on("load", &url, 20).await?;
+    let mut addresses = Vec::new();
+    for ip in pods
+        .iter()
+        .filter_map(|pod| pod.status.as_ref()?.pod_ips.as_ref())
+    {
+        for ip in ip {
+            addresses.push(SocketAddr::new(ip.ip.parse()?, PORT));
+        }
+    }
+    let echo = meshed.until_carried(&load, &addresses).await?;
+    let endpoints = echo["endpoints"].as_array().context("it lists them")?;
+    ensure!(
+        endpoints.len() == 1 && endpoints[0]["address"] == echo["address"],
+        "it goes to the pod that was meant: {echo}"
+    );
     meshed.end().await
 }
 
