@@ -20,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) is_11: bool,
     /// The client would send another one on the same connection.
     pub(crate) keeps_alive: bool,
+    /// The upstream takes another one on the same connection, as far as it is told.
+    pub(crate) keeps_upstream: bool,
     /// The answer has no body, whatever its head says.
     pub(crate) is_head: bool,
     /// The answer may turn the connection into a tunnel.
@@ -56,11 +58,13 @@ pub(crate) fn parse(
     };
     let is_11 = minor == 1;
     let body = framing(&fields, is_11).ok_or(Reason::RequestMalformed)?;
+    let keeps_alive = !fields.close && (is_11 || fields.keep_alive);
     let request = Request {
         length,
         body,
         is_11,
-        keeps_alive: !fields.close && (is_11 || fields.keep_alive),
+        keeps_alive,
+        keeps_upstream: keeps_alive || is_11 && !tells_close,
         is_head: method == "HEAD",
         is_connect: method == "CONNECT",
         is_idempotent: ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&method),
@@ -79,7 +83,7 @@ pub(crate) fn parse(
         line("Connection", b"Upgrade", out);
     } else if !is_11 && request.keeps_alive {
         line("Connection", b"keep-alive", out);
-    } else if tells_close && is_11 && !request.keeps_alive {
+    } else if is_11 && !request.keeps_upstream {
         line("Connection", b"close", out);
     }
     out.extend_from_slice(b"\r\n");

@@ -68,7 +68,9 @@ pub(crate) fn parse(
 ) -> Result<Option<Response>, Reason> {
     let mut headers = [const { std::mem::MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
+    let mut config = httparse::ParserConfig::default();
+    // What is between a name and its colon is to be removed (RFC 9112 section 5.1).
+    config.allow_spaces_after_header_name_in_responses(true);
     let status = config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut headers);
     let length = match status {
         Ok(Status::Complete(length)) => length,
@@ -82,8 +84,9 @@ pub(crate) fn parse(
     };
     let kind = kind(status, request);
     let body = framing(status, kind, request, &fields, minor == 1)?;
-    let keeps_alive = !fields.close && (minor == 1 || fields.keep_alive) && request.keeps_alive;
-    let upstream_stays = kind != Kind::Tunnel && keeps_alive && body != Body::UntilClose;
+    let keeps_alive = !fields.close && (minor == 1 || fields.keep_alive);
+    let upstream_stays =
+        keeps_alive && request.keeps_upstream && kind != Kind::Tunnel && body != Body::UntilClose;
     let response = Response {
         length,
         status,

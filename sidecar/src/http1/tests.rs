@@ -415,6 +415,37 @@ async fn each_request_chooses_its_endpoint_and_sees_the_newest_state() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn clients_that_close_after_each_request_share_an_upstream_connection() {
+    let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let (app, addr) = listen().await;
+    let chain = Chain::before(addr).await;
+    let mut app = {
+        let mut client = chain.connect().await;
+        say(&mut client, last).await;
+        let mut app = accept(&app).await;
+        expect(&mut app, GET).await;
+        say(&mut app, OK).await;
+        let answer = rest(&mut client).await.expect("a clean end");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        app
+    };
+    for _ in 0..3 {
+        let mut client = chain.connect().await;
+        say(&mut client, last).await;
+        expect(&mut app, GET).await;
+        say(&mut app, OK).await;
+        assert!(
+            rest(&mut client)
+                .await
+                .expect("a clean end")
+                .ends_with("ok")
+        );
+    }
+    let connects = chain.count("netting_tcp_connect_duration_seconds_count", &[]);
+    assert_eq!(connects, 1, "{}", chain.metrics.expose());
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_request_that_may_have_been_processed_is_not_repeated() {
     let (app, addr) = listen().await;
     let chain = Chain::to(&[addr], Chain::before(addr).await.inbound).await;

@@ -28,7 +28,9 @@ fn refuses_what_leaves_doubt_about_its_end() {
         "HTTP/1.1 200 OK\r\nContent-Length: 5,5\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
         "HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n A: b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length : 5\r\nContent-Length: 6\r\n\r\n",
         "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
         "HTTP/2 200 OK\r\n\r\n",
@@ -49,6 +51,33 @@ fn passes_the_head_on_as_it_came() {
     assert_eq!(response.status, 299);
     assert_eq!(response.body, Body::Length(2));
     assert!(response.downstream_stays && response.upstream_stays);
+}
+
+#[test]
+fn a_space_before_a_colon_is_removed() {
+    let head = "HTTP/1.1 200 OK\r\nServer : x\r\nContent-Length \t: 2\r\n\r\n";
+    let (response, out) = parse(head, &get(), STAY).expect("a good head");
+    assert_eq!(response.body, Body::Length(2));
+    assert_eq!(
+        out,
+        "HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 2\r\n\r\n"
+    );
+}
+
+#[test]
+fn the_clients_last_request_is_not_the_upstreams_unless_that_is_told_so() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let last = "GET / HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let (response, out) = parse(head, &request(last), STAY).expect("a good head");
+    assert!(response.upstream_stays && !response.downstream_stays);
+    assert!(out.contains("Connection: close\r\n"), "{out}");
+    let told = super::super::request::parse(last.as_bytes(), true, &mut Vec::new());
+    let told = told.expect("a good head").expect("a whole head");
+    let old = request("GET / HTTP/1.0\r\n\r\n");
+    for request in [told, old] {
+        let (response, _) = parse(head, &request, STAY).expect("a good head");
+        assert!(!response.upstream_stays && !response.downstream_stays);
+    }
 }
 
 #[test]
