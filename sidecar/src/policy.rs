@@ -24,7 +24,7 @@ const EJECT_FOR: Duration = Duration::from_secs(10);
 /// A service's policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
-    /// How long a request may take with all its tries, until the response's head.
+    /// How long a request may take with all its tries, until the response's end.
     pub timeout: Option<Duration>,
     /// How long one try may take, until the response's head.
     pub per_try_timeout: Option<Duration>,

@@ -60,7 +60,7 @@ pub enum Reason {
     ResponseHeadTooLarge,
     /// The upstream refused the stream before it looked at the request.
     StreamRefused,
-    /// The response's head did not come in the time that the service allows.
+    /// The response did not come, or not to its end, in the time that the service allows.
     ResponseTimeout,
     /// As many requests wait for an answer as the service allows.
     TooManyPending,

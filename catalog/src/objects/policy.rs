@@ -37,7 +37,7 @@ const GRPC_CODES: [(&str, u32); 8] = [
 /// decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// A request with all its tries, until the response's head.
+    /// A request with all its tries, until the response's end.
     pub timeout: Option<Duration>,
     /// One try, until the response's head.
     pub per_try_timeout: Option<Duration>,

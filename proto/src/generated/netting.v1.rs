@@ -258,7 +258,7 @@ pub struct Destination {
 /// to decide.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServicePolicy {
-    /// A request with all its tries, until the response's head; milliseconds.
+    /// A request with all its tries, until the response's end; milliseconds.
     #[prost(uint64, optional, tag = "1")]
     pub timeout_ms: ::core::option::Option<u64>,
     /// One try, until the response's head; milliseconds.

@@ -104,21 +104,12 @@ impl<'e> Exchange<'e> {
     }
 
     /// Passes both messages on, to their end. The response's head has to be there by
-    /// `until`.
+    /// `until`, and its end while there is time for the request.
     pub(crate) async fn run(&mut self, until: Option<Instant>) -> Outcome {
         let outcome = match until {
             None => poll_fn(|cx| self.poll(cx)).await,
-            Some(until) => {
-                let mut late = pin!(sleep_until(until));
-                poll_fn(|cx| match self.poll(cx) {
-                    Poll::Pending if self.response.is_none() => {
-                        ready!(late.as_mut().poll(cx));
-                        Poll::Ready(self.no_good(Reason::ResponseTimeout))
-                    }
-                    polled => polled,
-                })
-                .await
-            }
+            // Few services ask for it; the others' requests are not to hold the memory.
+            Some(until) => Box::pin(self.run_until(until)).await,
         };
         match outcome {
             Outcome::Done { .. } | Outcome::Tunnel | Outcome::Abandoned | Outcome::Unwanted => {}
@@ -126,6 +117,10 @@ impl<'e> Exchange<'e> {
             | Outcome::BrokenOff(Reason::RequestMalformed) => {}
             // One that was closed before it was used says nothing of its endpoint.
             Outcome::Unread => {}
+            // A body may be late for what its reader does.
+            Outcome::Failed(Reason::ResponseTimeout)
+            | Outcome::BrokenOff(Reason::ResponseTimeout)
+                if self.response.is_some() => {}
             Outcome::Failed(Reason::ResponseTimeout)
             | Outcome::BrokenOff(Reason::ResponseTimeout) => {
                 self.record(ejection::Outcome::TimedOut);
@@ -138,6 +133,26 @@ impl<'e> Exchange<'e> {
             }
         }
         outcome
+    }
+
+    async fn run_until(&mut self, until: Instant) -> Outcome {
+        let whole = self.tries.as_ref().and_then(|tries| tries.deadline());
+        let mut late = pin!(sleep_until(until));
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = self.poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            if self.response.is_some() {
+                match whole {
+                    None => return Poll::Pending,
+                    Some(whole) if late.deadline() != whole => late.as_mut().reset(whole),
+                    Some(_) => {}
+                }
+            }
+            ready!(late.as_mut().poll(cx));
+            Poll::Ready(self.no_good(Reason::ResponseTimeout))
+        })
+        .await
     }
 
     fn record(&mut self, outcome: ejection::Outcome) {

@@ -111,6 +111,9 @@ impl Stream {
                 Err(no_response) => return unanswered(no_response, &mut taken, tries, sent),
             }
         }
+        // Tunnels last as long as they like.
+        let is_tunnel = request.head.method == http::Method::CONNECT;
+        let whole = tries.deadline().filter(|_| !is_tunnel);
         let mut upload = Upload::default();
         let asked = self.ask(&taken.hold, request, &mut upload);
         let answered = within(until, asked).await;
@@ -134,7 +137,10 @@ impl Stream {
         tries.answered();
         sent.let_go();
         let response = Response::from_parts(head, body);
-        Tried::Last(self.pass_back(response, upload, taken, received).await)
+        let passed_back = self.pass_back(response, upload, taken, received);
+        let ended = within(whole, passed_back).await;
+        let late = Ended::Reset(Code::CANCEL, Reason::ResponseTimeout);
+        Tried::Last(ended.unwrap_or(late))
     }
 
     /// Whether the upstream lets streams ask for other protocols.

@@ -104,6 +104,12 @@ impl Tries {
         per_try.into_iter().chain(self.deadline).min()
     }
 
+    /// When the request is given up, whatever has come of its response.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// A try at `at` failed. Whether another one follows, which is taken out of the
     /// budget then. `replayable` says whether the request can be sent once more.
     #[must_use]

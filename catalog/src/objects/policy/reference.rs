@@ -5,12 +5,12 @@
 pub(super) const SERVICES: [(&str, &str, &str); 8] = [
     (
         "timeout",
-        "a request with all its tries, until the response's head: `2s`, `1m 30s`; `1ms` to a day",
+        "a request with all its tries, until the response's end: `2s`, `1m 30s`; `1ms` to a day",
         "none",
     ),
     (
         "per-try-timeout",
-        "one try, likewise; at most `timeout`",
+        "one try, until the response's head; at most `timeout`",
         "none",
     ),
     ("retries", "tries beyond the first, `0` to `10`", "`2`"),

@@ -233,24 +233,78 @@ async fn the_whole_request_ends_in_its_time_however_many_tries_are_left() {
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
 }
 
+const SLOW: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsl";
+
+/// A client and the application, which has begun to answer a service of this policy.
+async fn begun(policy: v1::ServicePolicy) -> (Chain, TcpStream, TcpStream) {
+    let (app, addr) = listen().await;
+    let chain = before(&[addr], policy).await;
+    let mut client = chain.connect().await;
+    say(&mut client, GET).await;
+    let mut app = accept(&app).await;
+    expect(&mut app, GET).await;
+    say(&mut app, SLOW).await;
+    expect(&mut client, SLOW).await;
+    (chain, client, app)
+}
+
 #[tokio::test(flavor = "local")]
-async fn a_body_may_take_its_time_once_the_head_is_there() {
+async fn a_response_that_does_not_end_in_time_is_cut() {
     let impatient = v1::ServicePolicy {
         timeout_ms: Some(500),
+        eject_after: Some(1),
+        ..Default::default()
+    };
+    let (chain, mut client, mut app) = begun(impatient).await;
+    let cut = client.read(&mut [0]).await;
+    let cut = cut.expect_err("not as if it were complete");
+    assert_eq!(cut.kind(), io::ErrorKind::ConnectionReset);
+    let told = app.read(&mut [0]).await;
+    assert!(
+        matches!(told, Ok(0) | Err(_)),
+        "its application need not go on"
+    );
+    let labels = [r#"error_type="response_timeout""#, r#"status_code="200""#];
+    while chain.requests(&labels) < 1 {
+        tokio::task::yield_now().await;
+    }
+    let ejections = chain.count("netting_endpoint_ejections_total", &[]);
+    assert_eq!(ejections, 0, "the reader may be the slow one");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_try_is_over_once_the_head_is_there() {
+    let impatient = v1::ServicePolicy {
+        per_try_timeout_ms: Some(500),
+        ..Default::default()
+    };
+    let (_chain, mut client, mut app) = begun(impatient).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    say(&mut app, "ow").await;
+    expect(&mut client, "ow").await;
+    say(&mut client, GET).await;
+    expect(&mut app, GET).await;
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_tunnel_outlasts_the_time_for_a_request() {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(300),
         ..Default::default()
     };
     let (app, addr) = listen().await;
     let chain = before(&[addr], impatient).await;
     let mut client = chain.connect().await;
-    say(&mut client, GET).await;
+    let upgrade = "GET / HTTP/1.1\r\nUpgrade: chat\r\nConnection: Upgrade\r\n\r\n";
+    say(&mut client, upgrade).await;
     let mut app = accept(&app).await;
-    expect(&mut app, GET).await;
-    let head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
-    say(&mut app, head).await;
-    expect(&mut client, head).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    say(&mut app, "ok").await;
-    expect(&mut client, "ok").await;
+    expect(&mut app, upgrade).await;
+    let yes = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: chat\r\nConnection: Upgrade\r\n\r\n";
+    say(&mut app, yes).await;
+    expect(&mut client, yes).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    say(&mut client, "ping").await;
+    expect(&mut app, "ping").await;
 }
 
 #[tokio::test(flavor = "local")]

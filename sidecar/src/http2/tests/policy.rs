@@ -500,22 +500,84 @@ async fn the_whole_request_ends_in_its_time_however_many_tries_are_left() {
     assert!(chain.retries("response_timeout") < 4);
 }
 
+/// An endpoint whose responses begin at once, and end a while later, if nobody resets
+/// them; and how many were.
+async fn slow() -> (SocketAddr, Rc<Cell<usize>>) {
+    let cut = Rc::new(Cell::new(0));
+    let count = Rc::clone(&cut);
+    let handle = move |request: Request<RecvStream>, mut respond: Responder| {
+        let count = Rc::clone(&count);
+        async move {
+            let mut sink = respond.send_response(ok(), false).expect("connected");
+            sink.send_data("slow ".into(), false).expect("connected");
+            let later = tokio::time::sleep(Duration::from_millis(600));
+            tokio::select! {
+                _ = poll_fn(|cx| sink.poll_reset(cx)) => count.set(count.get() + 1),
+                () = later => sink.send_data("end".into(), true).expect("connected"),
+            }
+            drop(request);
+        }
+    };
+    (endpoint(handle).await.0, cut)
+}
+
 #[tokio::test(flavor = "local")]
-async fn a_body_may_take_its_time_once_the_head_is_there() {
+async fn a_response_that_does_not_end_in_time_is_cut_and_others_go_on() {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(500),
+        timeout_ms: Some(300),
+        eject_after: Some(1),
         ..Default::default()
     };
-    let (slow, _) = endpoint(async |_, mut respond| {
-        let mut sink = Responder::send_response(&mut respond, ok(), false).expect("connected");
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        sink.send_data("ok".into(), true).expect("connected");
-    })
-    .await;
+    let (slow, cut) = slow().await;
+    let chain = before(&[slow], impatient).await;
+    let mut client = client(&chain).await;
+    for request in [get(), grpc()] {
+        let response = ask(&mut client, request).await;
+        let mut body = response.expect("it is answered").into_body();
+        let error = read(&mut body).await.expect_err("it is cut");
+        assert_eq!(error.reason(), Some(Code::CANCEL));
+    }
+    while cut.get() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let late = [r#"error_type="response_timeout""#];
+    assert_eq!(chain.requests(&late), 2, "{}", chain.metrics.expose());
+    let calls = chain.count("rpc_client_call_duration_seconds_count", &late);
+    assert_eq!(calls, 1, "{}", chain.metrics.expose());
+    let connects = chain.count("netting_tcp_connect_duration_seconds_count", &[]);
+    assert_eq!(connects, 1, "the connection stays");
+    let ejections = chain.count("netting_endpoint_ejections_total", &[]);
+    assert_eq!(ejections, 0, "the reader may be the slow one");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_try_is_over_once_the_head_is_there() {
+    let impatient = v1::ServicePolicy {
+        per_try_timeout_ms: Some(300),
+        ..Default::default()
+    };
+    let (slow, cut) = slow().await;
     let chain = before(&[slow], impatient).await;
     let response = ask(&mut client(&chain).await, get()).await;
     let mut body = response.expect("it is answered").into_body();
-    assert_eq!(read(&mut body).await.expect("all of it"), b"ok");
+    assert_eq!(read(&mut body).await.expect("all of it"), b"slow end");
+    assert_eq!(cut.get(), 0);
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_tunnel_outlasts_the_time_for_a_request() {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(300),
+        ..Default::default()
+    };
+    let (slow, _) = slow().await;
+    let chain = before(&[slow], impatient).await;
+    let tunnel = Request::connect("app:443")
+        .body(())
+        .expect("a good request");
+    let response = ask(&mut client(&chain).await, tunnel).await;
+    let mut body = response.expect("it is answered").into_body();
+    assert_eq!(read(&mut body).await.expect("all of it"), b"slow end");
 }
 
 #[tokio::test(flavor = "local")]
