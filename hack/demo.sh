@@ -32,13 +32,15 @@ as_root=()
 if ((EUID != 0)); then
   command -v sudo >/dev/null || fail 'it makes network namespaces, which needs root or sudo'
   sudo --validate || fail "it makes network namespaces, which needs root, and sudo doesn't let you"
-  as_root=(sudo --preserve-env=NETTING_BIN_DIR)
+  as_root=(sudo '--preserve-env=NETTING_BIN_DIR,TMPDIR')
 fi
 command -v cargo >/dev/null || fail 'cargo is missing: install a Rust toolchain (https://rustup.rs)'
 
 hack/install-packages.sh iptables iproute2 curl
 target=$(cargo metadata --no-deps --format-version 1 |
   sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+# Whatever cluster the end-to-end tests are to run in.
+unset NETTING_KUBECONFIG NETTING_IMAGE NETTING_TEST_IMAGE
 printf 'building (some minutes the first time): what runs in each pod as it ships, the rest not optimised\n'
 cargo build --locked --workspace --bins
 cargo build --locked --package netting-e2e --example demo

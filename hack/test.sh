@@ -16,10 +16,10 @@ usage: hack/test.sh [PART...]
           exporters against the programs that people run, such as Prometheus and InfluxDB,
           which it installs, with requests through two sidecars                (root or sudo)
   e2e     the whole mesh, in the sandbox or in a cluster                       (root or sudo)
+  demo    hack/demo.sh, whose release build takes some minutes the first time (root or sudo)
   image   builds the container images, and proves them and the Dockerfile      (root or sudo)
 
-Without a PART: unit, doc, k8s, netns, peers, telemetry and e2e. With cargo-nextest if it's there, else
-with cargo test.
+Without a PART: all but image. With cargo-nextest if it's there, else with cargo test.
 
 Environment:
   NETTING_BIN_DIR       binaries to test end to end (default: builds them)
@@ -117,6 +117,8 @@ k8s() {
 netns() {
   need_root netns
   hack/install-packages.sh iptables iproute2 util-linux procps || return
+  command -v kubectl >/dev/null ||
+    printf 'LEFT OUT: kubectl against the sandbox, for there is no kubectl\n' >&2
   run_tests_as_root "$netns_filter" "${netns_programs[@]/#/--test=}"
 }
 
@@ -195,6 +197,12 @@ target_directory() {
     sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 }
 
+demo() {
+  need_root demo
+  hack/install-packages.sh iproute2 util-linux || return
+  hack/test-demo.sh
+}
+
 image() {
   need_root image
   hack/install-packages.sh iptables iproute2 util-linux || return
@@ -210,15 +218,16 @@ run_part() { # PART
     peers) peers ;;
     telemetry) telemetry ;;
     e2e) e2e ;;
+    demo) demo ;;
     image) image ;;
   esac
 }
 
 parts=("$@")
-((${#parts[@]})) || parts=(unit doc k8s netns peers telemetry e2e)
+((${#parts[@]})) || parts=(unit doc k8s netns peers telemetry e2e demo)
 for part in "${parts[@]}"; do
   case $part in
-    unit | doc | k8s | netns | peers | telemetry | e2e | image) ;;
+    unit | doc | k8s | netns | peers | telemetry | e2e | demo | image) ;;
     -h | --help) usage && exit ;;
     *) usage >&2 && fail "there is no part '$part'" ;;
   esac
