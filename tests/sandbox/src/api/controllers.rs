@@ -1,5 +1,6 @@
 //! What `kube-controller-manager` does, as far as the mesh's tests need it: Deployments,
-//! ReplicaSets, Jobs, EndpointSlices, and the removal of what lost its owner or its namespace.
+//! ReplicaSets, Jobs, EndpointSlices, Endpoints, and the removal of what lost its owner or its
+//! namespace.
 //!
 //! Each controller is one function that brings one object up to date from what the store says now,
 //! so that nothing depends on which changes were seen. It is called for every object of its kind
@@ -9,6 +10,7 @@
 
 mod addresses;
 mod deployment;
+mod endpoints;
 mod garbage;
 mod job;
 mod pods;
@@ -55,6 +57,8 @@ pub async fn run(cluster: Arc<Cluster>, without: &'static [&'static str]) {
         "endpointslice-controller",
         Controller::Slices(resources::core("services")),
     );
+    start("endpoint-controller", Controller::Endpoints);
+    start("endpointslicemirroring-controller", Controller::Mirror);
     start("generic-garbage-collector", Controller::Garbage);
     running.join_all().await;
 }
@@ -66,6 +70,10 @@ enum Controller {
     ReplicaSets(&'static Resource),
     Jobs(&'static Resource),
     Slices(&'static Resource),
+    /// Services, and Endpoints whose Service may be gone.
+    Endpoints,
+    /// Endpoints that somebody wrote.
+    Mirror,
     /// Objects of every kind.
     Garbage,
 }
@@ -77,6 +85,8 @@ impl Controller {
             | Self::ReplicaSets(kind)
             | Self::Jobs(kind)
             | Self::Slices(kind) => vec![kind],
+            Self::Endpoints => ["services", "endpoints"].map(resources::core).into(),
+            Self::Mirror => vec![resources::core("endpoints")],
             Self::Garbage => resources::RESOURCES.iter().collect(),
         }
     }
@@ -89,6 +99,8 @@ impl Controller {
             Self::ReplicaSets(_) => pods::look_at_set(insider, object).await,
             Self::Jobs(_) => job::look(insider, object).await,
             Self::Slices(_) => slices::look(insider, object).await,
+            Self::Endpoints => endpoints::look(insider, object).await,
+            Self::Mirror => endpoints::mirror(insider, object).await,
         }
     }
 }

@@ -217,3 +217,53 @@ async fn a_namespace_goes_once_it_is_empty() {
     let left = harness.get("/api/v1/pods").await.body;
     assert_eq!(left["items"].as_array().map(Vec::len), Some(0));
 }
+
+#[tokio::test]
+async fn endpoints_are_mirrored_where_no_selector_is_and_nobody_asks_not_to() {
+    let harness = Harness::with_controllers(&[]).await;
+    harness.namespace("shop").await;
+    let ports = json!([{"port": 80}]);
+    let subsets = json!([{"addresses": [{"ip": "192.0.2.1"}, {"ip": "fd00::1"}],
+        "notReadyAddresses": [{"ip": "192.0.2.2"}], "ports": ports}]);
+    let skipped = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
+    for (name, labels, selector) in [
+        ("selecting", json!({}), json!({"app": "cart"})),
+        ("skipped", skipped, Value::Null),
+        ("mirrored", json!({}), Value::Null),
+    ] {
+        let metadata = json!({"name": name, "labels": labels});
+        let spec = json!({"ports": ports, "selector": selector});
+        let service = json!({"metadata": {"name": name}, "spec": spec});
+        harness.post(&format!("{SHOP}/services"), service).await;
+        let endpoints = json!({"metadata": metadata, "subsets": subsets});
+        harness.post(&format!("{SHOP}/endpoints"), endpoints).await;
+    }
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+    let by_mirroring = "labelSelector=endpointslice.kubernetes.io/managed-by=endpointslicemirroring-controller.k8s.io";
+    let mut events = harness
+        .watch(&format!("{slices}?watch=1&{by_mirroring}"))
+        .await;
+    let is_of = |event: &Value, family: &str, endpoints: usize| {
+        let slice = &event["object"];
+        let listed = slice["endpoints"].as_array().map_or(0, Vec::len);
+        slice["addressType"] == family && listed == endpoints
+    };
+    events.until(|event| is_of(event, "IPv4", 2)).await;
+    events.until(|event| is_of(event, "IPv6", 1)).await;
+    let fewer = json!({"subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": ports}]});
+    harness
+        .patch(&format!("{SHOP}/endpoints/mirrored"), fewer)
+        .await;
+    events.until(|event| is_of(event, "IPv4", 1)).await;
+    events.until(|event| event["type"] == "DELETED").await;
+    let left = harness.get(&format!("{slices}?{by_mirroring}")).await.body;
+    let services: Vec<_> = left["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|slice| &slice["metadata"]["labels"]["kubernetes.io/service-name"])
+        .collect();
+    assert_eq!(services, [&json!("mirrored")]);
+    harness.delete(&format!("{SHOP}/services/mirrored")).await;
+    events.until(|event| event["type"] == "DELETED").await;
+}

@@ -23,10 +23,8 @@ async fn every_object_lives_the_recorded_life() {
     for (name, events) in streams {
         found.insert(name, lives(name, &events));
     }
-    for name in ["services", "endpointslices", "pods"] {
-        let mut expected = lives(name, &watch_recording(name));
-        // Endpoints that somebody wrote by hand are not mirrored here.
-        expected.remove("manual-");
+    for name in ["services", "endpoints", "endpointslices", "pods"] {
+        let expected = lives(name, &watch_recording(name));
         let found = &found[name];
         assert_eq!(
             found.keys().collect::<Vec<_>>(),
@@ -53,6 +51,7 @@ async fn live(harness: &Harness) -> Vec<(&'static str, Vec<Value>)> {
     harness.post("/api/v1/nodes", node).await;
     harness.namespace("shop").await;
     apply_recorded_services(harness).await;
+    apply_recorded_endpoints(harness).await;
     settled(harness, "cart", &[]).await;
     let pods = deploy(harness).await;
     for (index, pod) in pods.iter().enumerate() {
@@ -88,6 +87,7 @@ async fn live(harness: &Harness) -> Vec<(&'static str, Vec<Value>)> {
     for (name, root) in [
         ("services", SHOP),
         ("pods", SHOP),
+        ("endpoints", SHOP),
         (
             "endpointslices",
             "/apis/discovery.k8s.io/v1/namespaces/shop",
@@ -97,6 +97,23 @@ async fn live(harness: &Harness) -> Vec<(&'static str, Vec<Value>)> {
         streams.push((name, harness.watch(&path).await.all().await));
     }
     streams
+}
+
+/// The Endpoints that somebody wrote, for a Service without a selector.
+async fn apply_recorded_endpoints(harness: &Harness) {
+    let recorded = watch_recording("endpoints");
+    let mut manual = recorded.iter().map(|event| &event["object"]);
+    let manual = manual.find(|endpoints| endpoints["metadata"]["name"] == "manual");
+    let annotations = &manual.expect("it was recorded")["metadata"]["annotations"];
+    let applied = &annotations["kubectl.kubernetes.io/last-applied-configuration"];
+    let applied = applied.as_str().expect("kubectl made it");
+    let mut manual: Value = serde_json::from_str(applied).expect("kubectl wrote JSON");
+    manual["metadata"]["annotations"] = annotations.clone();
+    let made = harness.post(&format!("{SHOP}/endpoints"), manual).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let mirrored = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?watch=1&labelSelector=kubernetes.io/service-name=manual&timeoutSeconds=60";
+    let mut events = harness.watch(mirrored).await;
+    events.until(|event| event["type"] == "ADDED").await;
 }
 
 /// Makes the pods as their ReplicaSet did, whose decisions are not part of the recording.
@@ -203,12 +220,43 @@ async fn settled(harness: &Harness, service: &str, endpoints: &[(bool, bool)]) {
             .await
             .until(|event| is_settled(&event["object"], !publishes))
             .await;
+        endpoints_settled(harness, name, publishes, endpoints).await;
     }
+}
+
+/// Waits until the Endpoints of a Service show the same: those that end only if it publishes all.
+async fn endpoints_settled(
+    harness: &Harness,
+    service: &str,
+    publishes: bool,
+    endpoints: &[(bool, bool)],
+) {
+    let count = |wanted: &dyn Fn(bool, bool) -> bool| {
+        let wanted = |(ready, terminating): &&(bool, bool)| wanted(*ready, *terminating);
+        endpoints.iter().filter(wanted).count()
+    };
+    let ready = count(&|ready, terminating| publishes || (ready && !terminating));
+    let unready = count(&|ready, terminating| !publishes && !ready && !terminating);
+    let path =
+        format!("{SHOP}/endpoints?watch=1&fieldSelector=metadata.name={service}&timeoutSeconds=60");
+    let mut events = harness.watch(&path).await;
+    let has = |event: &Value, list: &str, count: usize| {
+        let list = event["object"]["subsets"][0][list].as_array();
+        list.map_or(0, Vec::len) == count
+    };
+    events
+        .until(|event| has(event, "addresses", ready) && has(event, "notReadyAddresses", unready))
+        .await;
 }
 
 async fn gone(harness: &Harness, service: &str) {
     let path = format!(
         "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?watch=1&resourceVersion=2&labelSelector=kubernetes.io/service-name={service}&timeoutSeconds=60"
+    );
+    let mut events = harness.watch(&path).await;
+    events.until(|event| event["type"] == "DELETED").await;
+    let path = format!(
+        "{SHOP}/endpoints?watch=1&resourceVersion=2&fieldSelector=metadata.name={service}&timeoutSeconds=60"
     );
     let mut events = harness.watch(&path).await;
     events.until(|event| event["type"] == "DELETED").await;
@@ -262,6 +310,13 @@ fn state(event: &Value) -> Value {
         metadata.insert("name".to_owned(), "<generated>".into());
         // Which change of a pod brought it about.
         metadata.remove("annotations");
+    }
+    if event["object"]["kind"] == "Endpoints" {
+        let metadata = object["metadata"].as_object_mut().expect("metadata");
+        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+            annotations.remove("endpoints.kubernetes.io/last-change-trigger-time");
+        }
+        metadata.retain(|key, value| key != "annotations" || *value != json!({}));
     }
     // A distribution's own addition to the volume with the token.
     if let Some(sources) = object

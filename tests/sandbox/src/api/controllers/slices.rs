@@ -1,6 +1,8 @@
 //! EndpointSlices of Services that select pods: one for each family, and for each set of ports that
 //! the Service's target ports come to.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +14,7 @@ use crate::api::{
     store::Key,
 };
 
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const OURS: &str = "endpointslice-controller.k8s.io";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -22,9 +24,6 @@ pub(super) async fn look(insider: &Insider, service: &Value) -> Result<(), Statu
     if !addresses::is_selecting(service) {
         return Ok(());
     }
-    let namespace = service.namespace();
-    let mut pods = insider.list(resources::core("pods"), Some(namespace));
-    pods.retain(|pod| addresses::selects(service, pod));
     let zone = |node: &str| {
         let node = Key::new(resources::core("nodes"), "", node);
         let node = insider.cluster.store.get(&node)?;
@@ -33,9 +32,31 @@ pub(super) async fn look(insider: &Insider, service: &Value) -> Result<(), Statu
                 .to_owned(),
         )
     };
+    let groups = addresses::groups(service, &pods_of(insider, service), zone);
+    let labels = labels(service, MANAGED_BY, OURS);
+    reconcile(insider, service, labels, groups).await
+}
+
+/// The pods that a Service selects.
+pub(super) fn pods_of(insider: &Insider, service: &Value) -> Vec<Arc<Value>> {
+    let mut pods = insider.list(resources::core("pods"), Some(service.namespace()));
+    pods.retain(|pod| addresses::selects(service, pod));
+    pods
+}
+
+/// Brings the slices of a Service up to date that have the same manager as these labels say. `owner`
+/// is the Service, or what goes by its name.
+pub(super) async fn reconcile(
+    insider: &Insider,
+    owner: &Value,
+    mut labels: Value,
+    groups: Vec<Group>,
+) -> Result<(), Status> {
+    let namespace = owner.namespace();
     let kind =
         resources::of_kind("discovery.k8s.io/v1", "EndpointSlice").expect("it is in the table");
-    let mine = json!({"matchLabels": {SERVICE_NAME: service.name(), MANAGED_BY: OURS}});
+    labels[SERVICE_NAME] = owner.name().into();
+    let mine = json!({"matchLabels": {SERVICE_NAME: owner.name(), MANAGED_BY: labels[MANAGED_BY]}});
     let mine = LabelSelector::from_object(&mine);
     let mut existing: Vec<Value> = insider
         .list(kind, Some(namespace))
@@ -43,8 +64,8 @@ pub(super) async fn look(insider: &Insider, service: &Value) -> Result<(), Statu
         .map(|slice| Value::clone(slice))
         .collect();
     existing.retain(|slice| mine.matches(slice));
-    for group in addresses::groups(service, &pods, zone) {
-        let content = json!({"metadata": {"labels": labels(service)},
+    for group in groups {
+        let content = json!({"metadata": {"labels": labels},
             "endpoints": group.endpoints, "ports": group.ports});
         match take_matching(&mut existing, &group) {
             Some(slice) if is_current(&slice, &content) => {}
@@ -57,8 +78,8 @@ pub(super) async fn look(insider: &Insider, service: &Value) -> Result<(), Statu
             None => {
                 let mut slice = content;
                 slice["addressType"] = group.family.into();
-                slice["metadata"]["generateName"] = format!("{}-", service.name()).into();
-                slice["metadata"]["ownerReferences"] = json!([reference(service)]);
+                slice["metadata"]["generateName"] = format!("{}-", owner.name()).into();
+                slice["metadata"]["ownerReferences"] = json!([reference(owner)]);
                 insider.create(kind, namespace, &slice).await?;
             }
         }
@@ -69,16 +90,13 @@ pub(super) async fn look(insider: &Insider, service: &Value) -> Result<(), Statu
     Ok(())
 }
 
-fn labels(service: &Value) -> Value {
-    let mut labels = service["metadata"]["labels"].clone();
+/// The labels of what is made from `object`, with who manages it.
+pub(super) fn labels(object: &Value, managed_by: &str, manager: &str) -> Value {
+    let mut labels = object["metadata"]["labels"].clone();
     labels.take_out("/service.kubernetes.io~1headless");
-    labels.set(&format!("/{}", MANAGED_BY.replace('/', "~1")), OURS);
-    labels.set(
-        &format!("/{}", SERVICE_NAME.replace('/', "~1")),
-        service.name(),
-    );
-    if service.text("/spec/clusterIP") == "None" {
-        labels.set(&format!("/{}", HEADLESS.replace('/', "~1")), "");
+    labels[managed_by] = manager.into();
+    if object.text("/spec/clusterIP") == "None" {
+        labels[HEADLESS] = "".into();
     }
     labels
 }
