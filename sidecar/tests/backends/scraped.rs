@@ -194,8 +194,11 @@ fn a_scrape_says_whose_it_is_by_one_target_info() {
     pods.node.run(|| {
         let prometheus = Prometheus::start("10.0.0.3:15020");
         let ask = |query: &str| promql(prometheus.port, query);
-        let theirs = "http_server_request_duration_seconds_count";
-        until_eq(theirs, Some(7.0), || ask(theirs));
+        let count = "http_server_request_duration_seconds_count";
+        let theirs = format!(r#"{count}{{otel_scope_name!="netting"}}"#);
+        until_eq(&theirs, Some(7.0), || ask(&theirs));
+        let ours = format!(r#"{count}{{otel_scope_name="netting"}}"#);
+        until_eq(&ours, Some(1.0), || ask(&ours));
         // What either says of the pod, in one series.
         let both = r#"count(target_info{service_name="shop",telemetry_sdk_language="java",
             k8s_pod_name="orders-1",k8s_namespace_name="shop",netting_version!=""})"#;

@@ -40,6 +40,8 @@ struct Transport {
     headers: HeaderMap,
     ca: Option<String>,
     gzip: bool,
+    /// The variable that says so.
+    compression: String,
     timeout: Duration,
 }
 
@@ -62,17 +64,24 @@ impl Otel {
         let interval = variables.parsed("OTEL_METRIC_EXPORT_INTERVAL", value::milliseconds);
         let aggregation = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
         let aggregation = variables.parsed(aggregation, value::histograms);
+        // A signal that goes elsewhere keeps no other from being sent.
+        let mut sent = Signal::ALL.to_vec();
+        sent.retain(|signal| is_sent(*signal, variables));
         let before = variables.wrong();
-        let signals: Vec<_> = Signal::ALL
+        let signals: Vec<_> = sent
             .into_iter()
-            .filter_map(|signal| Some((signal, Transport::read(signal, variables)?)))
+            .map(|signal| (signal, Transport::read(signal, variables)))
             .collect();
+        let wrong = variables.wrong() > before;
+        for (_, transport) in &signals {
+            transport.tell_what_is_ignored(variables);
+        }
         Self {
             disabled: disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")),
             resource,
             interval: interval.unwrap_or(Duration::from_secs(60)),
             histograms: aggregation.unwrap_or_default(),
-            wrong: variables.wrong() > before,
+            wrong,
             named: signals
                 .iter()
                 .any(|(_, transport)| transport.endpoint.is_some()),
@@ -136,14 +145,8 @@ impl Otel {
 }
 
 impl Transport {
-    /// `None` if `OTEL_METRICS_EXPORTER` or one of its kin is something else than
-    /// `otlp`.
-    fn read(signal: Signal, variables: &mut Variables<'_>) -> Option<Self> {
+    fn read(signal: Signal, variables: &mut Variables<'_>) -> Self {
         let name = signal.as_str().to_uppercase();
-        let exporter = variables.text(&format!("OTEL_{name}_EXPORTER"));
-        if exporter.is_some_and(|list| !list.split(',').any(|one| one.trim() == "otlp")) {
-            return None;
-        }
         let own = format!("OTEL_EXPORTER_OTLP_{name}_");
         // The signal's own variable, or else the general one.
         let mut special = |name: &str| {
@@ -169,7 +172,7 @@ impl Transport {
             timeout,
         ] = names.map(&mut special);
         let protocol = variables.parsed(&protocol, value::protocol);
-        Some(Self {
+        Self {
             endpoint: Endpoint::read(&endpoint, endpoint.starts_with(&own), variables),
             // The specification's default, and what most collectors are asked by.
             protocol: protocol.unwrap_or(OtlpProtocol::HttpProtobuf),
@@ -178,11 +181,40 @@ impl Transport {
             gzip: variables
                 .parsed(&compression, value::compression)
                 .unwrap_or(false),
+            compression,
             timeout: variables
                 .parsed(&timeout, value::milliseconds)
                 .unwrap_or(TIMEOUT),
-        })
+        }
     }
+}
+
+impl Transport {
+    /// It is sent all the same.
+    fn tell_what_is_ignored(&self, variables: &mut Variables<'_>) {
+        if self.gzip && self.protocol == OtlpProtocol::Grpc {
+            let why = "is gzip, which is for http/protobuf alone; over gRPC nothing is compressed";
+            variables.refuse(&self.compression, why.to_owned());
+        }
+    }
+}
+
+/// Whether a signal is sent by OTLP: not if `OTEL_METRICS_EXPORTER` or one of its kin
+/// names others alone.
+fn is_sent(signal: Signal, variables: &mut Variables<'_>) -> bool {
+    let name = format!("OTEL_{}_EXPORTER", signal.as_str().to_uppercase());
+    let Some(list) = variables.text(&name) else {
+        return true;
+    };
+    let named = || list.split(',').map(str::trim);
+    let is_unknown = |one: &&str| !matches!(*one, "otlp" | "none" | "");
+    if let Some(other) = named().find(is_unknown) {
+        let why = format!(
+            "names {other}, where otlp and none are known; other exporters are items of the list"
+        );
+        variables.refuse(&name, why);
+    }
+    named().any(|one| one == "otlp")
 }
 
 impl Endpoint {

@@ -295,6 +295,46 @@ fn wrong_variables_leave_out_what_depends_on_them() {
 }
 
 #[test]
+fn a_variable_that_names_an_exporter_of_others_is_told_and_turns_its_signal_off() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+    for (value, wrong, sent) in [
+        ("otlp", false, true),
+        ("none", false, false),
+        ("zipkin", true, false),
+        ("console, otlp", true, true),
+    ] {
+        let telemetry = parse("prometheus", &[endpoint, ("OTEL_TRACES_EXPORTER", value)]);
+        assert_eq!(names(&telemetry), ["prometheus", "otlp"], "{value}");
+        let Kind::Otlp(otlp) = &telemetry.exporters[1].kind else {
+            panic!("expected OTLP");
+        };
+        assert_eq!(
+            (otlp.metrics.is_some(), otlp.traces.is_some()),
+            (true, sent)
+        );
+        let told = telemetry
+            .wrong
+            .iter()
+            .any(|it| it.item == "OTEL_TRACES_EXPORTER");
+        assert_eq!(told, wrong, "{value}: {:?}", telemetry.wrong);
+    }
+}
+
+#[test]
+fn a_compression_that_grpc_is_not_sent_with_is_told() {
+    let gzip = ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+    let protocol = |protocol| ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+    for (protocol, told) in [(protocol("grpc"), 1), (protocol("http/protobuf"), 0)] {
+        let telemetry = parse("prometheus", &[endpoint, gzip, protocol]);
+        assert_eq!(names(&telemetry), ["prometheus", "otlp"], "it is sent");
+        let wrong = &telemetry.wrong;
+        assert_eq!(wrong.len(), told, "{protocol:?}: {wrong:?}");
+        assert!(wrong.iter().all(|it| it.item == gzip.0), "{wrong:?}");
+    }
+}
+
+#[test]
 fn variables_in_the_list_go_over_those_of_the_environment() {
     let telemetry = parse(
         "prometheus, OTEL_EXPORTER_OTLP_ENDPOINT=http://$(HOST_IP):4318, OTEL_SERVICE_NAME=web, \

@@ -29,17 +29,29 @@ use tokio::{
 use super::{
     Application, Format,
     application::Failure,
-    merge::Lines,
+    merge::{Lines, TARGET},
     metric_name,
     router::{Wanted, answer},
-    text::{self, text},
+    text::text,
 };
-use crate::{Metrics, by_label::ByLabel, instrument::Counter, labels, snapshot::Descriptor};
+use crate::{
+    Metrics,
+    by_label::ByLabel,
+    instrument::{Counter, Gauge},
+    labels,
+    snapshot::Descriptor,
+};
 
 const ASKED: Descriptor = Descriptor {
     name: "netting.application.scrapes",
     unit: "{scrape}",
     description: "Times that the application was asked for its metrics, by what came of it",
+};
+
+const LEFT_OUT: Descriptor = Descriptor {
+    name: "netting.application.left_out",
+    unit: "{metric}",
+    description: "Metrics of the sidecar that the last scrape lacked, for the application has others of the same names",
 };
 
 /// How long the application may take, where the scraper does not say how long it waits.
@@ -52,16 +64,18 @@ const BYTES_MAX: usize = 64 * 1024 * 1024;
 const QUEUE: usize = 4;
 
 /// `GET /metrics` with the application's own metrics before the sidecar's. Where both
-/// have a metric, it is the application's; its `target_info` also says what the sidecar
-/// knows.
+/// have a metric of one type, it has the series of both; of two types, it is the
+/// application's. Its `target_info` also says what the sidecar knows.
 pub fn merged_router(metrics: Metrics, application: Application) -> Router {
     let asked = ByLabel::new(metrics.counters(ASKED), &labels::none(), "outcome");
     // From the first scrape on, which it is not yet in.
     let _ = asked.of("passed");
+    let left_out = metrics.gauges(LEFT_OUT).only();
     let merging = Merging {
         metrics,
         application,
         asked,
+        left_out,
     };
     let answer = async move |accepted: Option<Extension<Accepted>>, headers: HeaderMap| {
         let pod = accepted.map(|Extension(accepted)| accepted.local.ip());
@@ -75,6 +89,7 @@ struct Merging {
     metrics: Metrics,
     application: Application,
     asked: ByLabel<Counter>,
+    left_out: Gauge,
 }
 
 impl Merging {
@@ -112,25 +127,35 @@ impl Merging {
     async fn pass_on(self, theirs: (Format, Incoming), until: Instant, mut output: Output) {
         let (format, mut body) = theirs;
         let mut snapshot = self.metrics.snapshot();
-        let ours = snapshot
-            .metrics
-            .iter()
-            .map(|metric| metric_name(metric).family);
-        let ours: HashSet<String> = ours.chain(["target".to_owned()]).collect();
-        let mut lines = Lines::new(ours, text::target_labels(&snapshot.resource));
+        let mut lines = Lines::new(&snapshot, format);
         let passed = timeout_at(until, copy(&mut body, &mut lines, &mut output)).await;
         match passed.unwrap_or(Err(Failure::Late)) {
             Ok(()) => self.asked.of("passed").inc(),
             Err(failure) => self.failed(failure),
         }
-        let theirs = lines.theirs();
+        let mut last = Vec::new();
+        let both = lines.finish(&mut last);
+        self.note(&both.left_out);
         snapshot
             .metrics
-            .retain(|metric| !theirs.contains(&metric_name(metric).family));
-        if theirs.contains("target") {
+            .retain(|metric| !both.done.contains(&metric_name(metric).family));
+        if both.done.contains(TARGET) {
             snapshot.resource = labels::none();
         }
-        output.end(text(&snapshot, format).into_bytes()).await;
+        last.extend(text(&snapshot, format).bytes());
+        output.end(last).await;
+    }
+
+    /// Says so when other metrics are the application's alone than before.
+    fn note(&self, left_out: &HashSet<String>) {
+        let count = i64::try_from(left_out.len()).unwrap_or(i64::MAX);
+        if count != 0 && count != self.left_out.get() {
+            tracing::warn!(
+                metrics = ?left_out,
+                "left metrics out of scrapes that the application has with another type"
+            );
+        }
+        self.left_out.set(count);
     }
 
     fn failed(&self, failure: Failure) {
@@ -140,7 +165,11 @@ impl Merging {
     }
 }
 
-async fn copy(body: &mut Incoming, lines: &mut Lines, output: &mut Output) -> Result<(), Failure> {
+async fn copy(
+    body: &mut Incoming,
+    lines: &mut Lines<'_>,
+    output: &mut Output,
+) -> Result<(), Failure> {
     let mut left = BYTES_MAX;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Failure::Broken)?;

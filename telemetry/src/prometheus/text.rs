@@ -8,19 +8,17 @@ use std::{
 
 use super::{
     Format,
-    names::{Name, label_name, metric_name, write_name},
+    names::{label_name, metric_name, write_name},
 };
-use crate::snapshot::{
-    Data, Descriptor, Distribution, Exemplar, Label, Labels, Metric, Point, Snapshot,
-};
+use crate::snapshot::{Data, Distribution, Exemplar, Label, Labels, Metric, Point, Snapshot};
+
+/// <https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#instrumentation-scope-1>
+const SCOPE: &str = "otel_scope_name=\"netting\"";
 
 /// What all series of a snapshot are in Prometheus' text format, or in OpenMetrics.
 #[must_use]
 pub fn text(snapshot: &Snapshot, format: Format) -> String {
-    let mut exposition = Exposition {
-        format,
-        out: String::new(),
-    };
+    let mut exposition = Exposition::new(format);
     exposition.target(&snapshot.resource);
     for metric in &snapshot.metrics {
         exposition.metric(metric);
@@ -28,6 +26,33 @@ pub fn text(snapshot: &Snapshot, format: Format) -> String {
     if format == Format::OpenMetrics {
         exposition.out.push_str("# EOF\n");
     }
+    exposition.out
+}
+
+/// What a metric's family is called.
+pub(super) fn called(metric: &Metric, format: Format) -> String {
+    let family = metric_name(metric).family;
+    match (&metric.data, format) {
+        (Data::Counter(_), Format::Text) => format!("{family}_total"),
+        _ => family,
+    }
+}
+
+/// Its type.
+pub(super) fn kind(metric: &Metric) -> &'static str {
+    match metric.data {
+        Data::Counter(_) => "counter",
+        Data::Gauge(_) => "gauge",
+        Data::Histogram(_) => "histogram",
+    }
+}
+
+/// The series of a metric alone, told apart from others of its family as OpenTelemetry's
+/// rules have it: by the scope that they come from.
+pub(super) fn scoped(metric: &Metric, format: Format) -> String {
+    let mut exposition = Exposition::new(format);
+    exposition.scope = SCOPE;
+    exposition.series(metric, &metric_name(metric).family);
     exposition.out
 }
 
@@ -47,10 +72,20 @@ pub(super) fn target_labels(resource: &Labels) -> BTreeMap<String, String> {
 
 struct Exposition {
     format: Format,
+    /// A label that all series have.
+    scope: &'static str,
     out: String,
 }
 
 impl Exposition {
+    fn new(format: Format) -> Self {
+        Self {
+            format,
+            scope: "",
+            out: String::new(),
+        }
+    }
+
     /// What the process is, in a metric of its own.
     fn target(&mut self, resource: &Labels) {
         if resource.is_empty() {
@@ -70,34 +105,26 @@ impl Exposition {
 
     fn metric(&mut self, metric: &Metric) {
         let name = metric_name(metric);
-        match &metric.data {
-            Data::Counter(points) => {
-                let series = format!("{}_total", name.family);
-                match self.format {
-                    Format::Text => self.describe(&series, "counter", &name, metric.descriptor),
-                    Format::OpenMetrics => {
-                        self.describe(&name.family, "counter", &name, metric.descriptor);
-                    }
-                }
-                self.each(points, |this, labels, value| {
-                    this.sample(&series, "", labels, value);
-                });
-            }
-            Data::Gauge(points) => {
-                self.describe(&name.family, "gauge", &name, metric.descriptor);
-                self.each(points, |this, labels, value| {
-                    this.sample(&name.family, "", labels, value);
-                });
-            }
-            Data::Histogram(points) => {
-                self.describe(&name.family, "histogram", &name, metric.descriptor);
-                self.histograms(&name.family, points);
-            }
-        }
+        let called = called(metric, self.format);
+        self.head(
+            &called,
+            kind(metric),
+            &name.unit,
+            metric.descriptor.description,
+        );
+        self.series(metric, &name.family);
     }
 
-    fn describe(&mut self, called: &str, kind: &str, name: &Name, descriptor: Descriptor) {
-        self.head(called, kind, &name.unit, descriptor.description);
+    fn series(&mut self, metric: &Metric, family: &str) {
+        match &metric.data {
+            Data::Counter(points) => self.each(points, |this, labels, value| {
+                this.sample(family, "_total", labels, value);
+            }),
+            Data::Gauge(points) => self.each(points, |this, labels, value| {
+                this.sample(family, "", labels, value);
+            }),
+            Data::Histogram(points) => self.histograms(family, points),
+        }
     }
 
     fn head(&mut self, name: &str, kind: &str, unit: &str, description: &str) {
@@ -115,6 +142,8 @@ impl Exposition {
         for point in points {
             labels.clear();
             write_labels(&point.labels, &mut labels);
+            let comma = !labels.is_empty() && !self.scope.is_empty();
+            labels.extend([if comma { "," } else { "" }, self.scope]);
             series(self, &labels, &point.value);
         }
     }

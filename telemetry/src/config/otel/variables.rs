@@ -214,7 +214,7 @@ impl<'a> Variables<'a> {
         expanded.map_err(|why| self.refuse(name, why)).ok()
     }
 
-    fn refuse(&mut self, name: &str, why: String) {
+    pub(super) fn refuse(&mut self, name: &str, why: String) {
         // Not as it was written: it may be a header with a secret.
         let item = name.to_owned();
         // The three signals share variables.

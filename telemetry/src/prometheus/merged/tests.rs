@@ -44,6 +44,7 @@ fn merging(application: &str) -> Merging {
     metrics.counters(THINGS).only().inc_by(3);
     Merging {
         asked: ByLabel::new(metrics.counters(ASKED), &labels::none(), "outcome"),
+        left_out: metrics.gauges(LEFT_OUT).only(),
         metrics,
         application: application.parse().expect("a port and a path"),
     }
@@ -118,7 +119,7 @@ async fn an_application_that_knows_one_format_decides_for_both() {
 }
 
 #[tokio::test]
-async fn what_both_have_is_the_applications() {
+async fn what_both_have_with_two_types_is_the_applications() {
     let theirs = "netting_things_total{mine=\"1\"} 5\ntarget_info{a=\"b\"} 1\n";
     let (merging, _) = application(vec![TEXT.to_owned(), theirs.to_owned()]).await;
     let text = text_of(scrape(&merging, &[]).await.1);
@@ -127,6 +128,18 @@ async fn what_both_have_is_the_applications() {
     assert_eq!(text.matches("netting_things_total").count(), 1, "{text}");
     assert_eq!(text.matches("target_info").count(), 1, "{text}");
     assert!(text.contains("netting_build_info{"), "{text}");
+    assert_eq!(merging.left_out.get(), 1);
+}
+
+#[tokio::test]
+async fn what_both_have_with_one_type_has_the_series_of_both() {
+    let theirs = "# TYPE netting_things_total counter\nnetting_things_total 5\n";
+    let (merging, _) = application(vec![TEXT.to_owned(), theirs.to_owned()]).await;
+    let text = text_of(scrape(&merging, &[]).await.1);
+    let both = format!("{theirs}netting_things_total{{otel_scope_name=\"netting\"}} 3\n");
+    assert!(text.starts_with(&both), "{text}");
+    assert_eq!(text.matches("netting_things_total").count(), 3, "{text}");
+    assert_eq!(merging.left_out.get(), 0);
 }
 
 #[tokio::test]

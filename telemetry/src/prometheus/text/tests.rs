@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::labels::{labels, none};
+use crate::snapshot::Descriptor;
 
 fn descriptor(name: &'static str, unit: &'static str) -> Descriptor {
     Descriptor {
