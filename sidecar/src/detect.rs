@@ -106,4 +106,4 @@ fn request_line(prefix: &[u8], full: bool) -> Detection {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,7 +4,7 @@ const OPAQUE: Detection = Detection::Is(Protocol::Opaque);
 const HTTP1: Detection = Detection::Is(Protocol::Http1);
 
 /// A client's hello for a name, in records of at most so many bytes.
-fn hello(name: Option<&str>, record_bytes: usize) -> Vec<u8> {
+pub(crate) fn hello(name: Option<&str>, record_bytes: usize) -> Vec<u8> {
     let mut extensions = vec![0x00, 0x17, 0, 0]; // extended_master_secret
     if let Some(name) = name {
         let length = u16::try_from(name.len()).expect("a short name");

@@ -13,6 +13,7 @@ use super::{
 };
 
 mod hang_up;
+mod named;
 mod owners;
 
 struct Fixture {

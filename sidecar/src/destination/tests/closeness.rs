@@ -177,6 +177,39 @@ fn overflows_when_its_zone_is_overloaded() {
     assert!(pending[2] > 0 && pending[2] < pending[0] / 4, "{pending:?}");
 }
 
+/// How many requests each endpoint has of a hundred that wait, once each has answered one
+/// in so many milliseconds.
+fn pending(took_ms: [u64; 3]) -> Vec<usize> {
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    let destination = preferring(zone, spread(), &here());
+    let begun = Instant::now();
+    for (at, took) in took_ms.into_iter().enumerate() {
+        let others: Vec<_> = ALL.iter().map(|other| addr(other)).collect();
+        let others: Vec<_> = others.into_iter().filter(|o| *o != addr(ALL[at])).collect();
+        let chosen = destination.choose(Unit::Request, &others, begun);
+        let mut request = chosen.expect("there are endpoints").begin(begun);
+        assert_eq!(request.addr(), addr(ALL[at]));
+        request.record(Outcome::Success, begun + Duration::from_millis(took));
+    }
+    let now = begun + Duration::from_millis(200);
+    let choose = |_| destination.choose(Unit::Request, &[], now);
+    let held: Vec<_> = (0..100).filter_map(choose).collect();
+    assert_eq!(held.len(), 100);
+    destination.endpoints.iter().map(|e| e.requests()).collect()
+}
+
+#[test]
+fn endpoints_that_are_busy_and_fast_keep_what_is_near() {
+    let pending = pending([10, 10, 10]);
+    assert_eq!(pending[2], 0, "{pending:?}");
+}
+
+#[test]
+fn endpoints_that_are_busy_and_slow_leave_some_to_those_that_are_far() {
+    let pending = pending([100, 100, 10]);
+    assert!(pending[2] > 0 && pending[0] > 0, "{pending:?}");
+}
+
 #[test]
 fn session_affinity_keeps_this_pod_at_one_endpoint() {
     let mut snapshot = service(
