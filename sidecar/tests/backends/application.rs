@@ -4,7 +4,11 @@ use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     thread,
+    time::Duration,
 };
+
+/// How long the answer to a path with `slow` in it takes.
+pub(crate) const SLOW: Duration = Duration::from_millis(1500);
 
 /// Answers each request with the `traceparent` that it got, and with the status that the
 /// path begins with.
@@ -34,11 +38,12 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
                 break;
             }
         }
+        if first.contains("slow") {
+            thread::sleep(SLOW);
+        }
         let length = parent.len();
-        write!(
-            stream,
-            "HTTP/1.1 {status} -\r\nContent-Length: {length}\r\n\r\n{parent}"
-        )?;
+        let answer = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\n\r\n{parent}");
+        stream.write_all(answer.as_bytes())?;
     }
     Ok(())
 }

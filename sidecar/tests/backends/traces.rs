@@ -8,14 +8,17 @@ use serde_json::Value;
 use crate::{
     NODE, application,
     backends::Otlp,
-    harness::namespace::dst,
+    harness::namespace::{Namespace, dst},
     pods::Pods,
+    process::python,
     receivers::{Zipkin, received},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 /// The span of the client's application.
 const CLIENT: &str = "00f067aa0ba902b7";
+/// That of the server's.
+const SERVER: &str = "b7ad6b7169203331";
 
 const GRPC: &str = "prometheus,otlp=http://10.0.0.1:4317";
 const HTTP: &str =
@@ -33,6 +36,32 @@ fn ask(pods: &Pods, path: &str, fields: &str) -> String {
     stream.read_to_string(&mut answer).expect("it is answered");
     let (_, body) = answer.split_once("\r\n\r\n").expect("it has a head");
     body.to_owned()
+}
+
+/// Sends what an application saw itself, from its pod to the receiver.
+fn tells(pod: &Namespace, [id, parent, kind]: [&str; 3]) {
+    let receiver = format!("http://{NODE}:4318");
+    let sent = pod.run(|| {
+        python("span.py")
+            .args([&receiver, TRACE, id, parent, kind])
+            .output()
+    });
+    let output = sent.expect("Python can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
+
+/// From the last span back to the one that has no parent.
+fn chain<'s>(spans: &[&'s Value], last: &str) -> Vec<&'s str> {
+    let of = |id: &str| spans.iter().find(|span| text(span, "id") == id);
+    let mut chain = Vec::new();
+    let mut id = last;
+    while let Some(span) = of(id) {
+        chain.push(text(span, "id"));
+        id = text(span, "parent");
+    }
+    assert_eq!(id, "", "a parent is missing: {spans:?}");
+    chain
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
@@ -82,6 +111,16 @@ fn every_receiver_sees_one_trace_and_whose_child_each_span_is() {
     assert_eq!(text(outbound, "parent"), CLIENT);
     assert_eq!(text(inbound, "parent"), text(outbound, "id"));
     assert_eq!(told, format!("00-{TRACE}-{}-01", text(inbound, "id")));
+    // Its application continues what it was told, as the client's began it.
+    let told_of = told.split('-').nth(2).expect("it is a traceparent");
+    tells(&pods.client, [CLIENT, "", "CLIENT"]);
+    tells(&pods.server, [SERVER, told_of, "SERVER"]);
+    let by_http = received(&otlp, "http", "spans", 3);
+    let all: Vec<_> = spans.iter().chain(&by_http).chain([outbound]).collect();
+    assert_eq!(
+        chain(&all, SERVER),
+        [SERVER, text(inbound, "id"), text(outbound, "id"), CLIENT]
+    );
     // OTLP's numbers for who asks and who is asked, and for an error.
     assert_eq!(
         (&outbound["kind"], &inbound["kind"]),

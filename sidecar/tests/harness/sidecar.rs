@@ -30,6 +30,15 @@ impl Sidecar {
 
     /// As `start`, with more in its environment.
     pub(crate) fn start_with(namespace: &Namespace, environment: &[(&str, &str)]) -> Self {
+        Self::start_writing(namespace, environment, Stdio::inherit())
+    }
+
+    /// The same, with its standard output there.
+    pub(crate) fn start_writing(
+        namespace: &Namespace,
+        environment: &[(&str, &str)],
+        stdout: Stdio,
+    ) -> Self {
         namespace.run(|| {
             let args = netting_iptables_init::Args::parse_from(["netting-iptables-init"]);
             netting_iptables_init::run(&args);
@@ -44,6 +53,7 @@ impl Sidecar {
             ])
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
+            .stdout(stdout)
             .spawn()
             .expect("iproute2 and util-linux are installed");
         let sidecar = Self { process };
