@@ -153,6 +153,19 @@ ask() { # APP PORT PATH
   kube get --raw "/api/v1/namespaces/netting-demo/pods/$pod:$2/proxy/$3"
 }
 
+# Series of requests, once the first requests are in them.
+requests_measured() {
+  local metrics tries=30
+  while ((tries--)); do
+    metrics=$(ask load 15020 metrics) ||
+      fail "the sidecar doesn't answer: $NETTING_CLI --context kind-$name check"
+    # Not from a pipe, whose writer would fail when grep has seen enough.
+    grep --max-count=12 '^http_' <<<"$metrics" && return
+    sleep 1
+  done
+  fail 'the sidecar has measured no request yet: run this again in a moment'
+}
+
 show() {
   say 'the containers of a pod that knows nothing of Netting'
   kube --namespace netting-demo get pods --output \
@@ -162,8 +175,7 @@ show() {
   ask load 9090 stats ||
     fail "the demo's client doesn't answer: $NETTING_CLI --context kind-$name check"
   say 'what its sidecar measures'
-  ask load 15020 metrics | grep --max-count=12 '^http_' ||
-    fail 'the sidecar has no metrics of requests yet: run this again in a moment'
+  requests_measured
 }
 
 what_next() {

@@ -38,8 +38,13 @@ esac'
   "version --client"*) echo "  \"gitVersion\": \"v${KUBECTL_VERSION:-1.30.2}\"," ;;
   *jsonpath*) echo pod-1 ;;
   *pod-1:9090*) echo "{\"ok\": 50}" ;;
-  *pod-1:15020*) echo "${METRICS:-http_requests_total 50}" ;;
+  *pod-1:15020*) if (($(grep --count pod-1:15020 "$CALLS") <= ${UNMEASURED:-0})); then
+    echo "# nothing yet"
+  else
+    seq --format "http_requests_total{path=\"/%.0f\"} 50" "${SERIES:-1}"
+  fi ;;
 esac'
+  stub sleep ''
   stub netting ''
 }
 
@@ -202,7 +207,7 @@ failures=(
   "deployment/load|the demo doesn't start"
   "custom-columns|the demo's pods can't be listed"
   "pod-1:9090|the demo's client doesn't answer"
-  'pod-1:15020|the sidecar has no metrics of requests yet'
+  "pod-1:15020|the sidecar doesn't answer"
 )
 for failure in "${failures[@]}"; do
   begin
@@ -210,7 +215,12 @@ for failure in "${failures[@]}"; do
   FAIL_AT=${failure%%|*} check 'and says what failed' refuses 'told to fail'
 done
 begin
-METRICS='# nothing yet' check 'a sidecar without metrics is told of' refuses 'no metrics of requests yet'
+UNMEASURED=30 check 'a sidecar that measures nothing is told of' refuses 'has measured no request yet'
+begin
+UNMEASURED=3 check 'a sidecar that has measured nothing yet is asked again' says '==> Netting'
+check 'a while later' in_this_order 'pods/pod-1:15020' 'sleep 1'
+begin
+SERIES=7000 check 'a sidecar may have measured 200 KiB' says 'path="/12"'
 check 'a run after a failure goes on from there' says 'To try next'
 
 : >"$work/calls"
