@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, env = "NETTING_HTTP_PORT", default_value_t = 15080)]
     pub http_port: u16,
 
-    /// Port of the admin server: /ready /live /metrics /log
+    /// Port of the admin server: /ready /live /metrics /instruments /log
     #[arg(long, env = "NETTING_ADMIN_PORT", default_value_t = 15020)]
     pub admin_port: u16,
 

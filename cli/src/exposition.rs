@@ -1,4 +1,4 @@
-//! Reads what `/metrics` answers: OpenMetrics text, and Prometheus' own format, which
+//! Reads what `/instruments` answers: OpenMetrics text, and Prometheus' own format, which
 //! differ in nothing that matters here.
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>
 

@@ -102,6 +102,15 @@ impl NoAnswer {
         matches!(self, Self::Gone(_))
     }
 
+    /// Whether the pod has answered that it has no such thing.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        let Self::Status { status, .. } = self else {
+            return false;
+        };
+        *status == StatusCode::NOT_FOUND
+    }
+
     /// As a command's own failure: what the API server refuses is told as such.
     #[must_use]
     pub fn into_error(self) -> anyhow::Error {

@@ -1,4 +1,4 @@
-//! What Netting's parts measure, by the names in their `/metrics`. All of these names
+//! What Netting's parts measure, by the names in their `/instruments`. All of these names
 //! are here and nowhere else in this command. Those of requests are OpenTelemetry's:
 //! <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>
 

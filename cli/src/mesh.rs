@@ -11,6 +11,11 @@ use crate::{
     sidecar::Config,
 };
 
+/// Where parts of Netting tell what they have measured, wherever their telemetry goes. The
+/// application's own is not in it.
+pub const INSTRUMENTS: &str = "/instruments";
+/// The same for Prometheus, if somebody wants it: all that an older version has.
+const METRICS: &str = "/metrics";
 /// How many pods are asked at the same time.
 const ASKED_AT_ONCE: usize = 16;
 
@@ -79,7 +84,11 @@ pub async fn ask_all(client: &Client, pods: &[Pod], path: &str) -> Vec<Answered<
 pub async fn ask(client: &Client, pod: &Pod, path: &str) -> Result<String, NoAnswer> {
     let namespace = pod.namespace().unwrap_or_default();
     let mut session = Session::open(client, &namespace, &pod.name_any(), ADMIN_PORT).await?;
-    let answer = session.get(path).await?;
+    let mut answer = session.get(path).await;
+    if path == INSTRUMENTS && matches!(&answer, Err(error) if error.is_not_found()) {
+        answer = session.get(METRICS).await;
+    }
+    let answer = answer?;
     Ok(String::from_utf8_lossy(&answer.body).into_owned())
 }
 

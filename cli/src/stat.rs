@@ -54,7 +54,7 @@ pub struct Row {
 
 /// Looks at these pods' sidecars.
 pub async fn look(client: &Client, pods: &[Pod]) -> Look {
-    let answered = mesh::ask_all(client, pods, "/metrics").await;
+    let answered = mesh::ask_all(client, pods, mesh::INSTRUMENTS).await;
     Look {
         at: Instant::now(),
         pods: answered.into_iter().map(counted).collect(),

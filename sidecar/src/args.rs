@@ -35,7 +35,7 @@ pub struct Args {
     #[arg(long, env = "NETTING_INBOUND_PORT", default_value_t = 15006)]
     pub inbound_port: u16,
 
-    /// Port of the admin server: /ready /live /metrics /config /log /probe.
+    /// Port of the admin server: /ready /live /metrics /instruments /config /log /probe.
     #[arg(long, env = "NETTING_ADMIN_PORT", default_value_t = 15020)]
     pub admin_port: u16,
 

@@ -107,7 +107,9 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let admin = listen(args.admin_port).await?;
     let probe_metrics = ProbeMetrics::register(&metrics);
     let probes = probe::router(probes, own_ports(&args), probe_metrics, drain.clone());
-    let mut own = dump::router(args.clone(), view, exporters.report()).merge(probes);
+    let mut own = dump::router(args.clone(), view, exporters.report())
+        .merge(probes)
+        .merge(metrics.instruments_router());
     // The application's are scraped through here, whatever becomes of ours.
     if telemetry.prometheus() || args.application_metrics.is_some() {
         own = own.merge(match args.application_metrics.clone() {

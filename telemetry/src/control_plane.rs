@@ -79,11 +79,13 @@ impl Part<'_> {
 }
 
 impl Started {
-    /// Routes of the admin port: `/metrics`, if `prometheus` is on the list.
+    /// Routes of the admin port: `/instruments`, and `/metrics`, if `prometheus` is on the
+    /// list.
     pub fn routes(&self) -> Router {
+        let always = self.metrics.instruments_router();
         match self.exposed {
-            true => self.metrics.router(),
-            false => Router::new(),
+            true => always.merge(self.metrics.router()),
+            false => always,
         }
     }
 
@@ -95,6 +97,12 @@ impl Started {
 
 #[cfg(test)]
 mod tests {
+    use axum::{
+        body::Body,
+        http::{Request, StatusCode},
+    };
+    use tower::ServiceExt as _;
+
     use super::*;
 
     const CATALOG: Part<'_> = Part {
@@ -121,6 +129,22 @@ mod tests {
         ] {
             let started = CATALOG.start(list, None, &Drain::new());
             assert!(started.tracer.is_some(), "{list}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_command_is_answered_wherever_telemetry_goes() {
+        for (list, metrics) in [
+            ("prometheus", StatusCode::OK),
+            ("otlp=http://127.0.0.1:4317", StatusCode::NOT_FOUND),
+        ] {
+            let routes = CATALOG.start(list, None, &Drain::new()).routes();
+            for (path, expected) in [("/instruments", StatusCode::OK), ("/metrics", metrics)] {
+                let asked = Request::get(path).body(Body::empty()).expect("a request");
+                let answer = routes.clone().oneshot(asked).await;
+                let answer = answer.expect("a router always answers");
+                assert_eq!(answer.status(), expected, "{path} with {list}");
+            }
         }
     }
 

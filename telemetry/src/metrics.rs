@@ -113,6 +113,12 @@ impl Metrics {
 
     /// `GET /metrics`, to be merged into the admin server's routes.
     pub fn router(&self) -> Router {
-        prometheus::router(self.clone())
+        prometheus::router(self.clone(), "/metrics")
+    }
+
+    /// `GET /instruments`: the same for the `netting` command, which asks for it wherever
+    /// else telemetry goes. Nothing of the application is in it.
+    pub fn instruments_router(&self) -> Router {
+        prometheus::router(self.clone(), "/instruments")
     }
 }

@@ -4,7 +4,7 @@
 //! - [`metric_name`]: a metric's name in Prometheus' alphabet;
 //! - [`text()`]: the exposition, of either format;
 //! - [`negotiate`]: which format;
-//! - [`router()`]: `GET /metrics`;
+//! - [`router()`]: `GET /metrics` or `/instruments`;
 //! - [`merged_router`]: the same with what [`Application`] says of itself.
 
 mod application;

@@ -43,7 +43,7 @@ impl Pod {
         let listener = peer.listen(dst("10.0.0.1", 15010));
         thread::spawn(move || serve(listener));
         let pod = Self::with_sidecar(namespace, peer, environment);
-        pod.wait_for("/metrics", "\nnetting_discovery_connected 1\n");
+        pod.wait_for("/instruments", "\nnetting_discovery_connected 1\n");
         pod
     }
 

@@ -44,6 +44,27 @@ fn serve(listener: TcpListener) {
 }
 
 #[test]
+fn without_prometheus_the_command_is_answered_and_the_application_alone_is_scraped() {
+    let environment = [
+        ("NETTING_TELEMETRY", "statsd=udp://127.0.0.1:8125"),
+        ("NETTING_APPLICATION_METRICS", "9080/"),
+    ];
+    for (environment, status) in [
+        (&environment[..1], "HTTP/1.1 404 "),
+        (&environment, "HTTP/1.1 200 "),
+    ] {
+        let known = catalog::Known::default();
+        let pod = Pod::start_with(environment, |listener| catalog::serve(listener, known));
+        serve(pod.listen(dst("127.0.0.1", 9080)));
+        let scraped = pod.admin("/metrics");
+        assert!(scraped.starts_with(status), "{scraped}");
+        let told = pod.admin("/instruments");
+        assert!(told.contains("\nnetting_build_info{"), "{told}");
+        assert!(!told.contains("asked{"), "{told}");
+    }
+}
+
+#[test]
 fn one_scrape_finds_the_applications_metrics_and_the_sidecars() {
     let environment = [(
         "NETTING_APPLICATION_METRICS",

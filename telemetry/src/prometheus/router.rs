@@ -1,4 +1,4 @@
-//! `GET /metrics`.
+//! `GET /metrics`, and `GET /instruments`, which is the same for `netting`.
 
 use std::io::Write as _;
 
@@ -16,10 +16,10 @@ use crate::Metrics;
 /// Below this, compressing saves less than a packet.
 const COMPRESSED_BYTES_MIN: usize = 1024;
 
-/// `GET /metrics` in the format that is asked for.
-pub fn router(metrics: Metrics) -> Router {
+/// `GET` of a path, answered in the format that is asked for.
+pub fn router(metrics: Metrics, path: &str) -> Router {
     let answer = async move |headers: HeaderMap| answer(&metrics, &headers);
-    Router::new().route("/metrics", get(answer))
+    Router::new().route(path, get(answer))
 }
 
 /// How a scraper wants to be answered.

@@ -138,8 +138,8 @@ impl Collector<'_> {
         for pod in &pods {
             let path = format!("control-plane/{}", pod.name_any());
             self.put(format!("{path}.yaml"), yaml(pod));
-            self.admin(pod, "/metrics", format!("{path}.metrics.txt"))
-                .await;
+            let metrics = format!("{path}.metrics.txt");
+            self.admin(pod, mesh::INSTRUMENTS, metrics).await;
             let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
             for container in containers {
                 self.logs(pod, &container.name, &path).await;
@@ -165,8 +165,8 @@ impl Collector<'_> {
             self.put(format!("{path}.yaml"), yaml(pod));
             self.admin(pod, "/config", format!("{path}.config.json"))
                 .await;
-            self.admin(pod, "/metrics", format!("{path}.metrics.txt"))
-                .await;
+            let metrics = format!("{path}.metrics.txt");
+            self.admin(pod, mesh::INSTRUMENTS, metrics).await;
             for container in [INIT_CONTAINER, SIDECAR_CONTAINER] {
                 self.logs(pod, container, &path).await;
             }
