@@ -96,12 +96,30 @@ impl Instance {
         self.service.meta.get(key).map_or("", String::as_str)
     }
 
+    /// The name of its port; empty if that has none.
+    #[must_use]
+    pub fn port_name(&self) -> &str {
+        self.service.tags.first().map_or("", String::as_str)
+    }
+
     /// Whether it is ready, in the catalog's words.
     #[must_use]
     pub fn readiness(&self) -> &str {
         self.checks
             .first()
             .map_or("", |check| check.output.as_str())
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.readiness() == "ready"
+    }
+
+    /// Whether it serves while it terminates, and so is used where none is ready.
+    #[must_use]
+    pub fn is_serving_still(&self) -> bool {
+        self.readiness() == "terminating, and serving still"
     }
 }
 

@@ -138,6 +138,28 @@ async fn who_may_do_nothing_is_told_what_is_missing() {
     }
 }
 
+#[tokio::test]
+async fn a_check_of_one_namespace_tells_of_a_system_namespace_that_ends() {
+    let answer = |path: &str| {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": path.rsplit('/').next()}});
+        Some(match path {
+            "/api/v1/namespaces/shop" => (200, namespace),
+            "/api/v1/namespaces/netting" => {
+                let mut ending = namespace;
+                ending["metadata"]["deletionTimestamp"] = json!("2026-03-01T12:00:00Z");
+                ending["metadata"]["finalizers"] = json!(["example.com/hold"]);
+                (200, ending)
+            }
+            _ => return None,
+        })
+    };
+    let stub = Stub::serve(version("33"), answer).await;
+    let said = netting_of(&stub, "check -n shop").await;
+    ended_with(&said, 1, "namespace/netting: is being deleted");
+    assert!(!said.stdout.contains("is not installed"), "{said:#?}");
+}
+
 async fn netting_of(stub: &Stub, command: &str) -> Said {
     netting(&format!("--kubeconfig {} {command}", stub.kubeconfig)).await
 }

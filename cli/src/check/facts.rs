@@ -68,6 +68,8 @@ pub struct Facts {
 /// Netting's own objects.
 #[derive(Debug)]
 pub struct Mesh {
+    /// The system namespace, if there is one.
+    pub namespace: Fact<Option<Namespace>>,
     /// All webhook configurations of the cluster, Netting's and others.
     pub configurations: Fact<Vec<MutatingWebhookConfiguration>>,
     /// Those of the system namespace.
@@ -80,7 +82,7 @@ pub struct Mesh {
     pub trial: Fact<Trial>,
     /// What came of one in each namespace that asks for sidecars, by its name.
     pub trials: BTreeMap<String, Fact<Trial>>,
-    /// What the pods' `/metrics` say, by pod.
+    /// What the pods' `/instruments` say, by pod.
     pub metrics: BTreeMap<String, Result<String, String>>,
 }
 

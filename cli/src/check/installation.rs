@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration,
-    apps::v1::Deployment,
-    core::v1::{Namespace, Pod},
+    admissionregistration::v1::MutatingWebhookConfiguration, apps::v1::Deployment, core::v1::Pod,
 };
 use kube::ResourceExt as _;
 use netting_webhook::names;
@@ -47,11 +45,12 @@ fn is_ours(configuration: &MutatingWebhookConfiguration) -> bool {
 
 pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
     let unknown = [
+        mesh.namespace.as_ref().err(),
         mesh.deployments.as_ref().err(),
         mesh.configurations.as_ref().err(),
     ];
     let mut findings: Vec<_> = unknown.into_iter().flatten().map(not_asked).collect();
-    findings.extend(ending(facts));
+    findings.extend(ending(mesh));
     if !is_there(mesh) {
         if findings.is_empty() {
             let message = format!(
@@ -86,14 +85,12 @@ pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
 }
 
 /// The system namespace, if it is on its way out.
-fn ending(facts: &Facts) -> Option<Finding> {
-    let namespaces = facts.namespaces.as_ref().ok()?;
-    let is_own = |one: &&Namespace| one.name_any() == facts.system_namespace;
-    let own = namespaces.iter().find(is_own)?;
+fn ending(mesh: &Mesh) -> Option<Finding> {
+    let own = mesh.namespace.as_ref().ok()?.as_ref()?;
     own.metadata.deletion_timestamp.as_ref()?;
     let object = serde_json::to_value(own).expect("an object is JSON");
     Some(Code::NamespaceEnds.finding(
-        format!("namespace/{}", facts.system_namespace),
+        format!("namespace/{}", own.name_any()),
         format!("is being deleted ({})", removal::held_by(&object)),
         "`netting uninstall` finishes that and says what holds it; then `netting install`, if you want it back",
     ))

@@ -4,14 +4,17 @@
 mod endpoints;
 mod known;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use netting_webhook::names::{ADMIN_PORT, INBOUND_PORT, OUTBOUND_PORT};
 
 use super::{Explanation, Mark, redirect::Redirect};
-use crate::sidecar::{Config, Destination};
+use crate::{
+    queries::Instance,
+    sidecar::{Config, Destination},
+};
 
 pub use known::{Known, Owner, reasons};
 
@@ -75,7 +78,7 @@ fn owner(explanation: &mut Explanation, known: &Known<'_>) {
         Owner::Service {
             namespace,
             name,
-            has_port: true,
+            port: Some(_),
         } => (
             Mark::Good,
             format!("{target} is service {namespace}/{name}"),
@@ -83,7 +86,7 @@ fn owner(explanation: &mut Explanation, known: &Known<'_>) {
         Owner::Service {
             namespace,
             name,
-            has_port: false,
+            port: None,
         } => (
             Mark::Bad,
             format!(
@@ -229,24 +232,14 @@ fn by_sidecar(
 fn by_catalog(mut explanation: Explanation, known: &Known<'_>, reason: &str) -> Explanation {
     let target = known.target;
     match (known.owner, known.catalog) {
-        (Owner::Service { has_port: true, .. }, Some(instances)) => {
-            let passing = instances
-                .iter()
-                .filter(|one| one.readiness() == "ready")
-                .count();
-            let says = format!(
-                "knows {} endpoints, {passing} of them ready",
-                instances.len()
-            );
-            explanation.step(Mark::Plain, "catalog", says);
-            if passing == 0 {
-                return passed_through(explanation, target, reasons::NO_ENDPOINTS);
-            }
-            let verdict = format!("it would be balanced over {passing} endpoints");
-            explanation.so(reason, verdict)
-        }
+        (
+            Owner::Service {
+                port: Some(port), ..
+            },
+            Some(instances),
+        ) => balanced_by_catalog(explanation, target, port, instances, reason),
         (Owner::Pod { .. }, _) => explanation.so(reason, "it would go to that pod"),
-        (Owner::Service { has_port: true, .. }, None) => {
+        (Owner::Service { port: Some(_), .. }, None) => {
             explanation.step(Mark::Warning, "catalog", "could not be asked");
             explanation.so(
                 reason,
@@ -255,4 +248,32 @@ fn by_catalog(mut explanation: Explanation, known: &Known<'_>, reason: &str) -> 
         }
         _ => passed_through(explanation, target, reasons::UNKNOWN_ADDRESS),
     }
+}
+
+/// What a service's address stands for: its endpoints of that port and that family, each of
+/// which the catalog has an instance for.
+fn balanced_by_catalog(
+    mut explanation: Explanation,
+    target: SocketAddr,
+    port: &str,
+    instances: &[Instance],
+    reason: &str,
+) -> Explanation {
+    let is_of_it = |one: &&Instance| {
+        let address = one.service.address.parse::<IpAddr>();
+        one.port_name() == port && address.is_ok_and(|ip| ip.is_ipv4() == target.is_ipv4())
+    };
+    let all: Vec<&Instance> = instances.iter().filter(is_of_it).collect();
+    let ready = all.iter().filter(|one| one.is_ready()).count();
+    let says = format!("knows {} endpoints, {ready} of them ready", all.len());
+    explanation.step(Mark::Plain, "catalog", says);
+    let serving = all.iter().filter(|one| one.is_serving_still()).count();
+    let verdict = match (ready, serving) {
+        (0, 0) => return passed_through(explanation, target, reasons::NO_ENDPOINTS),
+        (0, serving) => format!(
+            "none is ready: it would be balanced over the {serving} that serve while they terminate"
+        ),
+        (ready, _) => format!("it would be balanced over {ready} endpoints"),
+    };
+    explanation.so(reason, verdict)
 }

@@ -1,5 +1,7 @@
 //! What is behind a service, and how it is treated.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt as _;
 
@@ -49,18 +51,10 @@ pub fn explain(known: &Known<'_>) -> Explanation {
     for one in instances {
         endpoint(&mut explanation, one);
     }
-    let ready = instances
-        .iter()
-        .filter(|one| one.readiness() == "ready")
-        .count();
-    let serving = instances
-        .iter()
-        .filter(|one| one.readiness().contains("serving"))
-        .count();
-    let meshed = instances
-        .iter()
-        .filter(|one| one.meta("meshed") == "true")
-        .count();
+    let all = instances.iter();
+    let ready = count(all.clone().filter(|one| one.is_ready()));
+    let serving = count(all.clone().filter(|one| one.is_serving_still()));
+    let meshed = count(all.clone().filter(|one| one.meta("meshed") == "true"));
     match (ready, serving) {
         (0, 0) => {
             let verdict = "no endpoint is ready: connections pass through to the service's address, and fail as they would without Netting";
@@ -74,11 +68,21 @@ pub fn explain(known: &Known<'_>) -> Explanation {
         (ready, _) => {
             let verdict = format!(
                 "requests are balanced over {ready} ready endpoints; {meshed} of all {} have a sidecar",
-                instances.len()
+                count(all)
             );
             explanation.so("balanced", verdict)
         }
     }
+}
+
+/// How many endpoints these are. The catalog has an instance of each for each of its ports,
+/// and for each of its addresses.
+fn count<'a>(instances: impl Iterator<Item = &'a Instance>) -> usize {
+    let names = instances.map(|one| match one.meta("pod") {
+        "" => one.service.address.as_str(),
+        pod => pod,
+    });
+    names.collect::<BTreeSet<_>>().len()
 }
 
 fn addresses(explanation: &mut Explanation, service: &Service) {
@@ -132,9 +136,9 @@ fn treatment(explanation: &mut Explanation, instances: &[Instance]) {
 }
 
 fn endpoint(explanation: &mut Explanation, one: &Instance) {
-    let mark = match one.readiness() {
-        "ready" => Mark::Good,
-        readiness if readiness.contains("serving") => Mark::Warning,
+    let mark = match one {
+        one if one.is_ready() => Mark::Good,
+        one if one.is_serving_still() => Mark::Warning,
         _ => Mark::Bad,
     };
     let sidecar = match one.meta("meshed") {

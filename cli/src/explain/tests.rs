@@ -157,6 +157,19 @@ fn a_service_is_as_its_endpoints_are() {
     ] {
         assert!(text.contains(says), "{says}: {text}");
     }
+    let of_port = |pod: &str, port: u16, meshed: &str| {
+        json!({"Service": {"ID": format!("shop/{pod}:{port}"), "Address": pod,
+            "Meta": {"pod": pod, "meshed": meshed}}, "Checks": [{"Output": "ready"}]})
+    };
+    let two_ports = json!([
+        of_port("echo-1", 8080, "true"),
+        of_port("echo-1", 9090, "true"),
+        of_port("echo-2", 8080, "false"),
+        of_port("echo-2", 9090, "false"),
+    ]);
+    let verdict = of_service(Some(2), Ok(two_ports)).verdict;
+    let says = "over 2 ready endpoints; 1 of all 2 have a sidecar";
+    assert!(verdict.contains(says), "{verdict}");
     let text = of_service(Some(0), Err("it is away")).render(false);
     assert!(
         text.contains("matches no pod") && text.contains("it is away"),

@@ -50,6 +50,7 @@ pub(super) fn mesh() -> Mesh {
         ))
     };
     Mesh {
+        namespace: Ok(Some(parse(json!({"metadata": {"name": "netting"}})))),
         configurations: Ok(vec![parse(configuration("netting", &ca))]),
         deployments: Ok(vec![
             parse(deployment("netting-catalog", 1)),
@@ -248,9 +249,15 @@ fn an_installation_elsewhere_is_named_rather_than_all_that_is_missing_here() {
 
 #[test]
 fn a_system_namespace_that_does_not_terminate_is_told_with_what_holds_it() {
-    let mut facts = with(|_| {});
-    facts.namespaces = Ok(vec![parse(json!({"metadata": {"name": "netting",
-        "deletionTimestamp": NOW, "finalizers": ["example.com/hold"]}}))]);
+    let mut facts = with(|mesh| {
+        mesh.namespace = Ok(Some(parse(json!({"metadata": {"name": "netting",
+            "deletionTimestamp": NOW, "finalizers": ["example.com/hold"]}}))));
+        mesh.deployments = Ok(Vec::new());
+        mesh.configurations = Ok(Vec::new());
+    });
+    // Those in question are of pods, as with `check -n shop`.
+    facts.namespaces = Ok(vec![parse(json!({"metadata": {"name": "shop"}}))]);
+    assert!(found(&facts, Code::NotInstalled).is_empty());
     let found = only(&facts, Code::NamespaceEnds);
     assert!(found.message.contains("example.com/hold"), "{found:?}");
     assert!(found.advice.contains("netting uninstall"), "{found:?}");

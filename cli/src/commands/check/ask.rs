@@ -87,13 +87,16 @@ async fn mesh(cluster: &Cluster, namespaces: &[Namespace]) -> Mesh {
     let pods = list(pods, "list Netting's own Pods", ours).await;
     let running = pods.iter().flatten().filter(|pod| mesh::is_running(pod));
     let running: Vec<Pod> = running.cloned().collect();
-    let answers = mesh::ask_all(&client, &running, "/metrics").await;
+    let answers = mesh::ask_all(&client, &running, mesh::INSTRUMENTS).await;
     let metrics = answers.into_iter().map(|one| {
         let answer = one.answer.map_err(|error| error.line());
         (one.pod.name_any(), answer)
     });
     let secret = secrets.get_opt(SECRET).await;
+    let own: Api<Namespace> = Api::all(client.clone());
+    let own = own.get_opt(namespace).await;
     Mesh {
+        namespace: own.map_err(|error| unknown(&format!("get namespace {namespace}"), &error)),
         trial: tried(cluster, trial::NAMESPACE).await,
         trials: trials(cluster, namespaces).await,
         configurations: list(

@@ -97,7 +97,7 @@ async fn owner(cluster: &Cluster, address: SocketAddr) -> anyhow::Result<Owner> 
         return Ok(Owner::Service {
             namespace: service.namespace().unwrap_or_default(),
             name: service.name_any(),
-            has_port: port(service, &address.port().to_string()).is_some(),
+            port: port(service, &address.port().to_string()).map(|(_, name)| name),
         });
     }
     let pods: Api<Pod> = Api::all(cluster.client());
@@ -113,8 +113,8 @@ async fn owner(cluster: &Cluster, address: SocketAddr) -> anyhow::Result<Owner> 
     }))
 }
 
-/// The number of a service's TCP port, by its number or name.
-fn port(service: &Service, wanted: &str) -> Option<u16> {
+/// The number and the name of a service's TCP port, by either.
+fn port(service: &Service, wanted: &str) -> Option<(u16, String)> {
     let ports = service.spec.as_ref()?.ports.as_ref()?;
     let mut tcp = ports
         .iter()
@@ -122,7 +122,9 @@ fn port(service: &Service, wanted: &str) -> Option<u16> {
     let is_it = |port: &&k8s_openapi::api::core::v1::ServicePort| {
         port.port.to_string() == wanted || port.name.as_deref() == Some(wanted)
     };
-    u16::try_from(tcp.find(is_it)?.port).ok()
+    let port = tcp.find(is_it)?;
+    let name = port.name.clone().unwrap_or_default();
+    Some((u16::try_from(port.port).ok()?, name))
 }
 
 async fn service(
@@ -134,9 +136,13 @@ async fn service(
     let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
     let doing = format!("get Service {namespace}/{name}");
     let found = services.get(name).await.asked(&doing)?;
-    let number = port(&found, wanted).or_else(|| wanted.parse().ok());
-    let number =
-        number.with_context(|| format!("service {namespace}/{name} has no TCP port {wanted}"))?;
+    let (number, port) = match port(&found, wanted) {
+        Some((number, port)) => (number, Some(port)),
+        None => {
+            let missing = || format!("service {namespace}/{name} has no TCP port {wanted}");
+            (wanted.parse().with_context(missing)?, None)
+        }
+    };
     let ip = found.spec.as_ref().and_then(|spec| spec.cluster_ip.clone());
     let Some(ip) = ip.and_then(|ip| ip.parse::<IpAddr>().ok()) else {
         return headless(cluster, namespace, name, wanted).await;
@@ -144,7 +150,7 @@ async fn service(
     let owner = Owner::Service {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        has_port: port(&found, wanted).is_some(),
+        port,
     };
     Ok((SocketAddr::new(ip, number), owner))
 }

@@ -31,8 +31,8 @@ pub enum Owner {
         namespace: String,
         /// Its name.
         name: String,
-        /// Whether it has that port at all.
-        has_port: bool,
+        /// The name of that port, empty for one without; `None` if it has no such port.
+        port: Option<String>,
     },
     /// A pod.
     Pod {

@@ -60,7 +60,7 @@ fn service() -> Owner {
     Owner::Service {
         namespace: "shop".to_owned(),
         name: "echo".to_owned(),
-        has_port: true,
+        port: Some("http".to_owned()),
     }
 }
 
@@ -143,13 +143,37 @@ fn a_pod_without_a_sidecar_is_none_of_nettings_concern() {
 
 #[test]
 fn what_was_not_used_lately_is_the_catalogs_to_say() {
-    let ready: Vec<Instance> =
-        parse(json!([{"Checks": [{"Output": "ready"}]}, {"Checks": [{"Output": "not ready"}]}]));
+    const STILL: &str = "terminating, and serving still";
+    let instance = |address: &str, port: &str, readiness: &str| json!({"Service": {"Tags": [port], "Address": address}, "Checks": [{"Output": readiness}]});
+    // Two pods with two ports, and addresses of both families.
+    let all = ["10.0.0.7", "10.0.0.8", "fd00::7", "fd00::8"]
+        .into_iter()
+        .flat_map(|ip| {
+            [
+                instance(ip, "http", "ready"),
+                instance(ip, "metrics", "ready"),
+            ]
+        });
+    let ready: Vec<Instance> = parse(all.collect());
+    let ending: Vec<Instance> = parse(json!([
+        instance("10.0.0.7", "http", STILL),
+        instance("10.0.0.8", "http", "not ready"),
+        instance("10.0.0.8", "metrics", "ready"),
+    ]));
     let held = config(true);
-    for (catalog, reason) in [
-        (Some(ready.as_slice()), "not_used_lately"),
-        (Some(&ready[1..]), "no_endpoints"),
-        (None, "not_used_lately"),
+    for (catalog, reason, says) in [
+        (
+            Some(ready.as_slice()),
+            "not_used_lately",
+            "over 2 endpoints",
+        ),
+        (
+            Some(ending.as_slice()),
+            "not_used_lately",
+            "the 1 that serve while they terminate",
+        ),
+        (Some(&ending[1..]), "no_endpoints", "passes it through"),
+        (None, "not_used_lately", "could not be asked"),
     ] {
         let explained = explain(&Known {
             pod: &client(),
@@ -161,6 +185,7 @@ fn what_was_not_used_lately_is_the_catalogs_to_say() {
             catalog,
         });
         assert_eq!(explained.reason, reason, "{explained:?}");
+        assert!(explained.verdict.contains(says), "{explained:?}");
     }
     let silent = ask("10.96.0.7:80", &service(), Err("it hung up"));
     assert_eq!(silent.reason, "sidecar_silent");
@@ -171,7 +196,7 @@ fn a_service_without_that_port_is_a_mistake_that_is_marked() {
     let owner = Owner::Service {
         namespace: "shop".to_owned(),
         name: "echo".to_owned(),
-        has_port: false,
+        port: None,
     };
     let explained = ask("10.96.0.70:81", &owner, Ok(&config(true)));
     assert_eq!(explained.steps[0].mark, Mark::Bad);
