@@ -160,6 +160,44 @@ async fn a_check_of_one_namespace_tells_of_a_system_namespace_that_ends() {
     assert!(!said.stdout.contains("is not installed"), "{said:#?}");
 }
 
+#[tokio::test]
+async fn explain_goes_by_the_kubelets_as_the_webhook_does() {
+    for (kubelet, is_told) in [("v1.28.9", true), ("v1.30.1", false)] {
+        let answer = move |path: &str| {
+            Some(match path {
+                "/api/v1/namespaces/shop" => {
+                    let labels = json!({"netting.dev/inject": "enabled"});
+                    (200, json!({"metadata": {"name": "shop", "labels": labels}}))
+                }
+                "/api/v1/namespaces/shop/pods/web-1" => {
+                    let annotations = json!({"netting.dev/sidecar-mode": "native"});
+                    let metadata =
+                        json!({"namespace": "shop", "name": "web-1", "annotations": annotations});
+                    let spec = json!({"containers": [{"name": "app", "image": "app:1"}]});
+                    (200, json!({"metadata": metadata, "spec": spec}))
+                }
+                "/api/v1/nodes" => {
+                    let info = json!({"architecture": "", "bootID": "", "containerRuntimeVersion": "",
+                        "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": kubelet, "machineID": "",
+                        "operatingSystem": "", "osImage": "", "systemUUID": ""});
+                    let node =
+                        json!({"metadata": {"name": "node-1"}, "status": {"nodeInfo": info}});
+                    (
+                        200,
+                        json!({"kind": "NodeList", "apiVersion": "v1", "metadata": {}, "items": [node]}),
+                    )
+                }
+                _ => return None,
+            })
+        };
+        let stub = Stub::serve(version("30"), answer).await;
+        let said = netting_of(&stub, "explain pod shop/web-1").await;
+        ended_with(&said, 0, "not_asked_about");
+        let told = said.stdout.contains("needs Kubernetes 1.29 or later");
+        assert_eq!(told, is_told, "{kubelet}: {said:#?}");
+    }
+}
+
 async fn netting_of(stub: &Stub, command: &str) -> Said {
     netting(&format!("--kubeconfig {} {command}", stub.kubeconfig)).await
 }

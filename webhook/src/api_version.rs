@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::version::Info};
-use kube::{Api, Client, api::ListParams};
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use tokio::time::{sleep, timeout};
 
 /// The version can change under a webhook that runs: each upgrade of the cluster does.
@@ -57,7 +57,8 @@ impl Release {
     }
 
     /// Reads a version as `v1.30.0-rc.1`.
-    fn of_version(version: &str) -> Option<Self> {
+    #[must_use]
+    pub fn of_version(version: &str) -> Option<Self> {
         let mut parts = version.trim_start_matches('v').split('.');
         Self::of(parts.next()?, parts.next()?)
     }
@@ -76,6 +77,34 @@ impl Release {
     }
 }
 
+/// Whether pods can have native sidecars: if the API server takes them, and every kubelet
+/// knows what to do with them. One that doesn't would wait for their end, and a cluster's API
+/// server is upgraded before its nodes are. A version that can't be understood counts as old.
+#[must_use]
+pub fn native_sidecars(api_server: Option<Release>, nodes: &[Node]) -> bool {
+    api_server.is_some_and(Release::has_native_sidecars)
+        && (!depends_on_kubelets(api_server) || old_kubelets(nodes).next().is_none())
+}
+
+/// Whether the kubelets have a say in that, besides the API server.
+#[must_use]
+pub fn depends_on_kubelets(api_server: Option<Release>) -> bool {
+    api_server.is_some_and(|release| {
+        release.has_native_sidecars() && release < Release::NO_OLDER_KUBELETS
+    })
+}
+
+/// Those nodes whose kubelets know no native sidecars, or can't be understood.
+pub fn old_kubelets(nodes: &[Node]) -> impl Iterator<Item = &Node> {
+    let is_new = |node: &Node| {
+        let status = node.status.as_ref();
+        let info = status.and_then(|status| status.node_info.as_ref());
+        let release = info.and_then(|info| Release::of_version(&info.kubelet_version));
+        release.is_some_and(Release::has_native_sidecars)
+    };
+    nodes.iter().filter(move |node| !is_new(node))
+}
+
 fn leading_number(text: &str) -> Option<u32> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit());
@@ -83,10 +112,7 @@ fn leading_number(text: &str) -> Option<u32> {
 }
 
 /// Asks again and again, for as long as it is polled, whether pods can have native
-/// sidecars, and says so whenever that has changed: if the API server takes them, and
-/// every kubelet knows what to do with them. One that doesn't would wait for their end,
-/// and a cluster's API server is upgraded before its nodes are. A version that can't be
-/// understood counts as old.
+/// sidecars ([`native_sidecars`]), and says so whenever that has changed.
 pub async fn follow(client: Client, changed: impl Fn(bool)) {
     let mut known = None;
     let mut retry = FIRST_RETRY;
@@ -118,16 +144,16 @@ pub async fn follow(client: Client, changed: impl Fn(bool)) {
 }
 
 async fn has_native_sidecars(client: &Client, info: &Info) -> bool {
-    let Some(release) = Release::read(info) else {
+    let release = Release::read(info);
+    if release.is_none() {
         tracing::warn!(
             ?info,
             "cannot tell the API server's version, so sidecars are classic; \
              set --sidecar-mode=native if it is 1.29 or later"
         );
-        return false;
-    };
-    if !release.has_native_sidecars() || release >= Release::NO_OLDER_KUBELETS {
-        return release.has_native_sidecars();
+    }
+    if !depends_on_kubelets(release) {
+        return native_sidecars(release, &[]);
     }
     match old_kubelet(client).await {
         Ok(None) => true,
@@ -155,24 +181,14 @@ async fn old_kubelet(client: &Client) -> kube::Result<Option<String>> {
     let mut page = ListParams::default().limit(NODES_PER_PAGE);
     loop {
         let listed = nodes.list(&page).await?;
-        let old = listed.items.into_iter().find(|node| !is_new(node));
-        if let Some(node) = old {
-            return Ok(Some(node.metadata.name.unwrap_or_default()));
+        if let Some(node) = old_kubelets(&listed.items).next() {
+            return Ok(Some(node.name_any()));
         }
         match listed.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => page = page.continue_token(&token),
             None => return Ok(None),
         }
     }
-}
-
-fn is_new(node: &Node) -> bool {
-    let info = node
-        .status
-        .as_ref()
-        .and_then(|status| status.node_info.as_ref());
-    let release = info.and_then(|info| Release::of_version(&info.kubelet_version));
-    release.is_some_and(Release::has_native_sidecars)
 }
 
 #[cfg(test)]
@@ -233,6 +249,31 @@ mod tests {
         {
             let version = Release { major, minor };
             assert_eq!(version.has_native_sidecars(), expected, "{version:?}");
+        }
+    }
+
+    #[test]
+    fn kubelets_count_as_long_as_they_may_be_older_than_native_sidecars() {
+        let node = |version: &str| -> Node {
+            let mut node = Node::default();
+            let status = node.status.get_or_insert_default();
+            let info = status.node_info.get_or_insert_default();
+            version.clone_into(&mut info.kubelet_version);
+            node
+        };
+        for (api_server, kubelets, expected) in [
+            ("", &["v1.33.0"][..], false),
+            ("v1.28.0", &["v1.28.0"], false),
+            ("v1.29.0", &[], true),
+            ("v1.29.0", &["v1.29.0", "v1.28.9-eks-036c24b"], false),
+            ("v1.31.0", &["v1.29.0", "v1.31.0"], true),
+            ("v1.31.0", &["garbage"], false),
+            ("v1.32.0", &["v1.28.9"], true),
+        ] {
+            let nodes: Vec<Node> = kubelets.iter().copied().map(node).collect();
+            let release = Release::of_version(api_server);
+            let found = native_sidecars(release, &nodes);
+            assert_eq!(found, expected, "{api_server} {kubelets:?}");
         }
     }
 

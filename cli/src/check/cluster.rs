@@ -2,17 +2,13 @@
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt as _;
+use netting_webhook::api_version::{self, Release};
 
 use super::{Code, Facts, Finding, Unknown, facts::Right, finding::counted, pods};
 use crate::cluster::Version;
 
 /// The first whose webhook configurations have match conditions without a feature gate.
 const MATCH_CONDITIONS: (u32, u32) = (1, 28);
-/// The first with native sidecars without a feature gate.
-const NATIVE_SIDECARS: (u32, u32) = (1, 29);
-/// The first whose kubelets, three behind it at most, all have them.
-/// <https://kubernetes.io/releases/version-skew-policy/#kubelet>
-const NO_OLDER_KUBELETS: (u32, u32) = (1, 32);
 /// The oldest kernel that Kubernetes itself supports.
 /// <https://kubernetes.io/docs/reference/node/kernel-version-requirements/>
 const OLDEST_KERNEL: (u32, u32) = (4, 19);
@@ -36,42 +32,27 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// Whether pods can have native sidecars, as the webhook finds it out: by the API
-/// server's version, and by the kubelets' while they may be older than those.
+/// Whether pods can have native sidecars, as the webhook finds it out, as far as it is known.
 pub(super) fn native_sidecars(facts: &Facts) -> bool {
-    let since = |(major, minor): (u32, u32)| !facts.version.is_before(major, minor);
     let nodes = facts.nodes.as_deref().unwrap_or_default();
-    since(NATIVE_SIDECARS) && (since(NO_OLDER_KUBELETS) || old_kubelets(nodes).is_empty())
-}
-
-/// Nodes whose kubelets know no native sidecars, with their versions.
-fn old_kubelets(nodes: &[Node]) -> Vec<(String, &str)> {
-    let versions = nodes.iter().filter_map(|node| {
-        let info = node.status.as_ref()?.node_info.as_ref()?;
-        Some((node.name_any(), info.kubelet_version.as_str()))
-    });
-    let (major, minor) = NATIVE_SIDECARS;
-    versions
-        .filter(|(_, version)| {
-            Version::parse(version.trim_start_matches('v'))
-                .is_ok_and(|version| version.is_before(major, minor))
-        })
-        .collect()
+    api_version::native_sidecars(facts.version.release, nodes)
 }
 
 /// What old kubelets mean for sidecars; nothing before the API server has native ones.
 fn kubelets(facts: &Facts, nodes: &[Node]) -> Option<Finding> {
-    let old = old_kubelets(nodes);
-    let (node, version) = old.first()?;
-    let (major, minor) = NATIVE_SIDECARS;
-    if facts.version.is_before(major, minor) {
+    let release = facts.version.release;
+    if !release.is_some_and(Release::has_native_sidecars) {
         return None;
     }
-    let others = match old.len() - 1 {
+    let mut old = api_version::old_kubelets(nodes);
+    let node = old.next()?;
+    let info = node.status.as_ref()?.node_info.as_ref()?;
+    let version = &info.kubelet_version;
+    let others = match old.count() {
         0 => String::new(),
         count => format!(", and {} like it", counted(count, "node")),
     };
-    let subject = format!("node/{node}");
+    let subject = format!("node/{}", node.name_any());
     Some(if pods::injects_native_sidecars(facts) {
         Code::KubeletOld.finding(
             subject,
@@ -89,11 +70,13 @@ fn kubelets(facts: &Facts, nodes: &[Node]) -> Option<Finding> {
 fn version(facts: &Facts) -> Finding {
     let version = &facts.version;
     let before = |(major, minor): (u32, u32)| version.is_before(major, minor);
-    if version.minor.is_none() {
-        let message = format!("the API server's version can't be read: {version}");
-        let advice = "if it is older than 1.29, run the webhook with --sidecar-mode=classic";
+    let Some(release) = version.release else {
+        let message = format!(
+            "the API server's version can't be read ({version}); sidecars are classic ones"
+        );
+        let advice = "if it is 1.29 or later: netting upgrade --webhook-set sidecar-mode=native";
         return Code::VersionOld.finding("", message, advice);
-    }
+    };
     if before(Version::OLDEST) {
         let (major, minor) = Version::OLDEST;
         let message = format!(
@@ -110,7 +93,7 @@ fn version(facts: &Facts) -> Finding {
         );
         return Code::VersionOld.told("", message);
     }
-    if before(NATIVE_SIDECARS) {
+    if !release.has_native_sidecars() {
         let message =
             format!("Kubernetes {version} has no native sidecars; sidecars are classic ones");
         return Code::VersionOld.told("", message);

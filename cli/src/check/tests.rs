@@ -28,6 +28,7 @@ fn parse<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("an object of Kubernetes")
 }
 
+/// The API server's version.
 fn version(minor: &str) -> Version {
     Version::read(&Info {
         major: "1".to_owned(),
@@ -41,7 +42,7 @@ fn version(minor: &str) -> Version {
 fn cluster() -> Facts {
     let node = json!({"metadata": {"name": "node-1"}, "status": {"nodeInfo": {
         "operatingSystem": "linux", "architecture": "amd64", "kernelVersion": "6.1.0-18-amd64",
-        "bootID": "", "containerRuntimeVersion": "", "kubeProxyVersion": "", "kubeletVersion": "",
+        "bootID": "", "containerRuntimeVersion": "", "kubeProxyVersion": "", "kubeletVersion": "v1.33.1",
         "machineID": "", "osImage": "", "systemUUID": ""}}});
     Facts {
         now: now(),
@@ -103,6 +104,16 @@ fn an_api_server_from_2020_is_too_old_and_says_what_is_missing() {
         only(&facts, code);
         assert!(Report::of(&facts).well, "{minor}");
     }
+}
+
+#[test]
+fn a_version_that_cannot_be_read_counts_as_old_and_says_so() {
+    let mut facts = cluster();
+    facts.version = Version::read(&Info::default());
+    let found = only(&facts, Code::VersionOld);
+    assert!(found.message.contains("classic ones"), "{found:?}");
+    assert!(found.advice.contains("sidecar-mode=native"), "{found:?}");
+    assert!(Report::of(&facts).well);
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::Deployment,
-    core::v1::{LimitRange, Namespace, Pod, Service},
+    core::v1::{LimitRange, Namespace, Node, Pod, Service},
     events::v1::Event,
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
-use netting_webhook::{Options, names::WEBHOOK_CONFIGURATION};
+use netting_webhook::{Options, api_version, names::WEBHOOK_CONFIGURATION};
 
 use crate::{
     admission::options_of,
@@ -33,7 +33,7 @@ pub(super) async fn webhook(cluster: &Cluster) -> Webhook {
         .unwrap_or_default();
     let configurations: Api<MutatingWebhookConfiguration> = Api::all(cluster.client());
     let configuration = configurations.get_opt(WEBHOOK_CONFIGURATION).await;
-    let native_sidecars = !cluster.version.is_before(1, 29);
+    let native_sidecars = native_sidecars(cluster).await;
     let options = options_of(deployment.as_ref(), native_sidecars).or_else(|error| {
         eprintln!("netting: going by the webhook's defaults: {error:#}");
         options_of(None, native_sidecars)
@@ -43,6 +43,25 @@ pub(super) async fn webhook(cluster: &Cluster) -> Webhook {
         // That it can't be asked for is no sign that it is not there.
         is_installed: !matches!(configuration, Ok(None)),
     }
+}
+
+/// Whether pods can have native sidecars, as the webhook finds it out; by the API server
+/// alone, if nobody may list nodes.
+async fn native_sidecars(cluster: &Cluster) -> bool {
+    let release = cluster.version.release;
+    let mut nodes = Vec::new();
+    if api_version::depends_on_kubelets(release) {
+        let all: Api<Node> = Api::all(cluster.client());
+        match all.list(&ListParams::default()).await {
+            Ok(listed) => nodes = listed.items,
+            Err(error) => {
+                eprintln!(
+                    "netting: without the kubelets' versions, as nodes can't be listed: {error}"
+                );
+            }
+        }
+    }
+    api_version::native_sidecars(release, &nodes)
 }
 
 pub(super) async fn namespace(cluster: &Cluster, name: &str) -> anyhow::Result<Namespace> {
