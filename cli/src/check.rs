@@ -4,7 +4,7 @@
 //!
 //! - [`finding`]: what can be found;
 //! - [`facts`]: what is known, and what could not be asked;
-//! - `cluster`, `installation`, `certificate`, `sync`, `namespaces`, `pods`: from the one to the other;
+//! - `cluster`, `rules`, `installation`, `certificate`, `sync`, `namespaces`, `pods`: from the one to the other;
 //! - [`mod@report`]: all of it, in the order in which it is read.
 
 mod certificate;
@@ -15,6 +15,7 @@ mod installation;
 mod namespaces;
 mod pods;
 pub mod report;
+mod rules;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -96,6 +96,12 @@ codes! {
     NodesGood = "nodes_good", Cluster, Good;
     /// A node can't.
     NodeUnfit = "node_unfit", Cluster, Warning;
+    /// The rules of the sidecars that there are hold.
+    RulesGood = "rules_good", Cluster, Good;
+    /// Nothing is known of iptables until the first pod is injected.
+    RulesUntried = "rules_untried", Cluster, Note;
+    /// A node does not take them.
+    RulesRefused = "rules_refused", Cluster, Warning;
     /// A kubelet knows no native sidecars, and would wait for the end of one.
     KubeletOld = "kubelet_old", Cluster, Warning;
     /// Something of the cluster could not be asked.

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    Code, Facts, Finding, Severity, certificate, cluster, installation, namespaces, pods, sync,
+    Code, Facts, Finding, Severity, certificate, cluster, installation, namespaces, pods, rules,
+    sync,
 };
 use crate::exit::Exit;
 
@@ -21,6 +22,7 @@ impl Report {
     #[must_use]
     pub fn of(facts: &Facts) -> Self {
         let mut findings = cluster::findings(facts);
+        findings.extend(rules::findings(facts));
         if let Some(mesh) = &facts.mesh {
             let installed = installation::findings(facts, mesh);
             let elsewhere = |one: &Finding| one.code == Code::InstalledElsewhere;

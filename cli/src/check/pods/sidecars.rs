@@ -9,7 +9,7 @@ use netting_webhook::{
 
 use crate::{
     admission::Sidecar,
-    check::{Code, Facts, Finding},
+    check::{Code, Facts, Finding, rules::last_words},
     workload::Workload,
 };
 
@@ -91,13 +91,17 @@ fn trouble(container: &ContainerStatus, must_run: bool) -> Option<String> {
         });
     if let Some(reason) = stuck {
         return Some(format!(
-            "does not start: {reason} ({} restarts)",
-            container.restart_count
+            "does not start: {reason} ({} restarts){}",
+            container.restart_count,
+            last_words(container)
         ));
     }
     let ended = state.and_then(|state| state.terminated.as_ref());
     if let Some(code) = ended.map(|ended| ended.exit_code).filter(|code| *code != 0) {
-        return Some(format!("ended with exit code {code}"));
+        return Some(format!(
+            "ended with exit code {code}{}",
+            last_words(container)
+        ));
     }
     (must_run && !container.ready)
         .then(|| format!("is not ready ({} restarts)", container.restart_count))

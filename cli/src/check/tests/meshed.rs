@@ -131,6 +131,46 @@ fn pods_that_can_have_no_sidecar_are_told_with_the_reason_and_those_that_want_no
     assert!(Report::of(&facts).well);
 }
 
+/// A pod on a node, with what came of its `netting-init`.
+fn tried(name: &str, node: &str, state: Value, last_state: Value) -> Value {
+    let mut pod = injected(name, IMAGE, true);
+    pod["spec"]["nodeName"] = json!(node);
+    pod["status"]["initContainerStatuses"] = json!([{"name": "netting-init", "image": IMAGE, "imageID": "",
+        "ready": false, "restartCount": 3, "state": state, "lastState": last_state}]);
+    pod
+}
+
+#[test]
+fn what_netting_init_found_is_told_of_each_node() {
+    let none = only(&cluster(), Code::RulesUntried);
+    assert!(none.message.contains("first pod"), "{none:?}");
+
+    let well = json!({"terminated": {"exitCode": 0}});
+    let message = "{\"level\":\"ERROR\"}\nnetting-iptables-init: no nf_tables here\n";
+    let failed = json!({"terminated": {"exitCode": 1, "message": message}});
+    let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    let facts = with(vec![
+        tried("a", "node-1", well.clone(), Value::Null),
+        tried("b", "node-1", failed.clone(), Value::Null),
+        tried("c", "node-2", waiting, failed),
+        tried("d", "node-3", well, Value::Null),
+        tried("e", "node-4", json!({"running": {}}), Value::Null),
+    ]);
+    let good = only(&facts, Code::RulesGood).message;
+    assert!(good.ends_with("on 2 nodes"), "{good}");
+    let refused = only(&facts, Code::RulesRefused);
+    assert_eq!(refused.subject, "node/node-2");
+    let says = "in pod shop/c: netting-iptables-init: no nf_tables here";
+    assert!(refused.message.ends_with(says), "{refused:?}");
+    let unready = format!("{:?}", found(&facts, Code::SidecarNotReady));
+    for says in [
+        "ended with exit code 1: netting-iptables-init: no nf_tables here",
+        "CrashLoopBackOff (3 restarts): netting-iptables-init: no nf_tables here",
+    ] {
+        assert!(unready.contains(says), "{says}: {unready}");
+    }
+}
+
 #[test]
 fn pods_that_ended_or_are_of_no_concern_are_passed_over() {
     let mut ended = pod("ended");
