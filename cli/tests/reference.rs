@@ -69,6 +69,21 @@ fn every_command_shows_how_by_example() {
     }
 }
 
+#[test]
+fn each_shell_completes_the_commands_and_their_options() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_netting"))
+            .args(["completions", shell])
+            .output()
+            .expect("it runs");
+        assert!(said.status.success(), "{shell}: {said:?}");
+        let script = String::from_utf8(said.stdout).expect("a script is text");
+        for word in ["uninstall", "support-bundle", "before-install"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
 /// As GitHub makes anchors of headings.
 fn anchor(heading: &str) -> String {
     let heading = heading.to_lowercase();

@@ -125,6 +125,97 @@ fn what_the_sidecar_holds_is_told_endpoint_by_endpoint() {
     assert!(opaque.contains("opaque-ports"), "{opaque}");
 }
 
+/// What is told of a service with one endpoint, or two, that the sidecar holds so.
+fn told(service: Value, endpoints: Value) -> String {
+    let mut held =
+        json!({"address": "10.96.0.7:80", "kind": "service", "namespace": "shop", "name": "echo"});
+    held["endpoints"] = endpoints;
+    for (field, value) in service.as_object().expect("an object") {
+        held[field] = value.clone();
+    }
+    let config = json!({"zone": "z1", "node": "node-1", "catalog": {"connected": true}, "destinations": [held]});
+    let config: Config = parse(config);
+    ask("10.96.0.7:80", &self::service(), Ok(&config)).render(false)
+}
+
+#[test]
+fn what_prefers_some_endpoints_is_told_by_where_it_comes_from() {
+    let endpoint = |field: &str, hints: Value| json!([{"address": "10.0.0.7:80", "ready": true, "standing": "preferred", field: hints}]);
+    let none = || endpoint("for_zones", json!([]));
+    for (service, endpoints, says) in [
+        (json!({}), none(), "in zone z1; none is preferred"),
+        (
+            json!({"prefer": "same_zone"}),
+            none(),
+            "endpoints in its zone are preferred (trafficDistribution)",
+        ),
+        (
+            json!({"prefer": "same_node"}),
+            none(),
+            "endpoints on its node, then in its zone, are preferred",
+        ),
+        (
+            json!({"prefer": "same_zone"}),
+            endpoint("for_zones", json!(["z1"])),
+            "EndpointSlices' hints prefer",
+        ),
+        (
+            json!({}),
+            endpoint("for_nodes", json!(["node-1"])),
+            "EndpointSlices' hints prefer",
+        ),
+        // The policy leaves nothing to prefer.
+        (
+            json!({"node_local": true, "prefer": "same_zone"}),
+            endpoint("for_zones", json!(["z1"])),
+            "only endpoints on its node are used (internalTrafficPolicy: Local)",
+        ),
+        (
+            json!({"session_affinity_seconds": 10800}),
+            none(),
+            "keeps the pod at one endpoint for 10800 s",
+        ),
+    ] {
+        let text = told(service, endpoints);
+        assert!(text.contains(says), "{says}: {text}");
+        assert_eq!(
+            text.contains("affinity"),
+            says.contains("keeps the pod"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_not_used_is_told_with_the_reason() {
+    let endpoint = |address: &str, standing: &str, ready: bool, terminating: bool| json!({"address": address, "standing": standing, "ready": ready, "serving": true, "terminating": terminating});
+    let elsewhere = json!([
+        endpoint("10.0.0.7:80", "used", true, false),
+        endpoint("10.0.0.8:80", "unused", true, false),
+        endpoint("10.0.0.9:80", "unused", false, true),
+    ]);
+    let local = told(json!({"node_local": true}), elsewhere);
+    let ending = json!([
+        endpoint("10.0.0.7:80", "used", false, true),
+        endpoint("10.0.0.8:80", "unused", false, false),
+    ]);
+    let ending = told(json!({}), ending);
+    for (text, says) in [
+        (&local, "+ endpoint    10.0.0.7:80: ready\n"),
+        (&local, "! endpoint    10.0.0.8:80: on another node\n"),
+        (&local, "! endpoint    10.0.0.9:80: terminating\n"),
+        (&local, "=> it goes to the one endpoint"),
+        (
+            &ending,
+            "+ endpoint    10.0.0.7:80: terminating, and used since none is ready\n",
+        ),
+        (&ending, "! endpoint    10.0.0.8:80: not ready\n"),
+        (&ending, "=> it goes to the one endpoint"),
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
+    }
+}
+
 #[test]
 fn a_pod_without_a_sidecar_is_none_of_nettings_concern() {
     let known = Known {
