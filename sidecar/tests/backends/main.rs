@@ -26,6 +26,7 @@ mod control_plane;
 mod counted;
 mod ended;
 mod exemplars;
+mod kept;
 mod logs;
 mod receivers;
 mod scraped;
