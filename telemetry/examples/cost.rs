@@ -2,7 +2,14 @@
 //!
 //! `cargo run --release -p netting-telemetry --example cost`
 
-use std::{fs, hint::black_box, time::Duration};
+use std::{
+    fs,
+    hint::black_box,
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
 
 use netting_telemetry::{
     Metrics,
@@ -12,9 +19,10 @@ use netting_telemetry::{
     prometheus::{Format, text},
     registry::Settings,
     requests::{Ended, Method, Version},
-    snapshot::Descriptor,
+    snapshot::{Data, Descriptor, Metric},
     traffic::TrafficMetrics,
 };
+use tokio::runtime::Builder;
 
 const ROUNDS: u32 = 5_000_000;
 const SCRAPES: u32 = 20;
@@ -23,6 +31,8 @@ fn main() {
     // First, while no memory is left over that could be used again.
     scrape("peers", 1_000, fill_requests);
     scrape("counters", 10_000, fill_counters);
+    over_http("10,000 lines of peers", 89, fill_requests);
+    over_http("10,000 counters", 10_000, fill_counters);
     records();
 }
 
@@ -149,9 +159,58 @@ fn scrape(what: &str, count: usize, fill: impl Fn(&Metrics, usize)) {
         .lines()
         .filter(|line| !line.starts_with('#'))
         .count();
+    let series: usize = metrics.snapshot().metrics.iter().map(series_of).sum();
     println!(
-        "{what}: {lines} lines in {took:?}, {} kB; {} bytes kept for each of {count}",
+        "{what}: {lines} lines in {took:?}, {} kB; {} bytes kept for each of {series} series",
         exposition.len() / 1000,
-        kept / count as u64,
+        kept / series as u64,
     );
+}
+
+/// A histogram's buckets are one series here, as in OTLP, and one each in Prometheus.
+fn series_of(metric: &Metric) -> usize {
+    match &metric.data {
+        Data::Counter(points) => points.len(),
+        Data::Gauge(points) => points.len(),
+        Data::Histogram(points) => points.len(),
+    }
+}
+
+/// A scrape as its scraper sees it, the best of several: others may be busy too.
+fn over_http(what: &str, count: usize, fill: impl Fn(&Metrics, usize)) {
+    let metrics = metrics();
+    fill(&metrics, count);
+    let lines = text(&metrics.snapshot(), Format::Text).lines().count();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    listener.set_nonblocking(true).expect("it is a socket");
+    thread::spawn(move || serve(listener, &metrics));
+    for encoding in ["identity", "gzip"] {
+        let scrapes = (0..SCRAPES).map(|_| {
+            let begun = Instant::now();
+            let bytes = ask(addr, encoding).expect("it is scraped");
+            (begun.elapsed(), bytes)
+        });
+        let (took, bytes) = scrapes.min().expect("there are some");
+        let kilobytes = bytes / 1000;
+        println!("{what} over HTTP, {encoding}: {lines} lines in {took:?}, {kilobytes} kB");
+    }
+}
+
+fn serve(listener: TcpListener, metrics: &Metrics) {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let served = runtime.expect("a runtime").block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        axum::serve(listener, metrics.router()).await
+    });
+    served.expect("it serves until the process ends");
+}
+
+fn ask(addr: SocketAddr, encoding: &str) -> io::Result<usize> {
+    let mut stream = TcpStream::connect(addr)?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {encoding}\r\nConnection: close\r\n\r\n"
+    )?;
+    stream.read_to_end(&mut Vec::new())
 }
