@@ -1,7 +1,7 @@
 //! The real binary, the real rules, in network namespaces of their own: nothing of the machine's
 //! own network is touched, and the kernel removes the namespaces when a test ends, however it ends.
 //!
-//! Needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW), iptables and iproute2.
+//! Needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW), iptables, iproute2 and util-linux.
 
 /// A test for each backend of iptables, from one function that takes the backend's name.
 macro_rules! with_each_backend {
@@ -39,5 +39,7 @@ mod pod;
 mod refusals;
 #[path = "netns/tables.rs"]
 mod tables;
+#[path = "netns/userns.rs"]
+mod userns;
 #[path = "netns/verify.rs"]
 mod verify;

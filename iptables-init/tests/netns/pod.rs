@@ -14,7 +14,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 /// Longer than anything here takes, so that a test that hangs fails.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Where Debian and others keep iptables and iproute2.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A network namespace that lives as long as this value, or as a process or socket in it.
 pub(crate) struct Namespace(File);
@@ -27,6 +27,14 @@ impl Namespace {
             File::open("/proc/thread-self/ns/net").expect("/proc is mounted")
         });
         let namespace = Self(file.join().expect("a network namespace can be made"));
+        namespace.sh("ip link set lo up");
+        namespace
+    }
+
+    /// The one that a process is in.
+    pub(crate) fn of_process(id: u32) -> Self {
+        let file = File::open(format!("/proc/{id}/ns/net"));
+        let namespace = Self(file.expect("the process runs"));
         namespace.sh("ip link set lo up");
         namespace
     }
@@ -110,7 +118,12 @@ pub(crate) struct Pod {
 
 impl Pod {
     pub(crate) fn new() -> Self {
-        let pod = Self::without_ipv6();
+        Self::of(Namespace::new())
+    }
+
+    /// With a network namespace that is there already.
+    pub(crate) fn of(ns: Namespace) -> Self {
+        let pod = Self::with_ipv4(ns);
         pod.ns
             .sh("ip -6 addr add fd77::2/64 dev eth0 nodad && ip -6 route add default via fd77::1");
         pod.peer.sh("ip -6 addr add fd77::1/64 dev eth0 nodad");
@@ -125,8 +138,12 @@ impl Pod {
     }
 
     pub(crate) fn without_ipv6() -> Self {
+        Self::with_ipv4(Namespace::new())
+    }
+
+    fn with_ipv4(ns: Namespace) -> Self {
         let pod = Self {
-            ns: Namespace::new(),
+            ns,
             peer: Namespace::new(),
         };
         let (ns, peer) = (&pod.ns, &pod.peer);

@@ -61,7 +61,7 @@ pub(super) fn find(
         .any(|container| pod.run_as_user(container) == Some(names::SIDECAR_UID));
     // `hostUsers: false` is none: the pod's user namespace owns its network
     // namespace, so netting-init has its capabilities there, and the kernel compares
-    // uids as that namespace numbers them.
+    // uids as that namespace numbers them. (netting-iptables-init's tests run in one.)
     let host_network = pod.spec("hostNetwork") == Some(&Value::Bool(true));
     host_network
         .then_some(SkipReason::HostNetwork)
