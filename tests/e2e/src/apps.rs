@@ -410,13 +410,30 @@ impl Namespace {
     /// # Errors
     /// If it does not complete.
     pub async fn job(&self, app: &App) -> anyhow::Result<()> {
+        self.start_job(app, "Never", 0).await?;
+        self.until_complete(app).await
+    }
+
+    /// Begins to run an application as a Job, which may fail so many times.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn start_job(&self, app: &App, policy: &str, failures: u32) -> anyhow::Result<()> {
         let mut template = app.template(&self.test_image);
-        template["spec"]["restartPolicy"] = json!("Never");
+        template["spec"]["restartPolicy"] = json!(policy);
         let job: Job = parse(json!({
             "metadata": {"name": app.name},
-            "spec": {"template": template, "backoffLimit": 0},
+            "spec": {"template": template, "backoffLimit": failures},
         }))?;
         self.api().create(&PostParams::default(), &job).await?;
+        Ok(())
+    }
+
+    /// Waits until a Job is complete.
+    ///
+    /// # Errors
+    /// If it does not complete.
+    pub async fn until_complete(&self, app: &App) -> anyhow::Result<()> {
         let complete = |job: Option<&Job>| {
             let status = job.and_then(|job| job.status.as_ref());
             status.is_some_and(|status| status.succeeded == Some(1))

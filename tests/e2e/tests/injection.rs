@@ -33,6 +33,35 @@ async fn a_job_completes_with_a_classic_sidecar() -> anyhow::Result<()> {
     meshed.end().await
 }
 
+/// As the jobs of CronJobs mostly are: the container is started again in the same pod, whose
+/// sidecar stays for as long as that may happen, and ends with the last one.
+#[tokio::test]
+async fn a_job_that_is_restarted_in_its_pod_completes_with_a_sidecar() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = &meshed.namespace;
+    namespace.service("echo", json!({})).await?;
+    let fetch = format!("fetch http://{}/ --tries 1", namespace.host("echo"));
+    let jobs = ["native", "classic"]
+        .map(|mode| App::new(&format!("again-{mode}"), &fetch).annotation(MODE, mode));
+    for job in &jobs {
+        namespace.start_job(job, "OnFailure", 20).await?;
+    }
+    for name in ["again-native", "again-classic"] {
+        eventually("the job has failed for lack of a server", async || {
+            let pod = namespace.one_pod(name).await?;
+            let statuses = pod.status.and_then(|status| status.container_statuses);
+            let mut statuses = statuses.into_iter().flatten();
+            Ok(statuses.any(|status| status.name == "app" && status.restart_count > 0))
+        })
+        .await?;
+    }
+    namespace.deploy(&App::echo("echo")).await?;
+    for job in &jobs {
+        namespace.until_complete(job).await?;
+    }
+    meshed.end().await
+}
+
 #[tokio::test]
 async fn a_failed_job_fails_with_a_classic_sidecar() -> anyhow::Result<()> {
     let meshed = Meshed::start().await?;

@@ -141,6 +141,7 @@ impl Keeper {
         let now = SystemTime::now();
         if state.let_go_of_expired(now) {
             let secret = &self.name;
+            self.server.refuses(true);
             tracing::error!(
                 secret,
                 "the given certificate has expired; put a new one into the Secret"

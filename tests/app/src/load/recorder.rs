@@ -23,6 +23,8 @@ const UNNAMED_POD: &str = "(unnamed)";
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) pod: Option<String>,
+    /// What a proxy on the way says about it (RFC 9209).
+    pub(super) proxy_status: Option<String>,
 }
 
 /// Counts since the start or the last reset.
@@ -268,7 +270,11 @@ impl Page {
         *self.by_status.entry(answer.status.as_u16()).or_default() += 1;
         let refused = answer.status.as_u16() >= 400;
         refused.then(|| {
-            let reason = format!("{} from {pod}", answer.status);
+            let mut reason = format!("{} from {pod}", answer.status);
+            if let Some(proxy_status) = &answer.proxy_status {
+                reason.push_str(": ");
+                reason.push_str(proxy_status);
+            }
             Failure::new(FailureKind::Status, reason)
         })
     }

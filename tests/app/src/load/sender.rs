@@ -43,13 +43,14 @@ impl Sender {
     pub(super) async fn send(&self) -> Result<Answer, Failure> {
         let deadline = deadline_in(self.args.timeout);
         let (connection, response) = self.head(deadline).await?;
+        let header = |name: &str| {
+            let value = response.headers().get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
         let answer = Answer {
             status: response.status(),
-            pod: response
-                .headers()
-                .get(POD_HEADER)
-                .and_then(|pod| pod.to_str().ok())
-                .map(str::to_owned),
+            pod: header(POD_HEADER),
+            proxy_status: header("proxy-status"),
         };
         read_body(response.into_body(), deadline, |_| {}).await?;
         if !self.args.new_connection_per_request {

@@ -6,6 +6,7 @@ fn answer(status: StatusCode, pod: &str) -> Result<Answer, Failure> {
     Ok(Answer {
         status,
         pod: Some(pod.to_owned()),
+        proxy_status: None,
     })
 }
 
@@ -39,6 +40,22 @@ fn an_error_status_is_a_failure_that_names_the_pod() {
             kind: FailureKind::Status,
             reason: "503 Service Unavailable from echo-1".to_owned(),
         }]
+    );
+}
+
+#[test]
+fn a_proxy_on_the_way_says_why() {
+    let mut recorder = Recorder::new(START);
+    let answer = Answer {
+        status: StatusCode::BAD_GATEWAY,
+        pod: None,
+        proxy_status: Some("netting; error=connection_terminated".to_owned()),
+    };
+    record(&mut recorder, Ok(answer), 7);
+    let reason = &recorder.summary(START + 10).failures[0].reason;
+    assert!(
+        reason.ends_with(": netting; error=connection_terminated"),
+        "{reason}"
     );
 }
 
