@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
 
 use crate::cluster::{Cluster, binary};
 
@@ -51,14 +54,7 @@ pub async fn netting(cluster: &Cluster, args: &[&str]) -> anyhow::Result<Said> {
 /// # Errors
 /// If it can't be started.
 pub async fn netting_by(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<Said> {
-    let mut command = Command::new(binary("netting")?);
-    command
-        .arg("--kubeconfig")
-        .arg(kubeconfig)
-        .args(args)
-        .env_remove("NETTING_IMAGE")
-        .env_remove("NETTING_SYSTEM_NAMESPACE")
-        .stdin(Stdio::null());
+    let mut command = command(kubeconfig, args)?;
     let Output {
         status,
         stdout,
@@ -69,4 +65,52 @@ pub async fn netting_by(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<Said
         stdout: String::from_utf8(stdout)?,
         stderr: String::from_utf8(stderr)?,
     })
+}
+
+/// Runs `netting` with all rights, and does something once it has said so on stderr.
+///
+/// # Errors
+/// If it ends without saying so, or that can't be done.
+pub async fn netting_meanwhile(
+    cluster: &Cluster,
+    args: &[&str],
+    says: &str,
+    then: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<Said> {
+    let mut process = command(cluster.kubeconfig(), args)?
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("could not run netting")?;
+    let stderr = process.stderr.take().context("it is piped")?;
+    let mut lines = BufReader::new(stderr).lines();
+    let mut said = String::new();
+    while !said.contains(says) {
+        let line = lines.next_line().await?;
+        let line = line.with_context(|| format!("it ended without \"{says}\": {said}"))?;
+        said += &format!("{line}\n");
+    }
+    then.await?;
+    while let Some(line) = lines.next_line().await? {
+        said += &format!("{line}\n");
+    }
+    let ended = process.wait_with_output().await?;
+    Ok(Said {
+        code: ended.status.code(),
+        stdout: String::from_utf8(ended.stdout)?,
+        stderr: said,
+    })
+}
+
+fn command(kubeconfig: &Path, args: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(binary("netting")?);
+    command
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(args)
+        .env_remove("NETTING_IMAGE")
+        .env_remove("NETTING_SYSTEM_NAMESPACE")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    Ok(command)
 }

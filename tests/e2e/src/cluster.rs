@@ -169,6 +169,13 @@ impl Cluster {
         self.own.as_ref().is_some_and(|own| own.enter.is_none())
     }
 
+    /// Whether the images have the `netting` command as well, besides what runs in pods: a
+    /// sandbox takes all that was built for them.
+    #[must_use]
+    pub fn has_command_in_images(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// The image to install.
     #[must_use]
     pub fn image(&self) -> &str {

@@ -167,6 +167,64 @@ async fn an_upgrade_keeps_the_settings_that_it_is_not_given() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn a_mesh_whose_telemetry_goes_elsewhere_is_looked_at_all_the_same() -> anyhow::Result<()> {
+    let cluster = start().await?;
+    // Nobody receives it, and nobody is asked at /metrics.
+    let elsewhere = "telemetry=otlp=http://127.0.0.1:4317";
+    let (webhook, catalog) = (
+        format!("--webhook-set={elsewhere}"),
+        format!("--catalog-set={elsewhere}"),
+    );
+    let sidecars = format!("--webhook-set=proxy-{elsewhere}");
+    let install = ["install", &image(&cluster), &webhook, &catalog, &sidecars];
+    netting(&cluster, &install).await?.well()?;
+    let namespace = netting_e2e::Namespace::create(&cluster, true).await?;
+    namespace.service("echo", json!({})).await?;
+    namespace.deploy(&App::echo("echo")).await?;
+    let url = format!("http://{}/", namespace.host("echo"));
+    namespace.deploy(&App::load("load", &url, 50)).await?;
+
+    let name = namespace.name();
+    let check = netting(&cluster, &["check", "-n", name, "--wait"])
+        .await?
+        .well()?;
+    for says in [
+        "last heard of a change",
+        "rules and proven them on 1 node",
+        "2 pods with a sidecar",
+    ] {
+        ensure!(check.stdout.contains(says), "{says}: {check:#?}");
+    }
+    let stat = ["stat", "-n", name, "--window=1s", "-o", "json"];
+    observe::eventually("stat shows the load", async || {
+        let rows: serde_json::Value =
+            serde_json::from_str(&netting(&cluster, &stat).await?.well()?.stdout)?;
+        let mut rows = rows.as_array().into_iter().flatten();
+        let rate = rows
+            .find(|row| row["name"] == "echo")
+            .map(|row| row["requests_per_second"].clone());
+        Ok(rate.and_then(|rate| rate.as_f64()) > Some(1.0))
+    })
+    .await?;
+
+    let versions = netting(&cluster, &["version", "-o", "wide"])
+        .await?
+        .well()?;
+    for says in [
+        "netting-catalog",
+        "netting-webhook",
+        env!("CARGO_PKG_VERSION"),
+        cluster.image(),
+        "Kubernetes",
+    ] {
+        ensure!(versions.stdout.contains(says), "{says}: {versions:#?}");
+    }
+    namespace.delete().await?;
+    netting(&cluster, &["uninstall", "--yes"]).await?.well()?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_stands_in_the_way_is_named_and_nothing_is_begun() -> anyhow::Result<()> {
     let cluster = start().await?;
     let elsewhere = ["install", "--system-namespace=mesh", "--no-wait"];

@@ -1,9 +1,12 @@
 //! The commands that look at a mesh, against one that is there.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{
+    core::v1::Secret,
+    rbac::v1::{Role, RoleBinding},
+};
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
@@ -11,7 +14,7 @@ use kube::{
 use netting_e2e::{
     App, Meshed, Namespace,
     apps::PORT,
-    cli::{Said, netting},
+    cli::{Said, netting, netting_meanwhile},
     mesh::Part,
     observe::eventually,
 };
@@ -45,6 +48,15 @@ async fn check_finds_a_pod_that_was_admitted_while_the_webhook_was_away() -> any
     ] {
         ensure!(well.stdout.contains(says), "{says}: {well:#?}");
     }
+
+    meshed.mesh.stop(Part::Webhook).await?;
+    let brief = ["check", "-n", namespace, "--wait=1s"];
+    let brief = netting(&meshed.cluster, &brief).await?;
+    brief.refused(1, "waiting: ")?;
+    let patient = ["check", "-n", namespace, "--wait=5m"];
+    let start = Box::pin(meshed.mesh.start(Part::Webhook));
+    let waited = netting_meanwhile(&meshed.cluster, &patient, "waiting: ", start).await?;
+    waited.well()?;
 
     meshed.mesh.stop(Part::Webhook).await?;
     meshed.namespace.pod(&App::new("missed", "sleep")).await?;
@@ -114,8 +126,65 @@ async fn stat_and_edges_show_the_load() -> anyhow::Result<()> {
     let table = netting(&meshed.cluster, &["config", &name]).await?.well()?;
     ensure!(table.stdout.contains(&server), "{table:#?}");
 
+    let yaml = ["stat", "-n", namespace, "--window", "1s", "-o", "yaml"];
+    let yaml = netting(&meshed.cluster, &yaml).await?.well()?.stdout;
+    let rows: Vec<Value> = serde_saphyr::from_str(&yaml).context("stat prints YAML")?;
+    ensure!(rows.iter().any(|row| row["name"] == "echo"), "{yaml}");
+    let wide = ["config", &name, "-o", "wide"];
+    let wide = netting(&meshed.cluster, &wide).await?.well()?;
+    for heading in ["ZONE", "MESHED", "REQUESTS"] {
+        let (only_wide, plain) = (&wide.stdout, &table.stdout);
+        ensure!(
+            only_wide.contains(heading) && !plain.contains(heading),
+            "{heading}: {wide:#?}"
+        );
+    }
+
     let top = netting(&meshed.cluster, &["top", "-n", namespace]).await?;
     top.refused(2, "netting stat")?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn in_a_pod_the_command_asks_the_cluster_that_it_is_in() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    if !meshed.cluster.has_command_in_images() {
+        eprintln!("not tried: the images of this cluster have no netting command");
+        return meshed.end().await;
+    }
+    meshed.echo(1).await?;
+    let command = json!(["/netting/netting", "stat", "--window=1s", "-o", "json"]);
+    let asks = |name: &str| {
+        App::new(name, "")
+            .annotation("netting.dev/inject", "disabled")
+            .container(json!({"command": command}))
+    };
+    let refused = meshed.namespace.run(&asks("before")).await;
+    let refused = format!("{:#}", refused.err().context("it has no rights yet")?);
+    ensure!(refused.contains("not allowed to list Pods"), "{refused}");
+
+    let roles: Api<Role> = meshed.namespace.api();
+    let role = json!({"metadata": {"name": "asks"}, "rules": [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]},
+        {"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["get", "create"]}]});
+    let role = serde_json::from_value(role)?;
+    roles.create(&PostParams::default(), &role).await?;
+    let bindings: Api<RoleBinding> = meshed.namespace.api();
+    let binding = json!({"metadata": {"name": "asks"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": meshed.namespace.name()}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "asks"}});
+    let binding = serde_json::from_value(binding)?;
+    bindings.create(&PostParams::default(), &binding).await?;
+    // An API server takes a moment to heed a new role.
+    let tries = Cell::new(0);
+    eventually("the pod may ask, and is answered", async || {
+        tries.set(tries.get() + 1);
+        let name = format!("after-{}", tries.get());
+        let said = meshed.namespace.run(&asks(&name)).await?;
+        let rows: Value = serde_json::from_str(&said)?;
+        Ok(rows[0]["name"] == "echo")
+    })
+    .await?;
     meshed.end().await
 }
 
