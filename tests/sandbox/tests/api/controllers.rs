@@ -222,6 +222,12 @@ async fn a_namespace_goes_once_it_is_empty() {
 async fn endpoints_are_mirrored_where_no_selector_is_and_nobody_asks_not_to() {
     let harness = Harness::with_controllers(&[]).await;
     harness.namespace("shop").await;
+    // From before there are any, so that they come in the order that they are made in.
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+    let by_mirroring = "labelSelector=endpointslice.kubernetes.io/managed-by=endpointslicemirroring-controller.k8s.io";
+    let mut events = harness
+        .watch(&format!("{slices}?watch=1&{by_mirroring}"))
+        .await;
     let ports = json!([{"port": 80}]);
     let subsets = json!([{"addresses": [{"ip": "192.0.2.1"}, {"ip": "fd00::1"}],
         "notReadyAddresses": [{"ip": "192.0.2.2"}], "ports": ports}]);
@@ -238,11 +244,6 @@ async fn endpoints_are_mirrored_where_no_selector_is_and_nobody_asks_not_to() {
         let endpoints = json!({"metadata": metadata, "subsets": subsets});
         harness.post(&format!("{SHOP}/endpoints"), endpoints).await;
     }
-    let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
-    let by_mirroring = "labelSelector=endpointslice.kubernetes.io/managed-by=endpointslicemirroring-controller.k8s.io";
-    let mut events = harness
-        .watch(&format!("{slices}?watch=1&{by_mirroring}"))
-        .await;
     let is_of = |event: &Value, family: &str, endpoints: usize| {
         let slice = &event["object"];
         let listed = slice["endpoints"].as_array().map_or(0, Vec::len);
