@@ -71,7 +71,11 @@ impl Meshed {
         Ok(load)
     }
 
-    async fn stats(&self, load: &Pod) -> anyhow::Result<Value> {
+    /// What a load generator has counted so far.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub async fn stats(&self, load: &Pod) -> anyhow::Result<Value> {
         let stats = observe::pod_get(self.namespace.client(), load, STATS_PORT, "stats").await?;
         Ok(serde_json::from_str(&stats)?)
     }

@@ -328,7 +328,8 @@ async fn lifecycle_hooks_arrive_where_they_are_sent() -> anyhow::Result<()> {
     meshed.end().await
 }
 
-async fn rollout_under_load(server: App, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
+/// Replaces all pods of a server under load, and returns what the load generator counted.
+async fn rolled_under_load(server: App, annotations: &[(&str, &str)]) -> anyhow::Result<Value> {
     let meshed = Meshed::start().await?;
     let namespace = &meshed.namespace;
     namespace.service("echo", json!({})).await?;
@@ -339,24 +340,52 @@ async fn rollout_under_load(server: App, annotations: &[(&str, &str)]) -> anyhow
     let load = meshed.load(200).await?;
     meshed.namespace.restart("echo").await?;
     meshed.until_more_answers(&load, 200).await?;
-    let (failed, failures) = meshed.failures(&load).await?;
-    ensure!(failed == 0, "{failed} requests failed: {failures}");
-    meshed.end().await
+    let stats = meshed.stats(&load).await?;
+    meshed.end().await?;
+    Ok(stats)
+}
+
+async fn rollout_loses_nothing(server: App, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
+    let stats = rolled_under_load(server, annotations).await?;
+    ensure!(stats["failed"] == 0, "{}", stats["failures"]);
+    Ok(())
+}
+
+/// An application that drops what it is working on when it is told to end.
+fn hasty(serves: &str) -> App {
+    let probe = json!({"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1});
+    let serve = format!("http --port {PORT} --on-sigterm exit {serves}");
+    App::new("echo", &serve).readiness(probe)
 }
 
 #[tokio::test]
 async fn a_rollout_loses_no_request_if_the_application_lingers() -> anyhow::Result<()> {
-    Box::pin(rollout_under_load(App::echo("echo"), &[])).await
+    Box::pin(rollout_loses_nothing(App::echo("echo"), &[])).await
 }
 
 #[tokio::test]
 async fn a_rollout_loses_no_request_if_the_application_exits_at_once() -> anyhow::Result<()> {
-    let probe = json!({"httpGet": {"path": "/healthz", "port": PORT}, "periodSeconds": 1});
-    let hasty = App::new("echo", &format!("http --port {PORT} --on-sigterm exit"));
     // What an application was working on when it exited is its own loss, unless its
     // service says that it may be asked again.
     let retried = [("netting.dev/retry-on", "reset, gateway-error")];
-    Box::pin(rollout_under_load(hasty.readiness(probe), &retried)).await
+    Box::pin(rollout_loses_nothing(hasty(""), &retried)).await
+}
+
+#[tokio::test]
+async fn a_rollout_costs_an_application_that_exits_at_once_only_what_it_was_working_on()
+-> anyhow::Result<()> {
+    // Long enough to be at work on something when it is told to end.
+    let stats = Box::pin(rolled_under_load(hasty("--delay 20ms"), &[])).await?;
+    let failures = stats["failures"].as_array().into_iter().flatten();
+    for failure in failures {
+        // Not refused, not late, not without an answer.
+        let reason = failure["reason"].as_str().unwrap_or_default();
+        let was_working = failure["kind"] == "status"
+            && reason.starts_with("502")
+            && reason.contains("error=connection_terminated");
+        ensure!(was_working, "{failure}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ fn datagrams_reach_services_too() {
         let script = format!(
             "for addr in {}; do
             until exec 3<>/dev/udp/$addr/53 && echo -n $addr >&3 &&
-                answer=$(timeout 1 dd bs=99 count=1 status=none <&3); do :; done
+                answer=$(timeout 1 dd bs=99 count=1 status=none <&3 2>/dev/null); do :; done
             echo ${{answer:0:5}}; done",
             services.join(" ")
         );
