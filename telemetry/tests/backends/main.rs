@@ -5,14 +5,10 @@
 //! `graphite-carbon` and `victoria-metrics`, npm's `statsd`, and Python's protocol of
 //! OpenTelemetry. A test without them fails, and says so.
 
-#[path = "../documented/asked.rs"]
-mod asked;
+mod alerts;
 mod backends;
-mod boards;
 mod everything;
 mod hostile;
-#[path = "../documented/instruments.rs"]
-mod instruments;
 mod load;
 mod process;
 mod query;
