@@ -346,7 +346,7 @@ async fn rolled_under_load(server: App, annotations: &[(&str, &str)]) -> anyhow:
 }
 
 async fn rollout_loses_nothing(server: App, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
-    let stats = rolled_under_load(server, annotations).await?;
+    let stats = Box::pin(rolled_under_load(server, annotations)).await?;
     ensure!(stats["failed"] == 0, "{}", stats["failures"]);
     Ok(())
 }
@@ -360,7 +360,7 @@ fn hasty(serves: &str) -> App {
 
 #[tokio::test]
 async fn a_rollout_loses_no_request_if_the_application_lingers() -> anyhow::Result<()> {
-    Box::pin(rollout_loses_nothing(App::echo("echo"), &[])).await
+    rollout_loses_nothing(App::echo("echo"), &[]).await
 }
 
 #[tokio::test]
@@ -368,7 +368,7 @@ async fn a_rollout_loses_no_request_if_the_application_exits_at_once() -> anyhow
     // What an application was working on when it exited is its own loss, unless its
     // service says that it may be asked again.
     let retried = [("netting.dev/retry-on", "reset, gateway-error")];
-    Box::pin(rollout_loses_nothing(hasty(""), &retried)).await
+    rollout_loses_nothing(hasty(""), &retried).await
 }
 
 #[tokio::test]
