@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt as _;
 use netting_webhook::names::{INIT_CONTAINER, INJECTED};
 
@@ -69,26 +69,25 @@ enum Outcome {
 fn outcome(pod: &Pod) -> Option<Outcome> {
     let statuses = pod.status.as_ref()?.init_container_statuses.as_ref()?;
     let init = statuses.iter().find(|one| one.name == INIT_CONTAINER)?;
-    let states = [init.state.as_ref(), init.last_state.as_ref()];
-    let ended = states
-        .into_iter()
-        .flatten()
-        .find_map(|state| state.terminated.as_ref())?;
-    Some(match ended.exit_code {
+    Some(match endings(init).next()?.exit_code {
         0 => Outcome::Proven,
         _ => Outcome::Failed(last_words(init)),
     })
 }
 
+/// How a container ended, if it did: this time, and the time before.
+fn endings(container: &ContainerStatus) -> impl Iterator<Item = &ContainerStateTerminated> {
+    let states = [container.state.as_ref(), container.last_state.as_ref()];
+    states
+        .into_iter()
+        .flatten()
+        .filter_map(|state| state.terminated.as_ref())
+}
+
 /// What a container of ours said when it failed: the end of its log, which the kubelet keeps as
 /// its message. After a colon, or nothing.
 pub(super) fn last_words(container: &ContainerStatus) -> String {
-    let states = [container.state.as_ref(), container.last_state.as_ref()];
-    let mut ended = states
-        .into_iter()
-        .flatten()
-        .filter_map(|state| state.terminated.as_ref());
-    let message = ended.find_map(|ended| ended.message.as_deref());
+    let message = endings(container).find_map(|ended| ended.message.as_deref());
     let mut lines = message.unwrap_or_default().lines().map(str::trim);
     match lines.rfind(|line| !line.is_empty()) {
         Some(line) => format!(": {}", line.chars().take(WORDS_MAX).collect::<String>()),
