@@ -19,7 +19,7 @@ use crate::{
     destination::Endpoint,
     ejection,
     http::told::Try,
-    policy::{FailedTry, Failure, Tried, Tries},
+    policy::{FailedTry, Failure, Kind, Tried, Tries},
     reason::Reason,
 };
 
@@ -52,7 +52,12 @@ impl Session<'_> {
             Target::Balanced(used) => used.current(),
             Target::Fixed => None,
         };
-        let mut tries = match Tries::begin(known, request.is_idempotent, Instant::now()) {
+        let kind = if request.is_idempotent {
+            Kind::Idempotent
+        } else {
+            Kind::Other
+        };
+        let mut tries = match Tries::begin(known, kind, Instant::now()) {
             Ok(tries) => tries,
             Err(reason) => return Ended::without_upstream(Outcome::Failed(reason)),
         };

@@ -121,6 +121,10 @@ impl<'e> Exchange<'e> {
             Outcome::Failed(Reason::ResponseTimeout)
             | Outcome::BrokenOff(Reason::ResponseTimeout)
                 if self.response.is_some() => {}
+            // The client may be the slow one, too.
+            Outcome::Failed(Reason::ResponseTimeout)
+            | Outcome::BrokenOff(Reason::ResponseTimeout)
+                if !self.upload_over && self.upload.awaits_source() => {}
             Outcome::Failed(Reason::ResponseTimeout)
             | Outcome::BrokenOff(Reason::ResponseTimeout) => {
                 self.record(ejection::Outcome::TimedOut);

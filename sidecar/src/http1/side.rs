@@ -173,6 +173,11 @@ impl Message {
         self.body.is_over() && self.approved == 0
     }
 
+    /// Whether all that has come of it was passed on, and more is to come.
+    pub(crate) fn awaits_source(&self) -> bool {
+        self.written == self.head.len() && self.approved == 0 && !self.body.is_over()
+    }
+
     /// Bytes of its body that were passed on, counted once however often it was sent.
     pub(crate) fn body_passed(&self) -> u64 {
         self.streamed + self.written.saturating_sub(self.body_begins) as u64

@@ -11,7 +11,12 @@ use h2::{Reason as Code, RecvStream, SendStream, client::ResponseFuture, server:
 use http::{HeaderMap, HeaderValue, Request, Response, header, request, response};
 
 use super::{pool::Hold, pump::Passed};
-use crate::{ejection, http::fault::Fault, policy::Failure, reason::Reason};
+use crate::{
+    ejection,
+    http::fault::Fault,
+    policy::{Failure, Kind},
+    reason::Reason,
+};
 
 pub(super) const GRPC_STATUS: &str = "grpc-status";
 pub(super) const PROXY_STATUS: &str = "proxy-status";
@@ -146,10 +151,22 @@ pub(super) fn failed_late(trailers: &HeaderMap) -> Option<ejection::Outcome> {
     (outcome != ejection::Outcome::Success).then_some(outcome)
 }
 
-/// Whether it is a call of gRPC.
+/// Whether it is a call of gRPC: its type may name a format and parameters behind. Types
+/// that only begin like it are others', as that of gRPC-Web, which has its status in its
+/// body.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    let behind = kind.and_then(|kind| kind.as_bytes().strip_prefix(b"application/grpc"));
+    behind.is_some_and(|behind| matches!(behind, [] | [b'+' | b';' | b' ', ..]))
+}
+
+/// What a request says of being done twice.
+pub(super) fn kind(head: &request::Parts) -> Kind {
+    match head.method.is_idempotent() {
+        true => Kind::Idempotent,
+        false if is_grpc(&head.headers) => Kind::Call,
+        false => Kind::Other,
+    }
 }
 
 /// What a gRPC call says of itself, in its trailers or in a head without a body.

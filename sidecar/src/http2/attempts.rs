@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     answer::{
-        NoResponse, answer, failed_late, failure, grpc_code, is_grpc, mark_relayed, open,
+        NoResponse, answer, failed_late, failure, grpc_code, is_grpc, kind, mark_relayed, open,
         wants_protocol,
     },
     head::{tell, told},
@@ -44,8 +44,8 @@ impl Stream {
             Target::Balanced(used) => used.current(),
             Target::Fixed(_) => None,
         };
-        let idempotent = request.head.method.is_idempotent();
-        let mut tries = match Tries::begin(known, idempotent, Instant::now()) {
+        let kind = kind(request.head);
+        let mut tries = match Tries::begin(known, kind, Instant::now()) {
             Ok(tries) => tries,
             Err(reason) => return Ended::Failed(reason),
         };
@@ -239,7 +239,11 @@ fn unanswered(
     if no_response.ends_connection() {
         taken.hold.is_over();
     }
-    taken.record(failure.outcome());
+    taken.record(match failure {
+        // The client may be the slow one.
+        Failure::TimedOut if sent.awaits_source() => ejection::Outcome::Cancelled,
+        failure => failure.outcome(),
+    });
     if tries.again(failure, taken.endpoint(), sent.is_kept(), Instant::now()) {
         return Tried::Again(FailedTry::unanswered(taken.addr, reason));
     }

@@ -28,6 +28,8 @@ pub(super) struct Passed {
     bytes: Cell<u64>,
     /// Of that, what its sender does not yet know of: it is not sent on yet.
     unreleased: Cell<usize>,
+    /// All that has come of it is sent on, and more is to come.
+    awaits_source: Cell<bool>,
     /// All of that, while it may have to be sent again.
     kept: RefCell<Option<Kept>>,
 }
@@ -53,6 +55,11 @@ impl Passed {
         self.bytes.get()
     }
 
+    /// Whether its sender is the one who is waited for.
+    pub(super) fn awaits_source(&self) -> bool {
+        self.awaits_source.get()
+    }
+
     /// Whether the body can be sent again.
     pub(super) fn is_kept(&self) -> bool {
         self.kept.borrow().is_some()
@@ -64,6 +71,7 @@ impl Passed {
     }
 
     fn data(&self, data: &Bytes) {
+        self.awaits_source.set(false);
         self.bytes.set(self.bytes.get() + data.len() as u64);
         self.unreleased.set(data.len());
         let mut kept = self.kept.borrow_mut();
@@ -84,6 +92,7 @@ impl Passed {
     }
 
     fn end(&self, trailers: Option<&HeaderMap>) {
+        self.awaits_source.set(false);
         if let Some(kept) = self.kept.borrow_mut().as_mut() {
             kept.end = Some(trailers.cloned());
         }
@@ -101,6 +110,7 @@ pub(super) async fn pump_again(
         None => (Bytes::new(), None),
     };
     let is_last = matches!(end, Some(None));
+    passed.awaits_source.set(false);
     send(sink, data, is_last).await?;
     passed.release(source);
     match end {
@@ -118,6 +128,7 @@ pub(super) async fn pump(
     passed: &Passed,
 ) -> Result<Option<HeaderMap>, Stuck> {
     loop {
+        passed.awaits_source.set(true);
         let next = poll_fn(|cx| {
             if sink.poll_reset(cx).is_ready() {
                 return Poll::Ready(Err(Stuck::Sink));

@@ -7,13 +7,24 @@ use tokio::time::Instant;
 /// What a request is, as far as trying it again goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Its method is idempotent (RFC 9110, 9.2.2), so that to do it twice is to do
-    /// it once.
-    pub idempotent: bool,
+    /// Whether to do it twice may be to do it once.
+    pub kind: Kind,
     /// Its body, if it has any, can be sent once more.
     pub replayable: bool,
     /// Tries before this one.
     pub retries: u32,
+}
+
+/// What a request says of being done twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Its method is idempotent (RFC 9110, 9.2.2): to do it twice is to do it once.
+    Idempotent,
+    /// A call of gRPC, each of which is a POST: its service says whether its calls are
+    /// idempotent.
+    Call,
+    /// Any other: to do it twice may be to order twice.
+    Other,
 }
 
 /// How a try failed.
@@ -117,9 +128,13 @@ impl Policy {
             Failure::Status(status) => self.retry_on.status(status),
             Failure::GrpcStatus(code) => self.retry_on.grpc_code(code),
         };
-        // Whoever names a code of gRPC, where each call is a POST, says that the
-        // service's calls are idempotent.
-        let idempotent = of.idempotent || !self.retry_on.grpc_codes.is_empty();
+        let idempotent = match of.kind {
+            Kind::Idempotent => true,
+            // Whoever names a code of gRPC says that the service's calls are. Of what else
+            // comes over POST that says nothing.
+            Kind::Call => !self.retry_on.grpc_codes.is_empty(),
+            Kind::Other => false,
+        };
         let gave_up = if !asked {
             GaveUp::NotAsked
         } else if !failure.is_untouched() && !idempotent {
@@ -143,12 +158,16 @@ mod tests {
     use crate::policy::RetryOn;
 
     const GET: Attempt = Attempt {
-        idempotent: true,
+        kind: Kind::Idempotent,
         replayable: true,
         retries: 0,
     };
     const POST: Attempt = Attempt {
-        idempotent: false,
+        kind: Kind::Other,
+        ..GET
+    };
+    const CALL: Attempt = Attempt {
+        kind: Kind::Call,
         ..GET
     };
 
@@ -191,6 +210,7 @@ mod tests {
             assert_eq!(after(&asking(), failure, GET), Next::Retry);
             let twice = Next::GiveUp(GaveUp::NotIdempotent);
             assert_eq!(after(&asking(), failure, POST), twice);
+            assert_eq!(after(&asking(), failure, CALL), twice);
         }
         assert_eq!(
             after(&asking(), Failure::Status(502), GET),
@@ -202,10 +222,14 @@ mod tests {
     fn to_name_a_code_of_grpc_is_to_say_that_calls_are_idempotent() {
         let mut policy = asking();
         policy.retry_on.grpc_codes = vec![14];
-        assert_eq!(after(&policy, Failure::GrpcStatus(14), POST), Next::Retry);
-        assert_eq!(after(&policy, Failure::Reset, POST), Next::Retry);
-        let other = after(&policy, Failure::GrpcStatus(13), POST);
+        assert_eq!(after(&policy, Failure::GrpcStatus(14), CALL), Next::Retry);
+        assert_eq!(after(&policy, Failure::Reset, CALL), Next::Retry);
+        let other = after(&policy, Failure::GrpcStatus(13), CALL);
         assert_eq!(other, Next::GiveUp(GaveUp::NotAsked));
+        for failure in [Failure::Reset, Failure::TimedOut, Failure::Status(503)] {
+            let no_call = after(&policy, failure, POST);
+            assert_eq!(no_call, Next::GiveUp(GaveUp::NotIdempotent), "{failure:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{Attempt, Failure, GaveUp, Next};
+use super::{Attempt, Failure, GaveUp, Kind, Next};
 use crate::{
     addr::EndpointAddr,
     balance::Unit,
@@ -17,7 +17,7 @@ use crate::{
 pub struct Tries {
     /// Nothing, if there is only one place where the request can go.
     known: Option<Arc<Destination>>,
-    idempotent: bool,
+    kind: Kind,
     tried: Vec<EndpointAddr>,
     retries: u32,
     deadline: Option<Instant>,
@@ -67,12 +67,12 @@ impl Tries {
     /// If as many wait already as the destination's policy allows.
     pub fn begin(
         known: Option<Arc<Destination>>,
-        idempotent: bool,
+        kind: Kind,
         now: Instant,
     ) -> Result<Self, Reason> {
         let mut tries = Self {
             known,
-            idempotent,
+            kind,
             tried: Vec::new(),
             retries: 0,
             deadline: None,
@@ -131,7 +131,7 @@ impl Tries {
             return false;
         }
         let attempt = Attempt {
-            idempotent: self.idempotent,
+            kind: self.kind,
             replayable,
             retries: self.retries,
         };
@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn begin(known: &Arc<Destination>, now: Instant) -> Tries {
-        let tries = Tries::begin(Some(Arc::clone(known)), false, now);
+        let tries = Tries::begin(Some(Arc::clone(known)), Kind::Other, now);
         tries.expect("nobody waits")
     }
 

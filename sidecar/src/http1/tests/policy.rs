@@ -179,6 +179,23 @@ async fn a_status_is_tried_again_if_asked_and_only_what_is_idempotent() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn what_is_asked_for_calls_of_grpc_sends_no_post_twice() {
+    let on_calls = v1::RetryOn {
+        grpc_codes: vec![14],
+        ..on_503()
+    };
+    for failing in [BUSY, ""] {
+        let endpoints = [endpoint(failing).await, endpoint(failing).await];
+        let chain = before(&endpoints, retrying(on_calls.clone())).await;
+        let answer = ask(&chain, POST).await;
+        assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
+        for reason in ["response_unwanted", "upstream_closed"] {
+            assert_eq!(chain.retries(reason), 0, "{reason}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_connection_that_breaks_is_tried_again_if_asked() {
     let endpoints = [endpoint("").await, endpoint(CLOSE).await];
     let asked = before(&endpoints, retrying(on_503())).await;
@@ -205,6 +222,45 @@ async fn an_answer_that_does_not_come_is_a_504_that_says_so() {
     );
     let status = "proxy-status: netting; error=http_response_timeout; details=\"response_timeout\"";
     assert!(answer.contains(status), "{answer}");
+}
+
+/// How many endpoints are ejected once this was sent, as far as it is taken, and is not
+/// answered in time.
+async fn ejected_after(request: String) -> u64 {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(300),
+        eject_after: Some(1),
+        ..Default::default()
+    };
+    let chain = before(&[silent().await, silent().await], impatient).await;
+    let (mut answers, mut says) = chain.connect().await.into_split();
+    // The rest of it is not taken.
+    let saying = spawn_local(async move {
+        let _ = says.write_all(request.as_bytes()).await;
+        std::future::pending::<()>().await;
+    });
+    let mut answer = [0; 12];
+    let answered = answers.read_exact(&mut answer).await;
+    answered.expect("it is answered");
+    assert_eq!(&answer, b"HTTP/1.1 504");
+    saying.abort();
+    chain.count("netting_endpoint_ejections_total", &[])
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_pauses_amid_its_body_ejects_no_endpoint() {
+    let post = |length, body| format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
+    let chunk = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
+    for amid in [post(3, "hi"), post(3, ""), chunk.to_owned()] {
+        assert_eq!(ejected_after(amid).await, 0);
+    }
+    let more_than_sockets_hold = "x".repeat(32 << 20);
+    for waits_for_the_endpoint in [
+        post(2, "hi"),
+        post(more_than_sockets_hold.len(), &more_than_sockets_hold),
+    ] {
+        assert_eq!(ejected_after(waits_for_the_endpoint).await, 1);
+    }
 }
 
 #[tokio::test(flavor = "local")]

@@ -106,8 +106,12 @@ pub(super) fn get() -> Request<()> {
 }
 
 fn grpc() -> Request<()> {
+    of_type("application/grpc")
+}
+
+fn of_type(kind: &'static str) -> Request<()> {
     let mut request = post("/package.Service/Method");
-    let kind = HeaderValue::from_static("application/grpc");
+    let kind = HeaderValue::from_static(kind);
     request.headers_mut().insert("content-type", kind);
     request
 }
@@ -442,6 +446,46 @@ async fn a_call_that_is_unavailable_is_made_elsewhere_if_asked() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn what_is_asked_for_calls_of_grpc_sends_no_other_post_twice() {
+    let policy = v1::ServicePolicy {
+        retry_on: Some(v1::RetryOn {
+            reset: true,
+            statuses: vec![503],
+            grpc_codes: vec![14],
+        }),
+        ..retrying()
+    };
+    let chain = before(&[busy().await, busy().await], policy).await;
+    let mut asked = client(&chain).await;
+    let busy = StatusCode::SERVICE_UNAVAILABLE;
+    for other in [post("/"), of_type("application/grpc-web+proto")] {
+        assert_eq!(status(&mut asked, other).await, busy);
+        assert_eq!(chain.retries("response_unwanted"), 0);
+    }
+    for call in ["application/grpc+proto", "application/grpc;a=b"] {
+        let before = chain.retries("response_unwanted");
+        assert_eq!(status(&mut asked, of_type(call)).await, busy);
+        assert!(chain.retries("response_unwanted") > before, "{call}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_fault_is_no_answer_of_grpc_to_what_is_only_called_like_it() {
+    let chain = before(&[nobody().await], never_ejecting()).await;
+    let mut client = client(&chain).await;
+    for kind in ["application/grpc-web", "application/grpc-web-text+proto"] {
+        let response = ask(&mut client, of_type(kind))
+            .await
+            .expect("it is answered");
+        assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(response.headers()["content-type"], "text/plain");
+        assert!(!response.headers().contains_key("grpc-status"));
+    }
+    let calls = chain.count("rpc_client_call_duration_seconds_count", &[]);
+    assert_eq!(calls, 0, "{}", chain.metrics.expose());
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_stream_that_breaks_is_tried_again_if_asked() {
     let (broken, _) = resets(Code::INTERNAL_ERROR).await;
     let chain = before(&[broken, good().await], retrying()).await;
@@ -471,6 +515,39 @@ async fn an_answer_that_does_not_come_is_told_in_the_callers_way() {
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["grpc-status"], "4");
     assert_eq!(response.headers()["proxy-status"], why);
+}
+
+/// How many endpoints are ejected once a call was begun with this data, and is not answered
+/// in time.
+async fn ejected_after(data: &[u8], ends: bool) -> u64 {
+    let impatient = v1::ServicePolicy {
+        timeout_ms: Some(300),
+        eject_after: Some(1),
+        ..Default::default()
+    };
+    let chain = before(&[silent().await, silent().await], impatient).await;
+    let mut client = client(&chain).await;
+    let (response, mut sink) = client.send_request(grpc(), false).expect("connected");
+    let data = Bytes::copy_from_slice(data);
+    let sending = spawn_local(async move {
+        write(&mut sink, data, &Cell::new(0)).await;
+        // One that was answered before its end takes no more.
+        let _ = ends.then(|| sink.send_data(Bytes::new(), true));
+        std::future::pending::<()>().await;
+    });
+    let response = response.await.expect("it is answered");
+    assert_eq!(response.headers()["grpc-status"], "4");
+    sending.abort();
+    chain.count("netting_endpoint_ejections_total", &[])
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_pauses_amid_its_stream_ejects_no_endpoint() {
+    assert_eq!(ejected_after(b"", false).await, 0);
+    assert_eq!(ejected_after(b"hi", false).await, 0);
+    assert_eq!(ejected_after(b"hi", true).await, 1);
+    let more_than_its_window = vec![7; 1 << 20];
+    assert_eq!(ejected_after(&more_than_its_window, false).await, 1);
 }
 
 #[tokio::test(flavor = "local")]
