@@ -8,6 +8,10 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{entry::Entry, format::Format};
+use crate::{
+    export::{Counts, Reason},
+    instrument::Counter,
+};
 
 /// What one thread's lines may take up while the writer is elsewhere. They are about
 /// two hundred bytes each.
@@ -19,6 +23,9 @@ pub struct Lines {
     held: Arc<Mutex<Held>>,
     format: Arc<Format>,
     writer: Arc<OnceLock<Thread>>,
+    counts: Counts,
+    /// What counts those that found no room, once there was one.
+    lost: Arc<OnceLock<Counter>>,
 }
 
 /// What waits to be written.
@@ -28,21 +35,22 @@ pub(super) struct Held {
     pub(super) bytes: Vec<u8>,
     /// How many.
     pub(super) lines: u64,
-    /// How many found no room.
-    pub(super) lost: u64,
 }
 
 impl Lines {
-    pub(super) fn new(format: Arc<Format>, writer: Arc<OnceLock<Thread>>) -> Self {
+    pub(super) fn new(format: Arc<Format>, writer: Arc<OnceLock<Thread>>, counts: Counts) -> Self {
         Self {
             held: Arc::default(),
             format,
             writer,
+            counts,
+            lost: Arc::default(),
         }
     }
 
-    /// Writes a line, unless there is no room for it. The writer holds the lock only to
-    /// change places with an empty vector.
+    /// Writes a line, or counts it as lost if there is no room for it: here, for a writer
+    /// that is stuck counts nothing. It holds the lock only to change places with an empty
+    /// vector.
     pub fn write(&self, entry: &Entry<'_>) {
         let mut held = self.held.lock();
         let before = held.bytes.len();
@@ -50,8 +58,9 @@ impl Lines {
         let after = held.bytes.len();
         if after > BYTES_MAX {
             held.bytes.truncate(before);
-            held.lost += 1;
-            return;
+            drop(held);
+            let lost = || self.counts.losing(Reason::QueueFull);
+            return self.lost.get_or_init(lost).inc();
         }
         held.lines += 1;
         drop(held);
@@ -61,12 +70,6 @@ impl Lines {
         if before == 0 || (before < much && after >= much) {
             self.wake();
         }
-    }
-
-    /// How many found no room since the writer was here.
-    #[cfg(test)]
-    pub(super) fn lost(&self) -> u64 {
-        self.held.lock().lost
     }
 
     fn wake(&self) {
@@ -94,7 +97,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::{access_log::Kind, connections::Direction};
+    use crate::{Metrics, access_log::Kind, config::Signal, connections::Direction};
 
     fn entry(path: &[u8]) -> Entry<'_> {
         Entry {
@@ -124,19 +127,31 @@ mod tests {
     }
 
     fn lines() -> Lines {
+        lines_of(&Metrics::new("test", "0"))
+    }
+
+    fn lines_of(metrics: &Metrics) -> Lines {
         let format = "%{path}".parse().expect("it is a format");
-        Lines::new(Arc::new(format), Arc::default())
+        let counts = Counts::new(metrics, "access_log", Signal::Logs);
+        Lines::new(Arc::new(format), Arc::default(), counts)
     }
 
     #[test]
     fn a_line_without_room_is_counted_and_leaves_nothing_behind() {
-        let lines = lines();
+        let metrics = Metrics::new("test", "0");
+        let lines = lines_of(&metrics);
         let most = vec![b'a'; BYTES_MAX - 2];
         lines.write(&entry(&most));
         lines.write(&entry(b"bb"));
         lines.write(&entry(b""));
+        let dropped = r#"netting_telemetry_dropped_total{error_type="queue_full",netting_exporter="access_log",netting_signal="logs"} 2"#;
+        let exposition = metrics.expose();
+        assert!(
+            exposition.contains(dropped),
+            "before anybody writes: {exposition}"
+        );
         let held = lines.take(Vec::new());
-        assert_eq!((held.lines, held.lost), (1, 2));
+        assert_eq!(held.lines, 1);
         assert!(held.bytes.ends_with(b"aa\n") && held.bytes.len() == BYTES_MAX - 1);
     }
 

@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     instrument::TraceContext,
-    trace::span::{Attribute, Value},
+    trace::{
+        http::host_and_port,
+        span::{Attribute, Value},
+    },
 };
 
 /// What is longer is cut: the length is the client's to choose.
@@ -52,6 +55,17 @@ impl Attributes {
         self.add(key, bytes.map(cut));
     }
 
+    /// As spans have it, so that both are found by the same.
+    fn server(&mut self, authority: Option<&[u8]>) {
+        let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
+            return;
+        };
+        let authority = String::from_utf8_lossy(authority);
+        let (host, port) = host_and_port(&authority);
+        self.text("server.address", Some(host.as_bytes()));
+        self.add("server.port", Some(port));
+    }
+
     fn number(&mut self, key: &'static str, number: u64) {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
         self.add(key, Some(Value::Number(number)));
@@ -93,7 +107,7 @@ fn attributes(entry: &Entry<'_>) -> Vec<Attribute> {
     all.add("netting.protocol", Some(entry.protocol));
     all.text("tls.client.server_name", entry.sni.map(str::as_bytes));
     all.text("http.request.method", entry.method);
-    all.text("server.address", entry.authority);
+    all.server(entry.authority);
     all.text("url.path", entry.path);
     all.text("user_agent.original", entry.user_agent);
     all.add("http.response.status_code", entry.status);
@@ -115,11 +129,9 @@ mod tests {
     use super::*;
     use crate::connections::Direction;
 
-    #[test]
-    fn what_a_client_chose_is_cut_and_is_text() {
-        let long = [0xff; 5000];
+    fn entry<'e>(path: &'e [u8], authority: Option<&'e [u8]>) -> Entry<'e> {
         let addr = SocketAddr::from(([10, 0, 0, 1], 1));
-        let entry = Entry {
+        Entry {
             kind: Kind::Request,
             at: SystemTime::UNIX_EPOCH,
             direction: Direction::Inbound,
@@ -129,8 +141,8 @@ mod tests {
             protocol: "http1",
             sni: None,
             method: Some(b"GET"),
-            path: Some(&long),
-            authority: None,
+            path: Some(path),
+            authority,
             user_agent: None,
             status: Some(500),
             grpc_status: None,
@@ -142,22 +154,42 @@ mod tests {
             failed: true,
             trace: None,
             sampled: false,
-        };
+        }
+    }
+
+    fn value(record: &Record, key: &str) -> Option<String> {
+        let mut attributes = record.attributes.iter();
+        let found = attributes.find(|attribute| attribute.key == key);
+        found.map(|attribute| attribute.value.to_string())
+    }
+
+    #[test]
+    fn what_a_client_chose_is_cut_and_is_text() {
         let format = "%{method} %{status}".parse().expect("it is a format");
-        let record = Record::of(&entry, &format);
+        let record = Record::of(&entry(&[0xff; 5000], None), &format);
+        let value = |key| value(&record, key);
         assert_eq!(record.body, "GET 500");
-        let value = |key: &str| {
-            let found = record
-                .attributes
-                .iter()
-                .find(|attribute| attribute.key == key);
-            found.map(|attribute| attribute.value.to_string())
-        };
         assert_eq!(value("url.path"), Some("\u{fffd}".repeat(TEXT_BYTES_MAX)));
         assert_eq!(value("netting.sent_bytes"), Some(i64::MAX.to_string()));
         assert_eq!(value("netting.duration_us").as_deref(), Some("3000"));
         assert_eq!(value("netting.reason").as_deref(), Some("upstream_reset"));
         assert_eq!(value("network.peer.address"), None);
         assert_eq!(value("http.request.resend_count"), None);
+        assert_eq!(value("server.address"), None);
+    }
+
+    #[test]
+    fn who_was_asked_is_told_as_spans_have_it() {
+        let format = "%{authority}".parse().expect("it is a format");
+        for (authority, address, port) in [
+            ("web.shop:8080", "web.shop", "8080"),
+            ("web.shop", "web.shop", "80"),
+            ("[fd00::1]:8080", "fd00::1", "8080"),
+        ] {
+            let record = Record::of(&entry(b"/", Some(authority.as_bytes())), &format);
+            assert_eq!(value(&record, "server.address").as_deref(), Some(address));
+            assert_eq!(value(&record, "server.port").as_deref(), Some(port));
+            assert_eq!(record.body, authority, "a line has it as it came");
+        }
     }
 }

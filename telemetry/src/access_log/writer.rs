@@ -39,6 +39,7 @@ pub struct Writer {
     shared: Arc<Shared>,
     thread: Arc<OnceLock<Thread>>,
     format: Arc<Format>,
+    counts: Counts,
     ended: oneshot::Receiver<()>,
 }
 
@@ -68,10 +69,11 @@ impl Writer {
             return Ok(None);
         };
         let shared = Arc::<Shared>::default();
+        let counts = Counts::new(metrics, NAME, Signal::Logs);
         let mut writing = Writing {
             shared: Arc::clone(&shared),
             sink,
-            counts: Counts::new(metrics, NAME, Signal::Logs),
+            counts: counts.clone(),
             spares: Vec::new(),
             fails: false,
         };
@@ -86,6 +88,7 @@ impl Writer {
             shared,
             thread: Arc::new(OnceLock::from(thread.thread().clone())),
             format: Arc::new(format),
+            counts,
             ended,
         }))
     }
@@ -93,7 +96,8 @@ impl Writer {
     /// For the lines of one more thread.
     #[must_use]
     pub fn lines(&self) -> Lines {
-        let lines = Lines::new(Arc::clone(&self.format), Arc::clone(&self.thread));
+        let format = Arc::clone(&self.format);
+        let lines = Lines::new(format, Arc::clone(&self.thread), self.counts.clone());
         self.shared.lines.lock().push(lines.clone());
         lines
     }
@@ -130,14 +134,12 @@ impl Writing {
 
     /// Writes what all threads have, together.
     fn write(&mut self) {
-        let (mut parts, mut lines, mut lost) = (Vec::new(), 0, 0);
+        let (mut parts, mut lines) = (Vec::new(), 0);
         for of_thread in &*self.shared.lines.lock() {
             let held = of_thread.take(self.spares.pop().unwrap_or_default());
             lines += held.lines;
-            lost += held.lost;
             parts.push(held.bytes);
         }
-        self.counts.dropped(lost, Reason::QueueFull);
         if lines > 0 {
             match self.sink.write(&parts) {
                 Ok(()) => {

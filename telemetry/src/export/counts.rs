@@ -31,9 +31,10 @@ const DROPPED: Descriptor = Descriptor {
 };
 
 /// Counters of one exporter and signal. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Counts(Arc<Inner>);
 
+#[derive(Debug)]
 struct Inner {
     labels: Labels,
     sent: Counter,
@@ -74,8 +75,13 @@ impl Counts {
     /// Counts what is lost; also called with none, which is most often so.
     pub fn dropped(&self, items: u64, reason: Reason) {
         if items > 0 {
-            self.0.dropped.with(&self.because(reason)).inc_by(items);
+            self.losing(reason).inc_by(items);
         }
+    }
+
+    /// What counts items that are lost for this reason, for who may lose many.
+    pub(crate) fn losing(&self, reason: Reason) -> Counter {
+        self.0.dropped.with(&self.because(reason))
     }
 
     /// How many items the backend took so far.

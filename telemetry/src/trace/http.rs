@@ -168,7 +168,7 @@ impl Request<'_> {
 }
 
 /// An authority without a port is for the scheme's own.
-fn host_and_port(authority: &str) -> (&str, u16) {
+pub(crate) fn host_and_port(authority: &str) -> (&str, u16) {
     let end_of_host = authority.rfind(']').map_or(0, |at| at + 1);
     let colon = authority[end_of_host..]
         .rfind(':')

@@ -41,6 +41,12 @@ fn start(path: &Path, metrics: &Metrics) -> Writer {
     writer.expect("it writes somewhere")
 }
 
+/// How many lines found no room.
+fn dropped(metrics: &Metrics) -> u64 {
+    let counts = Counts::new(metrics, NAME, Signal::Logs);
+    counts.losing(Reason::QueueFull).get()
+}
+
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
@@ -118,8 +124,9 @@ async fn who_does_not_read_a_pipe_holds_nobody_up() {
     let writer = start(&path, &metrics);
     let lines = writer.lines();
     let long = vec![b'x'; 1000];
-    // The pipe takes some, the writer has some, and then there is no more room.
-    while lines.lost() < 1000 {
+    // The pipe takes some, the writer has some, and then there is no more room: which is
+    // told while it is so, not once somebody reads.
+    while dropped(&metrics) < 1000 {
         lines.write(&entry(&long));
     }
     let deadline = Instant::now() + Duration::from_millis(50);
