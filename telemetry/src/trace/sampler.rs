@@ -74,20 +74,24 @@ fn variables(values: &dyn Values, telemetry: &mut Telemetry) -> Option<Ratio> {
     const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
     const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
     let argument = telemetry.sampler(ARGUMENT, values);
-    let sampler = telemetry.sampler(SAMPLER, values)?;
+    let sampler = telemetry.sampler(SAMPLER, values);
     let mut refuse = |item: &str, why: String| {
         let item = item.to_owned();
         telemetry.wrong.push(Wrong { item, why });
         None
     };
-    match sampler.as_str() {
-        "parentbased_always_on" => Some(Ratio(1.0)),
-        "parentbased_always_off" => Some(Ratio(0.0)),
-        "parentbased_traceidratio" => match argument?.parse() {
+    match (sampler.as_deref(), argument) {
+        (None, None) => None,
+        (None, Some(_)) => refuse(ARGUMENT, format!("is not looked at without {SAMPLER}")),
+        (Some("parentbased_always_on"), _) => Some(Ratio(1.0)),
+        (Some("parentbased_always_off"), _) => Some(Ratio(0.0)),
+        // The specification's default.
+        (Some("parentbased_traceidratio"), None) => Some(Ratio(1.0)),
+        (Some("parentbased_traceidratio"), Some(argument)) => match argument.parse() {
             Ok(ratio) => Some(ratio),
             Err(why) => refuse(ARGUMENT, format!("is wrong: {why}")),
         },
-        other => refuse(
+        (Some(other), _) => refuse(
             SAMPLER,
             format!(
                 "is \"{other}\", but what a parent decided is always kept to: use \
@@ -138,6 +142,7 @@ mod tests {
         for variables in [
             &[("OTEL_TRACES_SAMPLER", "always_on")][..],
             &[("OTEL_TRACES_SAMPLER", "jaeger_remote")],
+            &[("OTEL_TRACES_SAMPLER_ARG", "0.5")],
             &[
                 ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
                 ("OTEL_TRACES_SAMPLER_ARG", "2"),
@@ -163,6 +168,8 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "0.5"),
         ];
         assert_eq!(configured(half), (of(0.5), 0));
+        let all: &[_] = &[("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")];
+        assert_eq!(configured(all), (of(1.0), 0), "the specification's default");
         assert_eq!(configured(&[]), (of(RATIO), 0));
     }
 

@@ -23,6 +23,15 @@ const POINTS_MAX: usize = 500;
 
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
 
+/// What goes up and down, and is an `UpDownCounter` by the conventions: it may be added up,
+/// over pods for one, which OTLP says by a sum that is not monotonic. Everything else that
+/// goes up and down is a gauge.
+const ADDED_UP: [&str; 3] = [
+    "http.client.active_requests",
+    "http.server.active_requests",
+    "process.memory.usage",
+];
+
 /// What the configuration adds to a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct Additions {
@@ -69,6 +78,15 @@ impl Requests {
                     is_monotonic: true,
                 })
             }),
+            Data::Gauge(points) if ADDED_UP.contains(&descriptor.name) => {
+                self.points(descriptor, points, |points| {
+                    metric::Data::Sum(Sum {
+                        data_points: points.iter().map(|point| gauge(point, at)).collect(),
+                        aggregation_temporality: CUMULATIVE,
+                        is_monotonic: false,
+                    })
+                });
+            }
             Data::Gauge(points) => self.points(descriptor, points, |points| {
                 metric::Data::Gauge(Gauge {
                     data_points: points.iter().map(|point| gauge(point, at)).collect(),

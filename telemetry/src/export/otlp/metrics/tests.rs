@@ -1,11 +1,17 @@
+use std::collections::BTreeMap;
+
 use prost::Message as _;
 
 use super::*;
 use crate::{
+    Metrics,
+    connections::Direction,
     export::sample,
     proto::opentelemetry::proto::{
         collector::metrics::v1::ExportMetricsServiceRequest, common::v1::any_value,
     },
+    requests::Method,
+    traffic::TrafficMetrics,
 };
 
 fn additions(histograms: Histograms) -> Additions {
@@ -48,6 +54,39 @@ fn statuses_are_numbers() {
     };
     let expected = any_value::Value::StringValue("other".to_owned());
     assert_eq!(value(attribute(&other)), Some(expected));
+}
+
+/// The kinds of what a process and its traffic have, by OTLP.
+fn kinds(encoded: &Encoded) -> BTreeMap<String, metric::Data> {
+    let metrics = request(encoded, 0).resource_metrics.remove(0).scope_metrics;
+    let metrics = metrics.into_iter().flat_map(|scope| scope.metrics);
+    let kind = |metric: Metric| Some((metric.name, metric.data?));
+    metrics.filter_map(kind).collect()
+}
+
+#[test]
+fn what_may_be_added_up_is_a_sum_and_all_else_that_goes_down_a_gauge() {
+    let metrics = Metrics::new("test", "0");
+    let traffic = TrafficMetrics::register(&metrics);
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        drop(traffic.of(direction).requests.begin(Method::Get));
+    }
+    let kinds = kinds(&encode(
+        &metrics.snapshot(),
+        &additions(Histograms::Explicit),
+    ));
+    for name in ADDED_UP {
+        let metric::Data::Sum(sum) = &kinds[name] else {
+            panic!("{name} is {:?}", kinds[name]);
+        };
+        assert!(!sum.is_monotonic, "{name}");
+        assert_eq!(sum.aggregation_temporality, CUMULATIVE, "{name}");
+    }
+    let gauges = kinds
+        .iter()
+        .filter(|(_, data)| matches!(data, metric::Data::Gauge(_)));
+    let gauges: Vec<_> = gauges.map(|(name, _)| name.as_str()).collect();
+    assert_eq!(gauges, ["netting.build.info", "netting.telemetry.series"]);
 }
 
 #[test]
