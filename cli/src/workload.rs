@@ -4,6 +4,7 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use netting_telemetry::resource::{self, TEMPLATE_HASH};
 use serde::Serialize;
 
 /// A Deployment, StatefulSet, DaemonSet, Job or whatever else makes pods; a pod that
@@ -19,8 +20,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// What a pod belongs to. A ReplicaSet of a Deployment is named after it, with
-    /// what all of its pods have as the label `pod-template-hash`.
+    /// What a pod belongs to.
     #[must_use]
     pub fn of(pod: &Pod) -> Self {
         let namespace = pod.namespace().unwrap_or_default();
@@ -33,14 +33,8 @@ impl Workload {
                 name: pod.name_any(),
             };
         };
-        let hash = pod.labels().get("pod-template-hash");
-        let deployment = hash
-            .filter(|_| owner.kind == "ReplicaSet")
-            .and_then(|hash| owner.name.strip_suffix(hash)?.strip_suffix('-'));
-        let (kind, name) = match deployment {
-            Some(deployment) => ("Deployment", deployment),
-            None => (owner.kind.as_str(), owner.name.as_str()),
-        };
+        let hash = pod.labels().get(TEMPLATE_HASH).map(String::as_str);
+        let (kind, name) = resource::workload(&owner.kind, &owner.name, hash);
         Self {
             namespace,
             kind: kind.to_owned(),
@@ -92,15 +86,13 @@ mod tests {
 
     #[test]
     fn pods_are_named_by_what_people_applied() {
-        let hash = json!({"pod-template-hash": "5d"});
         for (labels, owners, expected) in [
             (json!({}), json!([]), "pod/web-5d-x"),
             (
-                hash.clone(),
+                json!({"pod-template-hash": "5d"}),
                 owner("ReplicaSet", "web-5d"),
                 "deployment/web",
             ),
-            (hash, owner("ReplicaSet", "other"), "replicaset/other"),
             (
                 json!({}),
                 owner("ReplicaSet", "web-5d"),

@@ -6,6 +6,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::snapshot::{Label, Labels};
 
+/// The label whose value a ReplicaSet has behind the name of its Deployment.
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>
+pub const TEMPLATE_HASH: &str = "pod-template-hash";
+
 /// A pod, as a container in it knows it. What is not known is empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pod<'p> {
@@ -19,6 +23,16 @@ pub struct Pod<'p> {
     pub workload_kind: &'p str,
     /// Name of what made it.
     pub workload: &'p str,
+}
+
+/// Kind and name of what people would say that a pod belongs to: its controller, or the
+/// Deployment behind that if it is a ReplicaSet of one. `hash` is the pod's label
+/// [`TEMPLATE_HASH`].
+#[must_use]
+pub fn workload<'c>(kind: &'c str, name: &'c str, hash: Option<&str>) -> (&'c str, &'c str) {
+    let hash = hash.filter(|_| kind == "ReplicaSet");
+    let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
+    deployment.map_or((kind, name), |name| ("Deployment", name))
 }
 
 /// What a container of a pod is. Its service is named after its workload, as if the
@@ -92,6 +106,20 @@ mod tests {
         workload_kind: "Deployment",
         workload: "reviews-v1",
     };
+
+    #[test]
+    fn a_replica_set_is_its_deployments() {
+        let hash = Some("5d8f");
+        for (kind, name, hash, expected) in [
+            ("ReplicaSet", "web-5d8f", hash, ("Deployment", "web")),
+            ("ReplicaSet", "web-5d8f", None, ("ReplicaSet", "web-5d8f")),
+            ("ReplicaSet", "web-77", hash, ("ReplicaSet", "web-77")),
+            ("ReplicaSet", "web5d8f", hash, ("ReplicaSet", "web5d8f")),
+            ("StatefulSet", "db-5d8f", hash, ("StatefulSet", "db-5d8f")),
+        ] {
+            assert_eq!(workload(kind, name, hash), expected);
+        }
+    }
 
     #[test]
     fn a_sidecar_speaks_for_its_workload() {

@@ -1,12 +1,9 @@
 //! What made a pod, so that its telemetry is named after that.
 
+use netting_telemetry::resource::{self, TEMPLATE_HASH};
 use serde_json::Value;
 
 use crate::pod::Pod;
-
-/// The label whose value a ReplicaSet has behind the name of its Deployment.
-/// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>
-const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// What people would say that a pod belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,15 +21,8 @@ impl<'p> Workload<'p> {
         let owner = owners.iter().find(|owner| owner["controller"] == true)?;
         let text = |field: &str| owner.get(field).and_then(Value::as_str);
         let (kind, name) = (text("kind")?, text("name")?);
-        let hash = pod.label(TEMPLATE_HASH).filter(|_| kind == "ReplicaSet");
-        let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
-        Some(match deployment {
-            Some(name) => Self {
-                kind: "Deployment",
-                name,
-            },
-            None => Self { kind, name },
-        })
+        let (kind, name) = resource::workload(kind, name, pod.label(TEMPLATE_HASH));
+        Some(Self { kind, name })
     }
 }
 
@@ -72,14 +62,9 @@ mod tests {
         let owners = owned_by("ReplicaSet", "web-5d8f");
         let labelled = json!({"ownerReferences": owners, "labels": {"pod-template-hash": "5d8f"}});
         assert_made_by(labelled, Some(("Deployment", "web")));
-        let other = json!({"ownerReferences": owners, "labels": {"pod-template-hash": "77"}});
-        assert_made_by(other, Some(("ReplicaSet", "web-5d8f")));
         assert_made_by(
             json!({"ownerReferences": owners}),
             Some(("ReplicaSet", "web-5d8f")),
         );
-        let set = json!({"ownerReferences": owned_by("StatefulSet", "db-5d8f"),
-            "labels": {"pod-template-hash": "5d8f"}});
-        assert_made_by(set, Some(("StatefulSet", "db-5d8f")));
     }
 }

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-/// The label whose value a ReplicaSet has behind the name of its Deployment.
-/// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>
-const TEMPLATE_HASH: &str = "pod-template-hash";
+use netting_telemetry::resource::{self, TEMPLATE_HASH};
 
 /// A pod's controller, or the Deployment behind it. Empty for a pod that has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,17 +20,10 @@ impl Owner {
         let Some(owner) = owners.find(|owner| owner.controller == Some(true)) else {
             return Self::default();
         };
-        let (kind, name) = (owner.kind.as_str(), owner.name.as_str());
-        let labels = pod.labels.as_ref().filter(|_| kind == "ReplicaSet");
+        let labels = pod.labels.as_ref();
         let hash = labels.and_then(|labels| labels.get(TEMPLATE_HASH));
-        let deployment = hash.and_then(|hash| name.strip_suffix(hash.as_str())?.strip_suffix('-'));
-        match deployment {
-            Some(name) => Self::named("Deployment", name),
-            None => Self::named(kind, name),
-        }
-    }
-
-    fn named(kind: &str, name: &str) -> Self {
+        let hash = hash.map(String::as_str);
+        let (kind, name) = resource::workload(&owner.kind, &owner.name, hash);
         Self {
             kind: kind.into(),
             name: name.into(),
