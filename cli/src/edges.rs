@@ -8,7 +8,7 @@ use crate::{
     output::{Cell, Table, Tone},
     sidecar::{Config, Destination, Endpoint},
     stat::{millis, share},
-    traffic::{Counts, Peer, Requests},
+    traffic::{Counted, Peer, Requests},
     workload::Workload,
 };
 
@@ -23,7 +23,7 @@ pub struct Sidecar {
     /// What it holds.
     pub config: Config,
     /// What it has counted; nothing, if it keeps that to itself.
-    pub counts: Counts,
+    pub counted: Counted,
 }
 
 /// One workload, and what it talks to.
@@ -72,7 +72,7 @@ pub fn edges(before: &Held, after: &Held, window: Duration) -> Vec<Edge> {
     let mut edges: BTreeMap<(Workload, String), Sum> = BTreeMap::new();
     for (pod, now) in after {
         let earlier = before.get(pod);
-        let counts = now.counts.since(&earlier.unwrap_or(now).counts);
+        let counts = now.counted.since(&earlier.unwrap_or(now).counted);
         let known = now
             .config
             .destinations
@@ -147,10 +147,19 @@ fn finished(sum: Sum) -> Edge {
 
 fn add(edge: &mut Edge, held: &Destination, was: Option<&Destination>, window: Duration) {
     let seconds = window.as_secs_f64().max(f64::MIN_POSITIVE);
-    // Endpoints that went took their counts along.
+    let was: BTreeMap<&str, &Endpoint> = was
+        .iter()
+        .flat_map(|was| &was.endpoints)
+        .map(|one| (one.address.as_str(), one))
+        .collect();
+    // Endpoints that went took their counts along, those that are new have begun at nothing.
     let grown = |of: fn(&Endpoint) -> u64| {
-        let sum = |one: &Destination| one.endpoints.iter().map(of).sum::<u64>();
-        sum(held).saturating_sub(was.map_or(0, sum)) as f64 / seconds
+        let grown = held.endpoints.iter().map(|one| {
+            let before = was.get(one.address.as_str());
+            let (now, before) = (of(one), before.map_or(0, |one| of(one)));
+            now.checked_sub(before).unwrap_or(now)
+        });
+        grown.sum::<u64>() as f64 / seconds
     };
     let count = |is: fn(&Endpoint) -> bool| held.endpoints.iter().filter(|one| is(one)).count();
     edge.pods += 1;

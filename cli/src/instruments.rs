@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{
     exposition::Sample,
-    traffic::{Counts, Peer, Requests},
+    traffic::{Counted, Peer, Requests, Series, Way},
 };
 
 /// Which build it is.
@@ -44,28 +44,45 @@ pub fn last_events<'a>(samples: &'a [Sample<'_>]) -> Vec<(&'a str, SystemTime)> 
 
 /// What a sidecar has counted.
 #[must_use]
-pub fn counts(samples: &[Sample<'_>]) -> Counts {
-    let mut counts = Counts::default();
+pub fn counted(samples: &[Sample<'_>]) -> Counted {
+    let mut counted = Counted::default();
     for sample in samples {
-        if let Some(part) = part_of(sample.name, [SERVER, SERVER_CALLS]) {
-            count(&mut counts.inbound, part, sample);
-        } else if let Some(part) = part_of(sample.name, [CLIENT, CLIENT_CALLS]) {
-            count(&mut counts.outbound, part, sample);
-            if let Some(peer) = peer(sample) {
-                count(counts.peers.entry(peer).or_default(), part, sample);
-            }
+        if let Some((way, part)) = request(sample) {
+            let requests = counted.requests.entry(series(way, sample)).or_default();
+            count(requests, part, sample);
         } else if sample.label("direction") == Some("inbound") {
             match sample.name {
-                CONNECTIONS_OPEN => counts.connections_open += sample.value,
-                CONNECTIONS => counts.connections += sample.value,
+                CONNECTIONS_OPEN => counted.connections_open += sample.value,
+                CONNECTIONS => counted.connections += sample.value,
                 _ => {}
             }
         }
     }
-    counts
+    counted
 }
 
-/// What of requests or calls a series counts.
+/// Where requests go and what of them is counted, if a sample counts some.
+fn request(sample: &Sample<'_>) -> Option<(Way, Part)> {
+    if let Some(part) = part_of(sample.name, [SERVER, SERVER_CALLS]) {
+        return Some((Way::Inbound, part));
+    }
+    let part = part_of(sample.name, [CLIENT, CLIENT_CALLS])?;
+    Some((peer(sample).map_or(Way::Outbound, Way::To), part))
+}
+
+/// What a sample is part of: the count of a histogram and its buckets are one series.
+fn series(way: Way, sample: &Sample<'_>) -> Series {
+    let (metric, _) = sample.name.rsplit_once('_').unwrap_or((sample.name, ""));
+    let labels = sample.labels.iter().filter(|(name, _)| *name != "le");
+    let labels = labels.map(|(name, value)| format!("{name}={value:?}"));
+    let labels = labels.collect::<Vec<_>>().join(",");
+    Series {
+        way,
+        name: format!("{metric}{{{labels}}}"),
+    }
+}
+
+/// What of requests or calls a sample counts.
 #[derive(Clone, Copy)]
 enum Part {
     Requests,

@@ -12,7 +12,7 @@ use crate::{
     exposition, instruments,
     mesh::{self, Answered},
     output::{Cell, Table, Tone},
-    traffic::Counts,
+    traffic::{Counted, Counts},
     workload::Workload,
 };
 
@@ -21,7 +21,7 @@ pub struct Look {
     /// When.
     pub at: Instant,
     /// What each pod's sidecar has counted, by `namespace/name`, or why it doesn't say.
-    pub pods: BTreeMap<String, (Workload, Result<Counts, String>)>,
+    pub pods: BTreeMap<String, (Workload, Result<Counted, String>)>,
 }
 
 /// What a workload did.
@@ -70,14 +70,14 @@ pub async fn look_at_all(cluster: &Cluster, namespace: Option<&str>) -> anyhow::
     Ok(look(&cluster.client(), &pods).await)
 }
 
-fn counted(answered: Answered<String>) -> (String, (Workload, Result<Counts, String>)) {
+fn counted(answered: Answered<String>) -> (String, (Workload, Result<Counted, String>)) {
     let Answered { pod, answer } = answered;
     let name = mesh::name_of(&pod);
-    let counts = answer.map_err(|error| error.line()).and_then(|text| {
+    let counted = answer.map_err(|error| error.line()).and_then(|text| {
         let samples = exposition::samples(&text).map_err(|error| error.to_string())?;
-        Ok(instruments::counts(&samples))
+        Ok(instruments::counted(&samples))
     });
-    (name, (Workload::of(&pod), counts))
+    (name, (Workload::of(&pod), counted))
 }
 
 /// What each workload did between two looks. A pod that was not there at the first one
@@ -86,15 +86,15 @@ fn counted(answered: Answered<String>) -> (String, (Workload, Result<Counts, Str
 pub fn rows(before: &Look, after: &Look) -> Vec<Row> {
     let window = after.at.duration_since(before.at);
     let mut sums: BTreeMap<&Workload, (usize, Vec<String>, Counts)> = BTreeMap::new();
-    for (name, (workload, counts)) in &after.pods {
+    for (name, (workload, counted)) in &after.pods {
         let (pods, silent, sum) = sums.entry(workload).or_default();
         *pods += 1;
-        match counts {
-            Ok(counts) => sum.add(&match before.pods.get(name) {
-                Some((_, Ok(before))) => counts.since(before),
+        match counted {
+            Ok(counted) => sum.add(&match before.pods.get(name) {
+                Some((_, Ok(before))) => counted.since(before),
                 // Nothing is known of what it did meanwhile.
-                Some((_, Err(_))) => counts.since(counts),
-                None => counts.clone(),
+                Some((_, Err(_))) => counted.since(counted),
+                None => counted.since(&Counted::default()),
             }),
             Err(why) => silent.push(format!("{name}: {why}")),
         }
@@ -199,7 +199,7 @@ pub fn millis(millis: Option<f64>) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::traffic::Requests;
+    use crate::traffic::{Requests, Series, Way};
 
     fn web() -> Workload {
         Workload {
@@ -210,17 +210,24 @@ mod tests {
     }
 
     fn look(at: Instant, pods: &[(&str, Result<f64, &str>)]) -> Look {
-        let counts = |ended| Counts {
-            inbound: Requests {
+        let counted = |ended| {
+            let series = Series {
+                way: Way::Inbound,
+                name: "http_server_request_duration_seconds{}".to_owned(),
+            };
+            let requests = Requests {
                 ended,
                 failed: ended / 10.0,
                 ..Requests::default()
-            },
-            ..Counts::default()
+            };
+            Counted {
+                requests: [(series, requests)].into(),
+                ..Counted::default()
+            }
         };
         let pods = pods.iter().map(|(name, ended)| {
-            let counts = ended.map(counts).map_err(ToOwned::to_owned);
-            (format!("shop/{name}"), (web(), counts))
+            let counted = ended.map(counted).map_err(ToOwned::to_owned);
+            (format!("shop/{name}"), (web(), counted))
         });
         Look {
             at,

@@ -12,7 +12,7 @@ use crate::{
     edges::{self, Held, Sidecar},
     exit::Exit,
     mesh, stat,
-    traffic::Counts,
+    traffic::Counted,
     workload::Workload,
 };
 
@@ -79,13 +79,13 @@ async fn held(client: &Client, pods: &[Pod]) -> (Held, Vec<String>) {
         match one.answer.and_then(|text| mesh::read_config(&text)) {
             Ok(config) => {
                 let workload = Workload::of(&one.pod);
-                let counts = Counts::default();
+                let counted = Counted::default();
                 held.insert(
                     name,
                     Sidecar {
                         workload,
                         config,
-                        counts,
+                        counted,
                     },
                 );
             }
@@ -93,9 +93,9 @@ async fn held(client: &Client, pods: &[Pod]) -> (Held, Vec<String>) {
         }
     }
     // What they hold is told also by those that count for somebody else.
-    for (name, (_, counts)) in stat::look(client, pods).await.pods {
-        if let (Some(sidecar), Ok(counts)) = (held.get_mut(&name), counts) {
-            sidecar.counts = counts;
+    for (name, (_, counted)) in stat::look(client, pods).await.pods {
+        if let (Some(sidecar), Ok(counted)) = (held.get_mut(&name), counted) {
+            sidecar.counted = counted;
         }
     }
     (held, silent)

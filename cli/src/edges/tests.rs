@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::traffic::Histogram;
+use crate::traffic::{Histogram, Series, Way};
 
 fn held(requests: u64) -> Held {
     let client = Workload {
@@ -22,12 +22,15 @@ fn held(requests: u64) -> Held {
     let ended = requests as f64;
     let mut durations = Histogram::default();
     durations.add(0.1, ended);
-    let echo = Peer {
-        namespace: "shop".to_owned(),
-        name: "echo".to_owned(),
-        port: 80,
+    let echo = Series {
+        way: Way::To(Peer {
+            namespace: "shop".to_owned(),
+            name: "echo".to_owned(),
+            port: 80,
+        }),
+        name: "http_client_request_duration_seconds{}".to_owned(),
     };
-    let counted = Requests {
+    let requests = Requests {
         ended,
         failed: ended / 10.0,
         durations,
@@ -35,9 +38,9 @@ fn held(requests: u64) -> Held {
     let sidecar = Sidecar {
         workload: client,
         config,
-        counts: Counts {
-            peers: [(echo, counted)].into(),
-            ..Counts::default()
+        counted: Counted {
+            requests: [(echo, requests)].into(),
+            ..Counted::default()
         },
     };
     ["shop/web-1", "shop/web-2"]
@@ -74,4 +77,18 @@ fn a_pod_that_is_new_has_not_done_anything_yet() {
         edges.iter().all(|edge| edge.requests_per_second < 1e-9),
         "{edges:?}"
     );
+}
+
+#[test]
+fn an_endpoint_that_went_takes_nothing_from_the_others() {
+    let mut after = held(150);
+    for sidecar in after.values_mut() {
+        let echo = &mut sidecar.config.destinations[0];
+        // It had ten requests, and its successor has had one.
+        echo.endpoints[1].address = "10.0.0.9:80".to_owned();
+        echo.endpoints[1].requests_total = 1;
+    }
+    let edges = edges(&held(145), &after, Duration::from_secs(1));
+    let rate = edges[1].requests_per_second;
+    assert!((rate - 12.0).abs() < 1e-9, "{rate}");
 }

@@ -74,7 +74,7 @@ fn requests_are_read_as_the_sidecar_counts_them() {
     let text = metrics.expose();
     let read = samples(&text).expect("it is well-formed");
     assert_eq!(version(&read).as_deref(), Some("1.2.3"));
-    let counts = counts(&read);
+    let counts = counted(&read).since(&Counted::default());
     assert!(close(counts.inbound.ended, 6.0), "{counts:?}");
     assert!(close(counts.inbound.failed, 3.0), "{counts:?}");
     let median = counts.inbound.durations.quantile(0.5);
@@ -90,6 +90,27 @@ fn requests_are_read_as_the_sidecar_counts_them() {
     };
     assert!(close(counts.peers[&reviews].ended, 1.0), "{counts:?}");
     assert!(close(counts.connections, 1.0), "{counts:?}");
+}
+
+#[test]
+fn what_differs_in_a_label_is_counted_apart() {
+    let text = "\
+        http_server_request_duration_seconds_bucket{path=\"a,b\",le=\"0.1\"} 2\n\
+        http_server_request_duration_seconds_count{path=\"a,b\"} 3\n\
+        http_server_request_duration_seconds_count{path=\"a\",b=\"\"} 4\n\
+        rpc_server_call_duration_seconds_count{path=\"a,b\",rpc_response_status_code=\"14\",error_type=\"14\"} 1\n";
+    let read = samples(text).expect("it is well-formed");
+    let counted = counted(&read);
+    let names = counted.requests.keys().map(|series| series.name.as_str());
+    let http = "http_server_request_duration_seconds";
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        [
+            format!("{http}{{path=\"a\",b=\"\"}}"),
+            format!("{http}{{path=\"a,b\"}}"),
+            "rpc_server_call_duration_seconds{path=\"a,b\",rpc_response_status_code=\"14\",error_type=\"14\"}".to_owned(),
+        ]
+    );
 }
 
 #[test]

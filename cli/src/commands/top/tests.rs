@@ -33,11 +33,11 @@ fn web() -> Workload {
 
 fn workloads(at: Instant, pods: &[(&str, Result<&str, &str>)]) -> Seen {
     let pods = pods.iter().map(|(name, said)| {
-        let counts = said.map(|text| {
-            instruments::counts(&exposition::samples(text).expect("it is well-formed"))
+        let counted = said.map(|text| {
+            instruments::counted(&exposition::samples(text).expect("it is well-formed"))
         });
-        let counts = counts.map_err(ToOwned::to_owned);
-        (format!("shop/{name}"), (web(), counts))
+        let counted = counted.map_err(ToOwned::to_owned);
+        (format!("shop/{name}"), (web(), counted))
     });
     Seen::Workloads(Look {
         at,
@@ -51,7 +51,7 @@ fn edges(at: Instant, config: &str, metrics: &str) -> Seen {
     let sidecar = Sidecar {
         workload: web(),
         config,
-        counts: instruments::counts(&samples),
+        counted: instruments::counted(&samples),
     };
     Seen::Edges(at, [("shop/web-5d9c7-x".to_owned(), sidecar)].into())
 }
