@@ -8,8 +8,19 @@ use netting_sidecar::probe::Probes;
 use netting_webhook::{Args, Decision, Namespace, decide, names};
 use serde_json::{Value, json};
 
-/// The container of that name, of a pod with these annotations once it is injected.
+#[path = "parsers/random.rs"]
+mod random;
+
+/// The container of that name, of a pod with these annotations once it is injected, and
+/// nothing is wrong with them.
 fn injected(annotations: Value, container: &str) -> Value {
+    let (found, warnings) = injected_anyhow(annotations, container);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    found
+}
+
+/// The same, whatever is wrong with them, which comes along.
+fn injected_anyhow(annotations: Value, container: &str) -> (Value, Vec<String>) {
     let mut pod = json!({
         "metadata": {"annotations": annotations},
         "spec": {"containers": [{"name": "app"}], "terminationGracePeriodSeconds": 90},
@@ -20,16 +31,14 @@ fn injected(annotations: Value, container: &str) -> Value {
     ]);
     let options = args.options().expect("the defaults agree with each other");
     let verdict = decide(&pod, &Namespace::named("shop"), &options);
-    assert!(verdict.warnings.is_empty(), "{:?}", verdict.warnings);
     let Decision::Inject(Patch(operations)) = verdict.decision else {
         panic!("nothing keeps this pod from being injected");
     };
     json_patch::patch(&mut pod, &operations).expect("the patch fits");
-    let containers = pod["spec"]["initContainers"]
-        .as_array()
-        .expect("there are some now");
-    let found = containers.iter().find(|c| c["name"] == container);
-    found.expect("it is injected").clone()
+    let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
+    let mut containers = lists.into_iter().flatten().flatten();
+    let found = containers.find(|c| c["name"] == container);
+    (found.expect("it is injected").clone(), verdict.warnings)
 }
 
 /// The container's command line.
@@ -152,8 +161,11 @@ fn the_sidecar_has_all_that_its_exporters_refer_to_once() {
 }
 
 fn iptables_options(annotations: Value) -> netting_iptables_init::Options {
-    let container = injected(annotations, names::INIT_CONTAINER);
-    let args = netting_iptables_init::Args::try_parse_from(command(&container))
+    options_of(&injected(annotations, names::INIT_CONTAINER))
+}
+
+fn options_of(container: &Value) -> netting_iptables_init::Options {
+    let args = netting_iptables_init::Args::try_parse_from(command(container))
         .expect("the init container takes its arguments");
     (&args)
         .try_into()
@@ -209,9 +221,12 @@ fn the_longest_lists_are_taken_too() {
 }
 
 fn sidecar_args(annotations: Value) -> netting_sidecar::Args {
-    let container = injected(annotations, names::SIDECAR_CONTAINER);
-    let words = command(&container);
-    netting_sidecar::Args::try_parse_from([words, environment_as_flags(&container)].concat())
+    args_of(&injected(annotations, names::SIDECAR_CONTAINER))
+}
+
+fn args_of(container: &Value) -> netting_sidecar::Args {
+    let words = command(container);
+    netting_sidecar::Args::try_parse_from([words, environment_as_flags(container)].concat())
         .expect("the sidecar takes its environment")
 }
 
