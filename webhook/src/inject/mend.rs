@@ -27,7 +27,8 @@ mod tests;
 ///   to it, if they are `tcpSocket` probes.
 /// - What starts between netting-init and the sidecar has its connections redirected to
 ///   where nobody listens yet. So netting-init becomes the one directly before a native
-///   sidecar, and the last one of a classic pod.
+///   sidecar, and the last one of a classic pod, whose sidecar becomes the first of its
+///   containers.
 pub(crate) fn mend(pod: &Pod<'_>, chosen: &PodOptions, warnings: &mut Warnings) -> Option<Patch> {
     let mode = SidecarMode::from_name(&Status::of(pod)?.mode)?;
     let chosen = PodOptions {
@@ -43,34 +44,43 @@ pub(crate) fn mend(pod: &Pod<'_>, chosen: &PodOptions, warnings: &mut Warnings) 
     (!patch.0.is_empty()).then_some(patch)
 }
 
-/// By then the draft has other handlers in it, but no container at another place.
+/// By then the draft has other handlers and another sidecar in it, but no container at
+/// another place.
 fn put_in_order(draft: &mut Draft, pod: &Pod<'_>, mode: SidecarMode) {
-    let containers = pod.init_containers();
-    let position = |name: &str| {
-        containers
-            .iter()
-            .map(Container::name)
-            .position(|n| n == name)
-    };
-    let Some(index) = position(names::INIT_CONTAINER) else {
-        return;
-    };
-    // Where it is once it has been taken out.
-    let place = match mode {
-        SidecarMode::Native => match position(names::SIDECAR_CONTAINER) {
-            Some(sidecar) if sidecar > index => sidecar - 1,
-            Some(sidecar) => sidecar,
-            None => return,
-        },
-        SidecarMode::Classic => containers.len() - 1,
-    };
+    let inits = pod.init_containers();
+    if let Some(index) = position(inits, names::INIT_CONTAINER) {
+        // Where it is once it has been taken out.
+        let place = match mode {
+            SidecarMode::Native => match position(inits, names::SIDECAR_CONTAINER) {
+                Some(sidecar) if sidecar > index => sidecar - 1,
+                Some(sidecar) => sidecar,
+                None => index,
+            },
+            SidecarMode::Classic => inits.len() - 1,
+        };
+        relocate(draft, "initContainers", index, place);
+    }
+    if mode == SidecarMode::Classic
+        && let Some(index) = position(pod.containers(), names::SIDECAR_CONTAINER)
+    {
+        // The kubelet starts the next one when this one's hook has ended.
+        relocate(draft, "containers", index, 0);
+    }
+}
+
+fn position(containers: &[Container<'_>], name: &str) -> Option<usize> {
+    let mut names = containers.iter().map(Container::name);
+    names.position(|other| other == name)
+}
+
+fn relocate(draft: &mut Draft, list: &str, index: usize, place: usize) {
     if index == place {
         return;
     }
-    let list = ["spec", "initContainers"];
-    let mut at = PointerBuf::from_tokens(list);
+    let path = ["spec", list];
+    let mut at = PointerBuf::from_tokens(path);
     at.push_back(Token::from(index));
-    let container = pod.raw()["spec"]["initContainers"][index].clone();
+    let container = draft.document()["spec"][list][index].clone();
     draft.remove(at);
-    draft.insert(&list, place, vec![container]);
+    draft.insert(&path, place, vec![container]);
 }

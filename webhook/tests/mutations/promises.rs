@@ -46,17 +46,9 @@ pub(crate) fn check_patch(original: &Value, patch: &Patch, options: &Options) {
     }
     assert_kept(original, &patched, options.pod_defaults.rewrite_http_probes);
 
-    // Another webhook has put a container before ours, and the API server asks again.
-    let mut reinvoked = patched.clone();
-    for list in ["initContainers", "containers"] {
-        let list = reinvoked["spec"][list].as_array_mut();
-        list.expect("both have some now")
-            .insert(0, json!({"name": "added-later", "image": "other"}));
-    }
-    for again in [&patched, &reinvoked] {
-        let decision = decide(again, &Namespace::named("edge"), options).decision;
-        assert_eq!(decision, Decision::Skip(SkipReason::AlreadyInjected));
-    }
+    let again = decide(&patched, &Namespace::named("edge"), options).decision;
+    assert_eq!(again, Decision::Skip(SkipReason::AlreadyInjected));
+    assert_put_first_again(&patched, options);
 
     let mended = mend(&patched, options);
     if let Some(probes) = told_to_the_sidecar(&mended) {
@@ -80,6 +72,32 @@ pub(crate) fn check_patch(original: &Value, patch: &Patch, options: &Options) {
         without_nulls(manifest(original)),
         "uninject restores what was"
     );
+}
+
+/// Another webhook puts containers before ours, and the API server asks again: a classic
+/// sidecar is the first of its list once more, and everything else is left where it is.
+fn assert_put_first_again(patched: &Value, options: &Options) {
+    let added = json!({"name": "added-later", "image": "other"});
+    let classic = patched["spec"]["containers"][0]["name"] == names::SIDECAR_CONTAINER;
+    let mut expected = patched.clone();
+    let mut pod = patched.clone();
+    for (list, index) in [("initContainers", 0), ("containers", usize::from(classic))] {
+        for (pod, index) in [(&mut expected, index), (&mut pod, 0)] {
+            let list = pod["spec"][list].as_array_mut();
+            let list = list.expect("both have some now");
+            list.insert(index, added.clone());
+        }
+    }
+    match decide(&pod, &Namespace::named("edge"), options).decision {
+        Decision::Inject(patch) if classic => {
+            json_patch::patch(&mut pod, &patch).expect("the patch fits its pod");
+        }
+        decision => {
+            assert!(!classic, "it needs mending: {pod:#}");
+            assert_eq!(decision, Decision::Skip(SkipReason::AlreadyInjected));
+        }
+    }
+    assert_eq!(pod, expected);
 }
 
 /// Another webhook puts a sidecar of its own before ours or between them, and the kubelet

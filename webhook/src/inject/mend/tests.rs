@@ -34,14 +34,22 @@ fn web(probe: Value) -> Value {
 }
 
 fn names(pod: &Value) -> Vec<&str> {
-    let list = pod["spec"]["initContainers"].as_array();
+    names_in(pod, "initContainers")
+}
+
+fn names_in<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
+    let list = pod["spec"][list].as_array();
     let list = list.expect("there are some").iter();
     list.map(|container| container["name"].as_str().expect("it has a name"))
         .collect()
 }
 
 fn insert(pod: &mut Value, index: usize, container: Value) {
-    let list = pod["spec"]["initContainers"].as_array_mut();
+    insert_into(pod, "initContainers", index, container);
+}
+
+fn insert_into(pod: &mut Value, list: &str, index: usize, container: Value) {
+    let list = pod["spec"][list].as_array_mut();
     list.expect("there are some").insert(index, container);
 }
 
@@ -158,6 +166,23 @@ fn netting_init_is_the_last_one_of_a_classic_pod() {
     let mut pod = injected(CLASSIC, web(json!({})));
     insert(&mut pod, 1, json!({"name": "fetch"}));
     assert_eq!(names(&patched(&pod).0), ["fetch", "netting-init"]);
+}
+
+#[test]
+fn a_classic_sidecar_is_the_first_of_its_containers_again() {
+    let probe = json!({"tcpSocket": {"port": 9100}});
+    let agent = json!({"name": "agent", "readinessProbe": probe});
+    let mut pod = injected(CLASSIC, web(json!({"tcpSocket": {"port": 8080}})));
+    insert_into(&mut pod, "containers", 0, agent);
+    let (mended, warnings) = patched(&pod);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let order = ["netting-sidecar", "agent", "web"];
+    assert_eq!(names_in(&mended, "containers"), order);
+    // It took along what it was told meanwhile.
+    let asked = &told(&mended)["/probe/agent/readiness"];
+    assert_eq!(asked["tcpSocket"]["port"], 9100);
+    let get = &mended["spec"]["containers"][1]["readinessProbe"]["httpGet"];
+    assert_eq!(get["path"], "/probe/agent/readiness");
 }
 
 #[test]
