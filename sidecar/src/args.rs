@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use netting_runtime::logging::LogFormat;
 use netting_telemetry::prometheus::Application;
 
@@ -182,6 +182,13 @@ pub struct Args {
     #[arg(long, env = "NETTING_CONNECTIONS_MAX", default_value_t = 0)]
     pub connections_max: usize,
 
+    /// How the sidecar runs beside the application: native, told to end once the
+    /// application has; or classic, told at the same time. A classic one stays after
+    /// SIGTERM while anybody else in the pod has a TCP socket, and 3s longer (10s, if
+    /// the kernel doesn't tell), but no longer than the drain may take.
+    #[arg(long, env = "NETTING_SIDECAR_MODE", value_enum, default_value_t = SidecarMode::Native)]
+    pub sidecar_mode: SidecarMode,
+
     /// How long running connections may take to finish after SIGTERM.
     #[arg(long, env = "NETTING_DRAIN_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
@@ -237,6 +244,15 @@ pub struct Args {
     /// Resolver configuration that names are looked up with.
     #[arg(long, env = "NETTING_RESOLV_CONF", default_value = "/etc/resolv.conf")]
     pub resolv_conf: PathBuf,
+}
+
+/// How the sidecar runs beside the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SidecarMode {
+    /// An init container that keeps running.
+    Native,
+    /// A container like the application's.
+    Classic,
 }
 
 /// What else this binary does.

@@ -16,6 +16,7 @@
 //! - [`subscriber`]: the stream that fills the view;
 //! - [`probe`]: the application's probes, asked for the kubelet;
 //! - [`wait`]: what keeps containers from starting before the sidecar is ready;
+//! - [`linger`]: how long the sidecar stays for its application;
 //! - [`worker`], [`listener`]: the threads, and what they accept;
 //! - [`access_log`], [`dump`], [`run`], [`args`]: the shell around these.
 //!
@@ -40,6 +41,7 @@ mod http;
 mod http1;
 mod http2;
 pub mod intercept;
+pub mod linger;
 pub mod listener;
 pub mod policy;
 pub mod ports;

@@ -29,10 +29,11 @@ use tokio::{
 
 use crate::{
     access_log::{AccessLog, AccessLogs},
-    args::{Args, Command},
+    args::{Args, Command, SidecarMode},
     connect::Connector,
     dump,
     http::limits::{Http2Limits, HttpLimits},
+    linger::{self, Others, linger},
     listener::Listeners,
     probe::{self, Probes},
     route::OwnPorts,
@@ -120,9 +121,16 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     tokio::spawn(admin::serve(admin, Admin::new(readiness, log).router(own)));
     tokio::spawn(stop_waiting(welcomed, args.catalog_wait));
 
-    drain.spawn(linger(drain.clone(), args.drain_quiet));
+    drain.spawn(linger(
+        drain.clone(),
+        args.drain_quiet,
+        Arc::clone(&application_ended),
+        beside(args.sidecar_mode),
+    ));
     let done = async {
         application_ended.notified().await;
+        // Whoever lingers is to know it too.
+        application_ended.notify_one();
         "the application has ended"
     };
     shutdown.run_until(&drain, args.drain_timeout, done).await;
@@ -130,6 +138,14 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     // Last, so that it has what the drain was for.
     exporters.flush(args.drain_timeout).await;
     Ok(())
+}
+
+/// What is seen of those that run beside the sidecar, once it is told to end.
+fn beside(mode: SidecarMode) -> fn() -> Others {
+    match mode {
+        SidecarMode::Native => || Others::Ended,
+        SidecarMode::Classic => linger::others,
+    }
 }
 
 /// Metrics that say whose sidecar they are of.
@@ -254,28 +270,6 @@ fn subscribe(
 async fn stop_waiting(welcomed: Condition, catalog_wait: Duration) {
     sleep(catalog_wait).await;
     welcomed.set(true);
-}
-
-/// Holds the drain open until no connection has been there for a while: the
-/// application, which may be ending too, can still open some.
-async fn linger(drain: Drain, quiet: Duration) {
-    /// This task itself.
-    const OWN: usize = 1;
-    drain.started().await;
-    let step = quiet / 10;
-    let mut quiet_for = Duration::ZERO;
-    let mut seen = drain.spawned();
-    while quiet_for < quiet {
-        sleep(step).await;
-        // Also one that came and went between two looks.
-        let busy = drain.tasks() > OWN || drain.spawned() != seen;
-        seen = drain.spawned();
-        quiet_for = if busy {
-            Duration::ZERO
-        } else {
-            quiet_for + step
-        };
-    }
 }
 
 fn worker_threads(asked: usize) -> usize {

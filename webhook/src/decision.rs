@@ -145,6 +145,12 @@ fn judge(
             "netting: dnsPolicy {policy} may hide the catalog from the sidecar; meanwhile {until}"
         ));
     }
+    if chosen.mode == SidecarMode::Classic {
+        let sidecars = pod.init_containers().iter();
+        for sidecar in sidecars.filter(|container| container.is_native_sidecar()) {
+            warnings.too_early(sidecar.name());
+        }
+    }
     let patch = inject::patch(&pod, *namespace, options, &chosen, warnings);
     patch.map_err(|first| Obstacles {
         first,

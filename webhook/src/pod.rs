@@ -188,6 +188,12 @@ impl<'a> Container<'a> {
         self.0.get(field)
     }
 
+    /// Whether it is an init container that keeps running.
+    #[must_use]
+    pub fn is_native_sidecar(&self) -> bool {
+        self.get("restartPolicy").and_then(Value::as_str) == Some("Always")
+    }
+
     /// The TCP ports that it declares. (Declaring is voluntary in Kubernetes.)
     pub fn tcp_ports(&self) -> impl Iterator<Item = u16> + use<'a> {
         self.declared_tcp_ports().map(|(_, port)| port)

@@ -62,6 +62,15 @@ impl Warnings {
         ));
     }
 
+    /// `netting: container "agent": its connections are refused until the classic sidecar
+    /// is ready`: it starts before that one, and goes on after netting-init.
+    pub fn too_early(&mut self, container: &str) {
+        let container = clip(container, VALUE_CHARS_MAX);
+        self.push(format!(
+            "netting: container {container:?}: its connections are refused until the classic sidecar is ready"
+        ));
+    }
+
     /// `netting: no container mounts /run/dsd.socket, so no telemetry is sent there`; or
     /// one does, at a path that is the sidecar's own.
     pub fn unmounted(&mut self, socket: &str) {

@@ -250,6 +250,18 @@ fn the_sidecar_takes_its_environment() {
 }
 
 #[test]
+fn the_sidecar_knows_how_it_runs() {
+    use netting_sidecar::args::SidecarMode;
+    for (name, mode) in [
+        ("native", SidecarMode::Native),
+        ("classic", SidecarMode::Classic),
+    ] {
+        let args = sidecar_args(json!({"netting.dev/sidecar-mode": name}));
+        assert_eq!(args.sidecar_mode, mode);
+    }
+}
+
+#[test]
 fn the_sidecar_takes_what_annotations_ask_for() {
     for timeout in ["0s", "1500ms", "1m5s", "89s"] {
         let args = sidecar_args(json!({

@@ -1,10 +1,19 @@
 //! How connections end when the sidecar is told to.
 
-use std::io::{self, Read as _, Write as _};
+use std::{
+    io::{self, Read as _, Write as _},
+    thread,
+    time::Duration,
+};
 
 use crate::{
     answer_with, ask,
-    harness::{PATIENCE, namespace::dst, pod::Pod},
+    harness::{
+        PATIENCE,
+        catalog::{self, Known},
+        namespace::dst,
+        pod::Pod,
+    },
 };
 
 #[test]
@@ -67,5 +76,46 @@ fn connections_on_which_nobody_spoke_are_not_waited_for() {
         assert_eq!(end.read(&mut [0]).expect("a clean end"), 0);
     }
     // Long before the deadline.
+    assert_eq!(pod.exit_code(), Some(0));
+}
+
+/// It is told together with its application, which works on while its `preStop` hook runs.
+#[test]
+fn a_classic_sidecar_stays_while_its_application_has_a_socket() {
+    /// Several times as long as a native one waits for the next connection.
+    const SPARSE: Duration = Duration::from_secs(1);
+    let classic = [("NETTING_SIDECAR_MODE", "classic")];
+    let mut pod = Pod::start_with(&classic, |listener| {
+        catalog::serve(listener, Known::default());
+    });
+    let (app, database) = (dst("10.0.0.2", 8080), dst("10.0.0.1", 3306));
+    answer_with(pod.peer_listen(database), "database");
+    let listener = pod.listen(app);
+    let application = thread::spawn(move || -> io::Result<()> {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept()?;
+            stream.read_to_string(&mut String::new())?;
+            stream.write_all(b"app")?;
+        }
+        Ok(())
+    });
+    pod.terminate();
+    pod.wait_for("/ready", "not ready: not draining");
+    for _ in 0..2 {
+        thread::sleep(SPARSE);
+        let late = pod.peer_connect(app).and_then(|stream| ask(stream, "late"));
+        assert_eq!(late.expect("it still accepts"), "app");
+    }
+    let ended = application.join().expect("it does not panic");
+    ended.expect("both have come");
+    // It listens no more, and has something to write down yet.
+    thread::sleep(SPARSE);
+    let written = pod
+        .connect(database)
+        .and_then(|stream| ask(stream, "result"));
+    assert_eq!(
+        written.expect("the way out is open"),
+        "database 10.0.0.2 result"
+    );
     assert_eq!(pod.exit_code(), Some(0));
 }

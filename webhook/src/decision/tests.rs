@@ -154,6 +154,22 @@ fn a_pod_that_does_not_ask_the_clusters_dns_gets_the_catalogs_address() {
 }
 
 #[test]
+fn whose_own_sidecars_start_before_a_classic_one_is_told() {
+    let agent = json!({"name": "agent", "restartPolicy": "Always"});
+    let inits = json!([{"name": "migrate"}, agent]);
+    let warned = |mode: &str| {
+        decide_about(json!({
+            "metadata": {"annotations": {"netting.dev/sidecar-mode": mode}},
+            "spec": {"initContainers": inits},
+        }))
+        .warnings
+    };
+    assert!(warned("native").is_empty());
+    let line = "netting: container \"agent\": its connections are refused until the classic sidecar is ready";
+    assert_eq!(warned("classic"), [line]);
+}
+
+#[test]
 fn a_pod_that_pod_security_would_refuse_with_netting_init_is_left_alone() {
     let pod = json!({"spec": {"containers": [{"name": "app"}]}});
     let decided = |level: Option<&str>| {

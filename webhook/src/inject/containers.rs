@@ -169,6 +169,10 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
         env.push(value("NETTING_WORKLOAD_NAME", workload.name.to_owned()));
     }
     // What is as the sidecar has it anyway is left out: the pod is read by people.
+    if chosen.mode == SidecarMode::Classic {
+        let mode = chosen.mode.as_str().to_owned();
+        env.push(value("NETTING_SIDECAR_MODE", mode));
+    }
     if !chosen.opaque_ports.is_empty() {
         env.push(value("NETTING_OPAQUE_PORTS", list(&chosen.opaque_ports)));
     }

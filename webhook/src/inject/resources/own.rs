@@ -65,7 +65,7 @@ pub(super) fn total(pod: &Pod<'_>, mode: SidecarMode, kind: Kind, name: &str) ->
     for container in pod.init_containers() {
         let with_it = sum(sidecars.clone(), of(*container, kind, name));
         at_start = at_start.max(with_it.clone());
-        if container.get("restartPolicy").and_then(Value::as_str) == Some("Always") {
+        if container.is_native_sidecar() {
             sidecars = with_it;
         }
     }
