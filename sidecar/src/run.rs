@@ -100,7 +100,9 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let access_logs = AccessLogs::start(&args.access_log, args.log_format, &metrics, records);
     let tells = Tells {
         access_logs: &access_logs,
-        tracer: exporters.spans().map(|spans| Tracer::new(sampler, spans)),
+        tracer: exporters
+            .spans()
+            .map(|spans| Tracer::new(sampler, spans).in_formats(telemetry.propagators)),
     };
     proxies(&args, &metrics, &view, &drain, &tells)?;
     let application_ended = Arc::new(Notify::new());

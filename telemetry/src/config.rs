@@ -18,13 +18,14 @@ mod syntax;
 
 pub use endpoint::{Address, Authority, Url};
 pub use exporter::{
-    Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal, StatsdDialect,
-    TagStyle,
+    ClientCertificate, Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal,
+    StatsdDialect, TagStyle, Temporality,
 };
 pub use metrics::Kept;
 pub use reference::{BadReference, Field, Reference};
 pub use secret::Secret;
 
+use crate::trace::Propagators;
 use otel::{Otel, Variables};
 
 /// More than anybody has backends. Each one costs a task and a connection.
@@ -44,6 +45,8 @@ pub struct Telemetry {
     pub references: Vec<Reference>,
     /// How metrics are kept, as far as the list says.
     pub metrics: Kept,
+    /// `OTEL_PROPAGATORS`, if it says anything.
+    pub propagators: Option<Propagators>,
     /// `OTEL_TRACES_SAMPLER` and its argument, as far as the list has them.
     sampler: Vec<(&'static str, String)>,
 }
@@ -69,6 +72,8 @@ pub trait Values {
     fn reference(&self, reference: &Reference) -> Option<String>;
     /// An environment variable of the standard's, such as `OTEL_SERVICE_NAME`.
     fn variable(&self, name: &str) -> Option<String>;
+    /// The names of all of them that have a value: they begin with `OTEL_`.
+    fn variables(&self) -> Vec<String>;
 }
 
 /// The environment of this process.
@@ -84,6 +89,12 @@ impl Values for Environment {
         // The specification has an empty variable mean the same as none.
         env::var(name).ok().filter(|value| !value.is_empty())
     }
+
+    fn variables(&self) -> Vec<String> {
+        let set = env::vars_os().filter(|(_, value)| !value.is_empty());
+        let names = set.filter_map(|(name, _)| name.into_string().ok());
+        names.filter(|name| name.starts_with("OTEL_")).collect()
+    }
 }
 
 /// No pod yet: references have examples for values, and there are no variables.
@@ -97,6 +108,10 @@ impl Values for Rehearsal {
 
     fn variable(&self, _: &str) -> Option<String> {
         None
+    }
+
+    fn variables(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -116,6 +131,7 @@ impl Telemetry {
             telemetry.add(&item, &otel, values);
         }
         telemetry.resource.clone_from(&otel.resource);
+        telemetry.propagators = otel.propagators;
         if let Some(exporter) = otel.exporter(none, &telemetry.exporters) {
             telemetry.exporters.push(exporter);
         }

@@ -55,7 +55,9 @@ impl Part<'_> {
         let metrics = self.metrics(&telemetry);
         let exporters = Exporters::start(&telemetry, &metrics, RESOLV_CONF.into(), drain);
         Started {
-            tracer: exporters.spans().map(|spans| Tracer::new(sampler, spans)),
+            tracer: exporters
+                .spans()
+                .map(|spans| Tracer::new(sampler, spans).in_formats(telemetry.propagators)),
             exposed: telemetry.prometheus(),
             metrics,
             exporters,

@@ -68,7 +68,7 @@ use collector::Collector;
 use items::Identity;
 use net::BadCertificates;
 use plan::Plan;
-use sender::Sender;
+use sender::{RETRY_FOR, Sender};
 
 /// What may wait for one backend. It is taken only while the backend is away.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -247,6 +247,7 @@ impl Exporters {
             transport,
             counts: counts.clone(),
             hurry: self.stop.clone(),
+            retry_for: exporter.retry_for.unwrap_or(RETRY_FOR),
             backoff: Backoff::default(),
         };
         self.tasks.spawn(collector.run());

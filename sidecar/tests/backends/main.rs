@@ -16,6 +16,8 @@ mod pods;
 mod process;
 #[path = "../../../telemetry/tests/backends/query.rs"]
 mod query;
+#[path = "../../../telemetry/tests/backends/zipkin.rs"]
+mod zipkin;
 
 mod application;
 #[path = "../../../telemetry/tests/documented/asked.rs"]

@@ -12,6 +12,7 @@ use crate::{
     pods::Pods,
     process::python,
     receivers::{Zipkin, received},
+    zipkin::judged,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -146,6 +147,7 @@ fn every_receiver_sees_one_trace_and_whose_child_each_span_is() {
 
     let spans = zipkin.received(1);
     assert_eq!(spans.len(), 1, "{spans:?}");
+    assert_eq!(judged(&spans.clone().into()), Ok(()));
     assert_eq!(text(&spans[0], "traceId"), TRACE);
     assert_eq!(text(&spans[0], "id"), text(inbound, "id"));
     assert_eq!(text(&spans[0], "parentId"), text(outbound, "id"));

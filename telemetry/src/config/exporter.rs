@@ -7,7 +7,7 @@ mod influxdb;
 mod lines;
 mod otlp;
 
-pub use self::http::Http;
+pub use self::http::{ClientCertificate, Http};
 pub use lines::{StatsdDialect, TagStyle};
 pub use otlp::{Otlp, OtlpProtocol, OtlpTarget, Signal};
 
@@ -35,6 +35,10 @@ pub struct Exporter {
     pub tags: Vec<(String, String)>,
     /// How histograms are sent, where the protocol has two ways.
     pub histograms: Histograms,
+    /// Since when counts are counted, where the protocol has two ways.
+    pub temporality: Temporality,
+    /// For how long metrics that could not be sent are tried again, if that is said.
+    pub retry_for: Option<Duration>,
     /// Which part of all traces is kept that nobody before has decided on.
     pub trace_ratio: Option<Ratio>,
 }
@@ -47,6 +51,19 @@ pub enum Histograms {
     Explicit,
     /// In buckets that grow by a factor: OTLP's exponential, Prometheus' native ones.
     Exponential,
+}
+
+/// Since when OTLP's counters and histograms count
+/// (<https://opentelemetry.io/docs/specs/otel/metrics/sdk_exporters/otlp/#additional-environment-variable-configuration>).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Temporality {
+    /// Since their series began.
+    #[default]
+    Cumulative,
+    /// Since they were sent last.
+    Delta,
+    /// The same, but for counters whose values are asked for when they are sent.
+    LowMemory,
 }
 
 /// What an exporter speaks.
@@ -110,6 +127,12 @@ const HISTOGRAMS: [(&str, Histograms); 2] = [
     ("exponential", Histograms::Exponential),
 ];
 
+const TEMPORALITIES: [(&str, Temporality); 3] = [
+    ("cumulative", Temporality::Cumulative),
+    ("delta", Temporality::Delta),
+    ("lowmemory", Temporality::LowMemory),
+];
+
 type Value<'a> = &'a mut dyn FnMut(&Reference) -> Option<String>;
 
 impl Exporter {
@@ -137,6 +160,10 @@ impl Exporter {
             "otlp" | "otlp-http" | "remote-write" => options.choice("histograms", &HISTOGRAMS),
             _ => None,
         };
+        let temporality = match item.kind.as_str() {
+            "otlp" | "otlp-http" => options.choice("temporality", &TEMPORALITIES),
+            _ => None,
+        };
         let trace_ratio = match item.kind.as_str() {
             "otlp" | "otlp-http" | "zipkin" => options.parsed("trace-ratio", ratio),
             _ => None,
@@ -160,6 +187,11 @@ impl Exporter {
                     Kind::Otlp(_) => otel.histograms,
                     _ => Histograms::Explicit,
                 }),
+                temporality: temporality.unwrap_or(otel.temporality),
+                retry_for: match &kind {
+                    Kind::Otlp(_) => otel.export_timeout,
+                    _ => None,
+                },
                 trace_ratio,
                 tags: tags
                     .into_iter()

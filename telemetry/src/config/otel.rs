@@ -7,8 +7,10 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use super::{
-    Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal, TIMEOUT, endpoint,
+    ClientCertificate, Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Secret,
+    Signal, TIMEOUT, Temporality, endpoint,
 };
+use crate::trace::Propagators;
 
 mod value;
 mod variables;
@@ -26,6 +28,12 @@ pub(super) struct Otel {
     pub(super) interval: Duration,
     /// `OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION`.
     pub(super) histograms: Histograms,
+    /// `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`.
+    pub(super) temporality: Temporality,
+    /// `OTEL_METRIC_EXPORT_TIMEOUT`.
+    pub(super) export_timeout: Option<Duration>,
+    /// `OTEL_PROPAGATORS`.
+    pub(super) propagators: Option<Propagators>,
     /// Whether a variable about OTLP is wrong: what depends on them is left out.
     pub(super) wrong: bool,
     /// Whether an endpoint is named: reason enough to send there.
@@ -39,9 +47,8 @@ struct Transport {
     protocol: OtlpProtocol,
     headers: HeaderMap,
     ca: Option<String>,
+    client: Option<ClientCertificate>,
     gzip: bool,
-    /// The variable that says so.
-    compression: String,
     timeout: Duration,
 }
 
@@ -53,7 +60,7 @@ struct Endpoint {
 
 impl Otel {
     pub(super) fn read(variables: &mut Variables<'_>) -> Self {
-        let disabled = variables.text("OTEL_SDK_DISABLED");
+        let disabled = variables.parsed("OTEL_SDK_DISABLED", value::boolean);
         let mut resource: Vec<_> = variables
             .parsed("OTEL_RESOURCE_ATTRIBUTES", value::pairs)
             .unwrap_or_default();
@@ -64,6 +71,9 @@ impl Otel {
         let interval = variables.parsed("OTEL_METRIC_EXPORT_INTERVAL", value::milliseconds);
         let aggregation = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
         let aggregation = variables.parsed(aggregation, value::histograms);
+        let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+        let temporality = variables.parsed(temporality, value::temporality);
+        let export_timeout = variables.parsed("OTEL_METRIC_EXPORT_TIMEOUT", value::milliseconds);
         // A signal that goes elsewhere keeps no other from being sent.
         let mut sent = Signal::ALL.to_vec();
         sent.retain(|signal| is_sent(*signal, variables));
@@ -73,14 +83,14 @@ impl Otel {
             .map(|signal| (signal, Transport::read(signal, variables)))
             .collect();
         let wrong = variables.wrong() > before;
-        for (_, transport) in &signals {
-            transport.tell_what_is_ignored(variables);
-        }
         Self {
-            disabled: disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            disabled: disabled.unwrap_or(false),
             resource,
             interval: interval.unwrap_or(Duration::from_secs(60)),
             histograms: aggregation.unwrap_or_default(),
+            temporality: temporality.unwrap_or_default(),
+            export_timeout,
+            propagators: propagators(variables),
             wrong,
             named: signals
                 .iter()
@@ -115,6 +125,7 @@ impl Otel {
                 url,
                 headers: transport.headers.clone(),
                 ca: transport.ca.clone(),
+                client: transport.client.clone(),
                 gzip: transport.gzip,
             },
             timeout: transport.timeout,
@@ -139,6 +150,8 @@ impl Otel {
             timeout: TIMEOUT,
             tags: Vec::new(),
             histograms: self.histograms,
+            temporality: self.temporality,
+            retry_for: self.export_timeout,
             trace_ratio: None,
         })
     }
@@ -160,6 +173,8 @@ impl Transport {
             "PROTOCOL",
             "HEADERS",
             "CERTIFICATE",
+            "CLIENT_CERTIFICATE",
+            "CLIENT_KEY",
             "COMPRESSION",
             "TIMEOUT",
         ];
@@ -168,6 +183,8 @@ impl Transport {
             protocol,
             headers,
             certificate,
+            client_certificate,
+            client_key,
             compression,
             timeout,
         ] = names.map(&mut special);
@@ -177,11 +194,11 @@ impl Transport {
             // The specification's default, and what most collectors are asked by.
             protocol: protocol.unwrap_or(OtlpProtocol::HttpProtobuf),
             headers: variables.headers(&headers).unwrap_or_default(),
-            ca: variables.certificate(&certificate),
+            ca: variables.pem(&certificate),
+            client: client(&client_certificate, &client_key, variables),
             gzip: variables
                 .parsed(&compression, value::compression)
                 .unwrap_or(false),
-            compression,
             timeout: variables
                 .parsed(&timeout, value::milliseconds)
                 .unwrap_or(TIMEOUT),
@@ -189,14 +206,29 @@ impl Transport {
     }
 }
 
-impl Transport {
-    /// It is sent all the same.
-    fn tell_what_is_ignored(&self, variables: &mut Variables<'_>) {
-        if self.gzip && self.protocol == OtlpProtocol::Grpc {
-            let why = "is gzip, which is for http/protobuf alone; over gRPC nothing is compressed";
-            variables.refuse(&self.compression, why.to_owned());
+fn client(chain: &str, key: &str, variables: &mut Variables<'_>) -> Option<ClientCertificate> {
+    for (one, other) in [(chain, key), (key, chain)] {
+        if variables.has(one) && !variables.has(other) {
+            variables.refuse(one, format!("is of no use without {other}"));
         }
     }
+    let (chain, key) = (variables.pem(chain)?, variables.pem(key)?);
+    let key = Secret::new(key);
+    Some(ClientCertificate { chain, key })
+}
+
+/// Formats that are not spoken are told.
+fn propagators(variables: &mut Variables<'_>) -> Option<Propagators> {
+    const NAME: &str = "OTEL_PROPAGATORS";
+    let list = variables.text(NAME)?;
+    let (propagators, others) = Propagators::parse(&list);
+    if !others.is_empty() {
+        let others = others.join(" and ");
+        let why =
+            format!("names {others}, where tracecontext, baggage, b3, b3multi and none are known");
+        variables.refuse(NAME, why);
+    }
+    propagators
 }
 
 /// Whether a signal is sent by OTLP: not if `OTEL_METRICS_EXPORTER` or one of its kin

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 
 use super::*;
 use crate::trace::Sampler;
@@ -13,6 +13,11 @@ impl Values for Pod {
 
     fn variable(&self, name: &str) -> Option<String> {
         self.0.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn variables(&self) -> Vec<String> {
+        let names = self.0.keys().filter(|name| name.starts_with("OTEL_"));
+        names.map(|name| (*name).to_owned()).collect()
     }
 }
 
@@ -73,8 +78,24 @@ fn what_is_wrong_is_said_in_words_that_help() {
         ),
         ("otlp-http=http://c;protocol=grpc", "write otlp for gRPC"),
         (
-            "otlp=http://c;compression=gzip",
-            "has the option compression",
+            "otlp=https://c;client-certificate=$(secret:a/b)",
+            "$(secret:a/b) has no value",
+        ),
+        (
+            "otlp=https://c;client-certificate=PEM",
+            "one of client-certificate and client-key",
+        ),
+        (
+            "otlp=https://c;client-key=PEM;client-certificate=PEM",
+            "refer to a Secret: client-key=$(secret:NAME/KEY)",
+        ),
+        (
+            "otlp=http://c;temporality=monotonic",
+            "is not cumulative or delta or lowmemory",
+        ),
+        (
+            "remote-write=https://a/w;temporality=delta",
+            "has the option temporality",
         ),
         (
             "otlp=http://c;token=abc",
@@ -321,17 +342,116 @@ fn a_variable_that_names_an_exporter_of_others_is_told_and_turns_its_signal_off(
 }
 
 #[test]
-fn a_compression_that_grpc_is_not_sent_with_is_told() {
+fn compression_is_for_either_protocol() {
     let gzip = ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
-    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
-    let protocol = |protocol| ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
-    for (protocol, told) in [(protocol("grpc"), 1), (protocol("http/protobuf"), 0)] {
-        let telemetry = parse("prometheus", &[endpoint, gzip, protocol]);
-        assert_eq!(names(&telemetry), ["prometheus", "otlp"], "it is sent");
-        let wrong = &telemetry.wrong;
-        assert_eq!(wrong.len(), told, "{protocol:?}: {wrong:?}");
-        assert!(wrong.iter().all(|it| it.item == gzip.0), "{wrong:?}");
+    let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    for (list, variables) in [
+        ("otlp", &[gzip, grpc][..]),
+        ("otlp", &[gzip]),
+        ("otlp=http://c;compression=gzip", &[]),
+        ("otlp-http=http://c;compression=gzip", &[]),
+    ] {
+        let telemetry = parse(list, variables);
+        assert_eq!(telemetry.wrong, []);
+        let logs = otlp(&telemetry).logs.as_ref().expect("logs");
+        assert!(logs.http.gzip, "{list} {variables:?}");
     }
+}
+
+#[test]
+fn what_a_variable_says_of_metrics_is_for_the_listed_target_too() {
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Delta"),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", "30000"),
+    ];
+    for (list, temporality) in [
+        ("otlp", Temporality::Delta),
+        ("otlp=http://c", Temporality::Delta),
+        (
+            "otlp=http://c;temporality=lowmemory",
+            Temporality::LowMemory,
+        ),
+    ] {
+        let telemetry = parse(list, &variables);
+        assert_eq!(telemetry.wrong, []);
+        let exporter = &telemetry.exporters[0];
+        assert_eq!(exporter.temporality, temporality, "{list}");
+        assert_eq!(exporter.retry_for, Some(Duration::from_secs(30)), "{list}");
+    }
+    let telemetry = parse("statsd=udp://a", &variables);
+    assert_eq!(telemetry.exporters[0].retry_for, None);
+}
+
+#[test]
+fn who_connects_is_said_by_a_pair() {
+    let files = tempfile::tempdir().expect("there is room");
+    let file = |name: &str| {
+        let path = files.path().join(name);
+        fs::write(&path, format!("{name} in PEM")).expect("it can be written");
+        path.display().to_string().leak()
+    };
+    let chain = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &*file("chain"));
+    let key = ("OTEL_EXPORTER_OTLP_METRICS_CLIENT_KEY", &*file("key"));
+    let telemetry = parse("otlp", &[chain, key]);
+    let client =
+        |target: &Option<OtlpTarget>| target.as_ref().and_then(|to| to.http.client.clone());
+    // The key of metrics alone is none of the other signals'.
+    assert_eq!(names(&telemetry), Vec::<&str>::new());
+    let whys: Vec<_> = telemetry.wrong.iter().map(ToString::to_string).collect();
+    assert!(
+        whys[0].contains("is of no use without OTEL_EXPORTER_OTLP_CLIENT_KEY"),
+        "{whys:?}"
+    );
+    let key = ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.1);
+    let telemetry = parse("otlp", &[chain, key]);
+    assert_eq!(telemetry.wrong, []);
+    let expected = ClientCertificate {
+        chain: "chain in PEM".to_owned(),
+        key: Secret::new("key in PEM".to_owned()),
+    };
+    assert_eq!(client(&otlp(&telemetry).traces), Some(expected));
+    let listed =
+        "otlp=https://c;client-certificate=$(secret:a/tls.crt);client-key=$(secret:a/tls.key)";
+    let secrets = [
+        ("NETTING_SECRET_a_tls.crt", "chain"),
+        ("NETTING_SECRET_a_tls.key", "s3cret"),
+    ];
+    let telemetry = parse(listed, &secrets);
+    assert_eq!(telemetry.wrong, []);
+    assert!(client(&otlp(&telemetry).metrics).is_some());
+    assert!(
+        !format!("{telemetry:?}").contains("s3cret"),
+        "{telemetry:?}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_honoured_is_told_once() {
+    let set = [
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", "true"),
+        ("OTEL_PROPAGATORS", "jaeger,b3"),
+        ("OTEL_SDK_DISABLED", "yes"),
+        ("OTEL_SERVICE_NAME", "web"),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "raw"),
+        ("NETTING_TELEMETRY", "prometheus"),
+    ];
+    let telemetry = parse("prometheus, otlp=http://c", &set);
+    let told = telemetry.wrong.iter().map(|wrong| wrong.item.as_str());
+    let expected = [
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_EXPORTER_OTLP_INSECURE",
+        "OTEL_SDK_DISABLED",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "OTEL_PROPAGATORS",
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(
+        names(&telemetry),
+        ["prometheus", "otlp"],
+        "none of it is needed"
+    );
+    assert_eq!(telemetry.propagators, Propagators::parse("b3").0);
 }
 
 #[test]
@@ -387,7 +507,7 @@ fn variables_in_the_list_go_over_those_of_the_environment() {
 fn variables_in_the_list_are_refused_by_their_names() {
     for (item, why) in [
         (
-            "OTEL_PROPAGATORS=b3",
+            "OTEL_LOG_LEVEL=debug",
             "is none of the variables that are read",
         ),
         ("OTEL_EXPORTER_OTLP_SPANS_ENDPOINT=http://c", "is none of"),

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tonic::{
     Code, Request, Status,
     client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
     transport::{Channel, Endpoint, Uri},
 };
@@ -37,6 +37,7 @@ pub(crate) struct GrpcClient {
     endpoint: Endpoint,
     method: PathAndQuery,
     metadata: MetadataMap,
+    gzip: bool,
     timeout: Duration,
     kept: Option<Channel>,
 }
@@ -63,6 +64,7 @@ impl GrpcClient {
             endpoint,
             method: PathAndQuery::from_static(method),
             metadata: MetadataMap::from_headers(to.headers.clone()),
+            gzip: to.gzip,
             timeout,
             kept: None,
         }
@@ -92,6 +94,9 @@ impl GrpcClient {
             None => self.connect().await?,
         };
         let mut grpc = Grpc::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        if self.gzip {
+            grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+        }
         if let Err(error) = grpc.ready().await {
             return Err(Failure::transient(Reason::Broken, chain(&error)));
         }

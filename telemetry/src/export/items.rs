@@ -12,7 +12,7 @@ use super::{
     counts::Counts,
     queue::{Batch, Queue},
     reason::Reason,
-    sender::Sender,
+    sender::{RETRY_FOR, Sender},
     transport::Transport,
 };
 use crate::{
@@ -92,6 +92,7 @@ impl Exporters {
                 transport,
                 counts: counts.clone(),
                 hurry: self.stop.clone(),
+                retry_for: RETRY_FOR,
                 backoff: Backoff::default(),
             };
             self.tasks.spawn(sender.run());

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 
 use super::reason::{Failure, Reason};
-use crate::config::{Authority, Url};
+use crate::config::{Authority, Http};
 
 mod tls;
 
@@ -43,18 +43,17 @@ pub(crate) enum Stream {
 }
 
 impl Dialer {
-    /// For a URL, whose certificate is judged by `ca`, or else by public ones.
+    /// For a URL, with whose certificates are trusted there and what is shown to it.
     pub(crate) fn new(
-        url: &Url,
-        ca: Option<&str>,
+        to: &Http,
         alpn: Alpn,
         resolv_conf: Arc<PathBuf>,
     ) -> Result<Self, BadCertificates> {
         Ok(Self {
-            authority: url.authority.clone(),
+            authority: to.url.authority.clone(),
             resolv_conf,
-            tls: if url.tls {
-                Some(connector(ca, alpn)?)
+            tls: if to.url.tls {
+                Some(connector(to.ca.as_deref(), to.client.as_ref(), alpn)?)
             } else {
                 None
             },

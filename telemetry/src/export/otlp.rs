@@ -29,6 +29,7 @@ use crate::{
     trace::span::{Attribute, Value},
 };
 
+pub(crate) mod changes;
 pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod traces;
@@ -54,7 +55,7 @@ pub(crate) fn transport(
         OtlpProtocol::HttpProtobuf => Alpn::Http1,
     };
     let http = &target.http;
-    let dialer = Dialer::new(&http.url, http.ca.as_deref(), alpn, resolv_conf)?;
+    let dialer = Dialer::new(http, alpn, resolv_conf)?;
     let rejected = rejected(signal);
     Ok(match target.protocol {
         OtlpProtocol::Grpc => Transport::Grpc {

@@ -20,7 +20,9 @@ use super::{
     tags::Tags,
     transport::Transport,
 };
-use crate::config::{Address, Authority, Exporter, Http, Kind, Signal, StatsdDialect, TagStyle};
+use crate::config::{
+    Address, Authority, Exporter, Http, Kind, Signal, StatsdDialect, TagStyle, Temporality,
+};
 
 /// What an exporter of metrics is made of.
 pub(crate) struct Plan {
@@ -77,10 +79,15 @@ impl Maker<'_> {
         let additions = otlp::metrics::Additions {
             resource,
             histograms: self.exporter.histograms,
+            temporality: self.exporter.temporality,
         };
+        let mut changes = otlp::changes::Changes::new(self.exporter.temporality);
         let resolv_conf = Arc::clone(&self.resolv_conf);
         Ok(Plan {
-            encode: Box::new(move |snapshot, _| otlp::metrics::encode(snapshot, &additions)),
+            encode: Box::new(move |snapshot, _| match additions.temporality {
+                Temporality::Cumulative => otlp::metrics::encode(snapshot, &additions),
+                _ => otlp::metrics::encode(&changes.of(snapshot), &additions),
+            }),
             transport: otlp::transport(target, Signal::Metrics, resolv_conf)?,
             target: target.http.url.to_string(),
         })
@@ -193,7 +200,7 @@ impl Maker<'_> {
 
     fn post(&self, http: &Http, protocol: &Protocol) -> Result<Transport, BadCertificates> {
         let resolv_conf = Arc::clone(&self.resolv_conf);
-        let dialer = Dialer::new(&http.url, http.ca.as_deref(), Alpn::Http1, resolv_conf)?;
+        let dialer = Dialer::new(http, Alpn::Http1, resolv_conf)?;
         Ok(Transport::Http {
             client: Box::new(HttpClient::new(
                 http.clone(),

@@ -13,8 +13,8 @@ use super::{
     transport::Transport,
 };
 
-/// A batch that could not be brought for so long is given up.
-const RETRY_FOR: Duration = Duration::from_secs(300);
+/// A batch that could not be brought for so long is given up, where nothing else is said.
+pub(crate) const RETRY_FOR: Duration = Duration::from_secs(300);
 
 /// One backend's.
 pub(crate) struct Sender {
@@ -25,6 +25,8 @@ pub(crate) struct Sender {
     pub(crate) counts: Counts,
     /// Once this is so, each batch has one attempt.
     pub(crate) hurry: CancellationToken,
+    /// A batch that could not be brought for so long is given up.
+    pub(crate) retry_for: Duration,
     pub(crate) backoff: Backoff,
 }
 
@@ -70,7 +72,7 @@ impl Sender {
                 Err(failure) => failure,
             };
             let pause = self.failed(&failure);
-            if failure.retry == Retry::Never || begun.elapsed() + pause > RETRY_FOR {
+            if failure.retry == Retry::Never || begun.elapsed() + pause > self.retry_for {
                 undelivered.reason = Some(failure.reason);
                 return;
             }

@@ -6,6 +6,7 @@ use super::{
     b3::{At, B3},
     field::{Field, Text},
     id::{SpanId, TraceId},
+    propagators::Propagators,
     received::{Formats, Received},
     sampler::Sampler,
     w3c::TraceParent,
@@ -28,6 +29,7 @@ pub struct Begun {
     pub at: SystemTime,
     /// The same by the clock that is never set.
     since: Instant,
+    /// In which the next one is told.
     formats: Formats,
     /// The request has a `tracestate` of nobody's trace.
     has_foreign_state: bool,
@@ -35,9 +37,15 @@ pub struct Begun {
 
 impl Begun {
     /// Continues the trace of a request, or begins one. Nothing, if it is not looked at:
-    /// the request goes on as it came.
+    /// the request goes on as it came. Without `propagators` it is read in all formats, and
+    /// written in those that it came in, or else in W3C's.
     #[must_use]
-    pub fn new(received: &Received<'_>, sampler: Sampler) -> Option<Self> {
+    pub fn new(
+        received: &Received<'_>,
+        sampler: Sampler,
+        propagators: Option<Propagators>,
+    ) -> Option<Self> {
+        let received = propagators.map_or(*received, |said| said.read(received));
         let context = received.context();
         let (trace, parent) = match context.at {
             Some((trace, parent)) => (trace, Some(parent)),
@@ -48,16 +56,30 @@ impl Begun {
         if !context.sampled.unwrap_or_else(|| sampler.keeps(trace)) {
             return None;
         }
-        let formats = context.formats;
+        let (came, span) = (context.formats, SpanId::random());
+        let begun = TraceParent {
+            trace,
+            span,
+            sampled: true,
+            random: false,
+        };
+        let formats = match propagators {
+            Some(said) => said.write(came, begun),
+            None if came == Formats::default() => Formats {
+                w3c: Some(begun),
+                ..came
+            },
+            None => came,
+        };
         Some(Self {
             trace,
-            span: SpanId::random(),
+            span,
             parent,
-            state: formats.w3c.and_then(|_| received.trace_state()),
+            state: came.w3c.and_then(|_| received.trace_state()),
             at: SystemTime::now(),
             since: Instant::now(),
             formats,
-            has_foreign_state: formats.w3c.is_none() && received.has(Field::TraceState),
+            has_foreign_state: came.w3c.is_none() && received.has(Field::TraceState),
         })
     }
 
@@ -89,8 +111,7 @@ impl Begun {
     }
 
     /// The fields that the request has to have when it goes on, in place of those of the
-    /// same names that it came with. Formats that it did not come in are not among
-    /// them; if it came in none, it is W3C's.
+    /// same names that it came with.
     pub fn fields(&self) -> impl Iterator<Item = (Field, Text)> {
         let Formats { single, multi, .. } = self.formats;
         let w3c = self
@@ -114,13 +135,11 @@ impl Begun {
     }
 
     fn traceparent(&self) -> Option<TraceParent> {
-        let begins = self.formats == Formats::default();
-        let received = self.formats.w3c;
-        (begins || received.is_some()).then(|| TraceParent {
+        self.formats.w3c.map(|parent| TraceParent {
             trace: self.trace,
             span: self.span,
             sampled: true,
-            random: received.is_some_and(|received| received.random),
+            random: parent.random,
         })
     }
 

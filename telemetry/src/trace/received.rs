@@ -74,6 +74,15 @@ impl<'h> Received<'h> {
         self.values[field as usize].is_some()
     }
 
+    /// Without the fields that this does not hold for.
+    pub(super) fn only(&self, keep: impl Fn(Field) -> bool) -> Self {
+        let mut kept = *self;
+        for field in Field::ALL.into_iter().filter(|field| !keep(*field)) {
+            kept.values[field as usize] = None;
+        }
+        kept
+    }
+
     /// What is malformed or there twice is ignored.
     #[must_use]
     pub fn context(&self) -> Context {

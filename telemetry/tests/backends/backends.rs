@@ -1,6 +1,6 @@
 //! Each backend: how it is started, and what it says that it has.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, net::TcpStream, process::Command};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -242,31 +242,64 @@ impl Otlp {
 
     /// One that listens at these ports.
     pub(crate) fn at(grpc: u16, http: u16) -> Self {
-        Self::with(grpc, http, &[])
+        let listens = Self::with(LISTEN, (grpc, http), &[]);
+        Self {
+            server: listens.server.listening(grpc).listening(http),
+            ..listens
+        }
     }
 
-    /// One that speaks TLS, with a certificate and its key in PEM.
-    pub(crate) fn secured(certificate: &str, key: &str) -> Self {
+    /// One that can be reached by IPv6 alone.
+    pub(crate) fn over_ipv6() -> Self {
+        let mut listens = Self::with("::1", (free_port(), free_port()), &[]);
+        for port in [listens.grpc, listens.http] {
+            let connect = || TcpStream::connect(("::1", port)).ok();
+            listens.server.until("it listens", connect);
+        }
+        listens
+    }
+
+    /// One that refuses messages of gRPC that are compressed.
+    pub(crate) fn uncompressed() -> Self {
+        let (grpc, http) = (free_port(), free_port());
+        let listens = Self::with(LISTEN, (grpc, http), &["--uncompressed".to_owned()]);
+        Self {
+            server: listens.server.listening(grpc).listening(http),
+            ..listens
+        }
+    }
+
+    /// One that speaks TLS, with a certificate and its key in PEM; with a CA, who connects
+    /// has to have a certificate of it.
+    pub(crate) fn secured(certificate: &str, key: &str, client_ca: Option<&str>) -> Self {
         let pems = directory();
-        let files = [("certificate", certificate), ("key", key)].map(|(name, pem)| {
+        let files = [
+            ("certificate", Some(certificate)),
+            ("key", Some(key)),
+            ("client-ca", client_ca),
+        ];
+        let mut options = Vec::new();
+        for (name, pem) in files {
+            let Some(pem) = pem else { continue };
             let file = pems.path().join(name);
             fs::write(&file, pem).expect("it can be written");
-            file
-        });
-        // They are read before it listens.
-        Self::with(free_port(), free_port(), &files)
+            options.push(format!("--{name}={}", file.display()));
+        }
+        let (grpc, http) = (free_port(), free_port());
+        let listens = Self::with(LISTEN, (grpc, http), &options);
+        Self {
+            // They are read before it listens.
+            server: listens.server.listening(grpc).listening(http),
+            ..listens
+        }
     }
 
-    fn with(grpc: u16, http: u16, files: &[PathBuf]) -> Self {
+    fn with(address: &str, (grpc, http): (u16, u16), options: &[String]) -> Self {
         let mut command = python("otlp.py");
         command.args([grpc.to_string(), http.to_string(), "received".to_owned()]);
-        command.arg(LISTEN).args(files);
+        command.arg(format!("--address={address}")).args(options);
         let server = Server::start("otlp.py", directory(), &mut command);
-        Self {
-            grpc,
-            http,
-            server: server.listening(grpc).listening(http),
-        }
+        Self { grpc, http, server }
     }
 
     /// All that came by `grpc` or `http`.
@@ -274,6 +307,15 @@ impl Otlp {
         let text = fs::read_to_string(self.server.directory().join("received"));
         let all: Value = serde_json::from_str(&text.unwrap_or_default()).unwrap_or_default();
         all[by].clone()
+    }
+}
+
+impl Otlp {
+    /// How many requests came in, by what came by `grpc` or `http`.
+    pub(crate) fn inbound(&self, by: &str) -> Option<f64> {
+        let received = self.received(by);
+        let points = &received["metrics"]["netting.proof.requests"]["points"];
+        points["netting.direction=inbound"].as_f64()
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `hack/test.sh telemetry` installs the programs: Debian's `prometheus`, `influxdb`,
 //! `graphite-carbon` and `victoria-metrics`, npm's `statsd`, and Python's protocol of
-//! OpenTelemetry. A test without them fails, and says so.
+//! OpenTelemetry and `jsonschema`. A test without them fails, and says so.
 
 mod alerts;
 mod backends;
@@ -12,7 +12,10 @@ mod hostile;
 mod load;
 mod process;
 mod query;
+mod reached;
 mod secured;
+mod spans;
+mod zipkin;
 
 /// Where backends listen.
 const LISTEN: &str = "127.0.0.1";

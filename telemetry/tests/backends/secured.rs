@@ -15,7 +15,7 @@ use netting_telemetry::{
     config::{Reference, Telemetry, Values},
     export::Exporters,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -25,10 +25,12 @@ use crate::{
     query::promql,
 };
 
-/// A pod whose Secret `backend` has the two keys that are referred to here.
+/// A pod whose Secret `backend` has the keys that are referred to here.
+#[derive(Default)]
 struct Pod {
     ca: String,
     token: &'static str,
+    client: Option<(String, String)>,
 }
 
 impl Values for Pod {
@@ -36,8 +38,14 @@ impl Values for Pod {
         match reference.variable().as_str() {
             "NETTING_SECRET_backend_ca.crt" => Some(self.ca.clone()),
             "NETTING_SECRET_backend_token" => Some(self.token.to_owned()),
+            "NETTING_SECRET_backend_tls.crt" => Some(self.client.clone()?.0),
+            "NETTING_SECRET_backend_tls.key" => Some(self.client.clone()?.1),
             _ => None,
         }
+    }
+
+    fn variables(&self) -> Vec<String> {
+        Vec::new()
     }
 
     fn variable(&self, _: &str) -> Option<String> {
@@ -58,7 +66,9 @@ impl Pki {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(params, key()).expect("it is a good CA");
-        let params = CertificateParams::new([name.to_owned()]).expect("it is a name");
+        let mut params = CertificateParams::new([name.to_owned()]).expect("it is a name");
+        // Another one than the CA's, or it looks as though it had signed itself.
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = key();
         let certificate = params.signed_by(&key, &ca).expect("it can be signed");
         Self {
@@ -90,20 +100,16 @@ fn otlp_goes_by_tls_to_who_has_a_certificate_of_the_named_ca() {
     let runtime = Runtime::new().expect("a runtime");
     let metrics = load::metrics();
     let pki = Pki::of("127.0.0.1");
-    let otlp = Otlp::secured(&pki.certificate, &pki.key);
+    let otlp = Otlp::secured(&pki.certificate, &pki.key, None);
     let pod = Pod {
         ca: pki.ca,
-        token: "",
+        ..Pod::default()
     };
     let list = list(&otlp, "127.0.0.1", ";ca=$(secret:backend/ca.crt)");
     let exporters = start(&list, &pod, &metrics, &runtime);
     load::make(&metrics);
     for by in ["grpc", "http"] {
-        until_eq(by, Some(f64::from(load::INBOUND)), || {
-            let received = otlp.received(by);
-            let points = &received["metrics"]["netting.proof.requests"]["points"];
-            points["netting.direction=inbound"].as_f64()
-        });
+        until_eq(by, Some(f64::from(load::INBOUND)), || otlp.inbound(by));
     }
     for exporter in &exporters.report().running {
         let failed = exporter_counted(&metrics, "netting.telemetry.failed", &exporter.name);
@@ -124,10 +130,10 @@ fn nothing_is_told_to_who_has_no_such_certificate() {
         (&of_other_ca, &of_other_ca.ca, ""),
     ] {
         let metrics = load::metrics();
-        let otlp = Otlp::secured(&certificate.certificate, &certificate.key);
+        let otlp = Otlp::secured(&certificate.certificate, &certificate.key, None);
         let pod = Pod {
             ca: ca.clone(),
-            token: "",
+            ..Pod::default()
         };
         let list = list(&otlp, "127.0.0.1", by);
         let exporters = start(&list, &pod, &metrics, &runtime);
@@ -145,6 +151,56 @@ fn nothing_is_told_to_who_has_no_such_certificate() {
     }
 }
 
+#[test]
+fn who_asks_for_a_certificate_is_shown_that_of_the_secret() {
+    let runtime = Runtime::new().expect("a runtime");
+    let (server, clients, others) = (Pki::of("127.0.0.1"), Pki::of("web-1"), Pki::of("web-1"));
+    let otlp = Otlp::secured(&server.certificate, &server.key, Some(&clients.ca));
+    let shown =
+        ";client-certificate=$(secret:backend/tls.crt);client-key=$(secret:backend/tls.key)";
+    let ca = ";ca=$(secret:backend/ca.crt)";
+    for (client, options) in [
+        (None, ca.to_owned()),
+        (Some(others), format!("{ca}{shown}")),
+    ] {
+        let metrics = load::metrics();
+        let pod = Pod {
+            ca: server.ca.clone(),
+            client: client.map(|pki| (pki.certificate, pki.key)),
+            ..Pod::default()
+        };
+        let exporters = start(
+            &list(&otlp, "127.0.0.1", &options),
+            &pod,
+            &metrics,
+            &runtime,
+        );
+        for exporter in &exporters.report().running {
+            until_eq(&exporter.name, true, || {
+                let failed = exporter_counted(&metrics, "netting.telemetry.failed", &exporter.name);
+                !failed.is_empty()
+            });
+        }
+        runtime.block_on(exporters.flush(Duration::ZERO));
+        for by in ["grpc", "http"] {
+            assert_eq!(otlp.received(by)["requests"], 0, "{by}");
+        }
+    }
+    let metrics = load::metrics();
+    let pod = Pod {
+        ca: server.ca,
+        client: Some((clients.certificate, clients.key)),
+        ..Pod::default()
+    };
+    let list = list(&otlp, "127.0.0.1", &format!("{ca}{shown}"));
+    let exporters = start(&list, &pod, &metrics, &runtime);
+    load::make(&metrics);
+    for by in ["grpc", "http"] {
+        until_eq(by, Some(f64::from(load::INBOUND)), || otlp.inbound(by));
+    }
+    runtime.block_on(exporters.flush(Duration::ZERO));
+}
+
 /// What stands at InfluxDB 2's door: who has no token, or names no organization and no
 /// bucket, is refused as it documents that; the others' lines go on to `victoria`, which
 /// takes them at the same path and asks for none of it.
@@ -160,7 +216,8 @@ fn door(victoria: u16) -> (u16, mpsc::Receiver<u16>) {
                 let mut reader = BufReader::new(&stream);
                 while let Some(status) = answer(&mut reader, victoria) {
                     let head = format!("HTTP/1.1 {status} -\r\ncontent-length: 0\r\n\r\n");
-                    if (&stream).write_all(head.as_bytes()).is_err() || told.send(status).is_err() {
+                    // Told before whoever asks can go on.
+                    if told.send(status).is_err() || (&stream).write_all(head.as_bytes()).is_err() {
                         return;
                     }
                 }
@@ -214,8 +271,8 @@ fn influxdb_2_has_its_organization_its_bucket_and_its_token() {
          token=$(secret:backend/token)"
     );
     let pod = Pod {
-        ca: String::new(),
         token: "s3cret==\n",
+        ..Pod::default()
     };
     let exporters = start(&list, &pod, &metrics, &runtime);
     load::make(&metrics);
@@ -227,8 +284,8 @@ fn influxdb_2_has_its_organization_its_bucket_and_its_token() {
     assert!(statuses.try_iter().all(|status| status == 204));
 
     let stranger = Pod {
-        ca: String::new(),
         token: "guess",
+        ..Pod::default()
     };
     let metrics = load::metrics();
     let exporters = start(&list, &stranger, &metrics, &runtime);

@@ -16,8 +16,19 @@ pub struct Http {
     pub headers: HeaderMap,
     /// Certificates in PEM that the server's is judged by, instead of the public ones.
     pub ca: Option<String>,
+    /// What is shown to a server that asks who connects.
+    pub client: Option<ClientCertificate>,
     /// Whether bodies are compressed.
     pub gzip: bool,
+}
+
+/// Who connects, for a server that lets in whom it knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// In PEM, followed by those that vouch for it.
+    pub chain: String,
+    /// Its key, in PEM.
+    pub key: Secret,
 }
 
 /// A URL, and the options that come with one.
@@ -32,6 +43,7 @@ pub(super) fn http(
         headers.insert(AUTHORIZATION, value);
     }
     let ca = options.text("ca").map(|given| given.value);
+    let client = client(options);
     let compression = match options.may_compress {
         true => options.choice("compression", &[("gzip", true), ("none", false)]),
         false => None,
@@ -40,8 +52,29 @@ pub(super) fn http(
         url: url?,
         headers,
         ca,
+        client,
         gzip: compression.unwrap_or(false),
     })
+}
+
+fn client(options: &mut Options<'_>) -> Option<ClientCertificate> {
+    let chain = options.text("client-certificate");
+    let key = options.text("client-key");
+    match (chain, key) {
+        (None, None) => None,
+        (Some(chain), Some(key)) if key.is_by_reference() => Some(ClientCertificate {
+            chain: chain.value,
+            key: Secret::new(key.value),
+        }),
+        (Some(_), Some(_)) => {
+            options.refuse(refer_to_a_secret("client-key"));
+            None
+        }
+        _ => {
+            options.refuse("has one of client-certificate and client-key; it takes both");
+            None
+        }
+    }
 }
 
 fn headers(options: &mut Options<'_>) -> HeaderMap {

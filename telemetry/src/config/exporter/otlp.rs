@@ -94,7 +94,7 @@ pub(super) fn otlp(
         OtlpProtocol::Grpc => 4317,
         OtlpProtocol::HttpProtobuf => 4318,
     };
-    options.may_compress = protocol == OtlpProtocol::HttpProtobuf;
+    options.may_compress = true;
     let http = http(target, Some(default_port), options)?;
     let to = |signal: Signal| {
         signals.contains(&signal).then(|| {

@@ -2,7 +2,7 @@
 
 use std::{fs, str::FromStr, time::Duration};
 
-use super::{Histograms, OtlpProtocol};
+use super::{Histograms, OtlpProtocol, Temporality};
 
 pub(super) fn protocol(text: &str) -> Result<OtlpProtocol, String> {
     match text {
@@ -28,7 +28,30 @@ pub(super) fn histograms(text: &str) -> Result<Histograms, String> {
     }
 }
 
-pub(super) fn certificate(path: &str) -> Result<String, String> {
+/// Written in any case, as the specification has it for this one.
+pub(super) fn temporality(text: &str) -> Result<Temporality, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "cumulative" => Ok(Temporality::Cumulative),
+        "delta" => Ok(Temporality::Delta),
+        "lowmemory" => Ok(Temporality::LowMemory),
+        _ => Err(format!(
+            "is {text}; cumulative, delta and lowmemory are known"
+        )),
+    }
+}
+
+/// Nothing but these two words, or it is as though it were not said.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        _ if text.eq_ignore_ascii_case("true") => Ok(true),
+        _ if text.eq_ignore_ascii_case("false") => Ok(false),
+        _ => Err(format!(
+            "is {text}, which is taken for false; write true or false"
+        )),
+    }
+}
+
+pub(super) fn file(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("could not be read: {error}"))
 }
 

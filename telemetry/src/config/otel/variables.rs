@@ -13,11 +13,14 @@ use crate::config::{
 /// What all of them begin with.
 const PREFIX: &str = "OTEL_";
 /// Those that are read, beside those of OTLP.
-const READ: [&str; 10] = [
+const READ: [&str; 13] = [
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
     "OTEL_LOGS_EXPORTER",
     "OTEL_METRICS_EXPORTER",
     "OTEL_METRIC_EXPORT_INTERVAL",
+    "OTEL_METRIC_EXPORT_TIMEOUT",
+    "OTEL_PROPAGATORS",
     "OTEL_RESOURCE_ATTRIBUTES",
     "OTEL_SDK_DISABLED",
     "OTEL_SERVICE_NAME",
@@ -26,8 +29,10 @@ const READ: [&str; 10] = [
     "OTEL_TRACES_SAMPLER_ARG",
 ];
 /// Those of OTLP, after `OTEL_EXPORTER_OTLP_` and perhaps a signal.
-const OF_OTLP: [&str; 6] = [
+const OF_OTLP: [&str; 8] = [
     "CERTIFICATE",
+    "CLIENT_CERTIFICATE",
+    "CLIENT_KEY",
     "COMPRESSION",
     "ENDPOINT",
     "HEADERS",
@@ -83,6 +88,7 @@ impl<'a> Variables<'a> {
         for item in items {
             variables.add(item);
         }
+        variables.tell_what_is_not_read();
         variables
     }
 
@@ -99,6 +105,16 @@ impl<'a> Variables<'a> {
             Some(value) => return self.listed.push((name.clone(), value.clone())),
         };
         self.refuse(name, why.to_owned());
+    }
+
+    /// Who sets a variable counts on it.
+    fn tell_what_is_not_read(&mut self) {
+        let mut names = self.values.variables();
+        names.retain(|name| name.starts_with(PREFIX) && !is_read(name));
+        names.sort_unstable();
+        for name in names {
+            self.refuse(&name, "is none of the variables that are read".to_owned());
+        }
     }
 
     fn listed(&self, name: &str) -> Option<&String> {
@@ -178,11 +194,11 @@ impl<'a> Variables<'a> {
         Some(headers)
     }
 
-    /// Certificates in PEM: of a file that is here, or of a Secret.
-    pub(super) fn certificate(&mut self, name: &str) -> Option<String> {
+    /// Certificates or a key in PEM: of a file that is here, or of a Secret.
+    pub(super) fn pem(&mut self, name: &str) -> Option<String> {
         match self.said(name)? {
             Said::Here(path) => {
-                let read = value::certificate(&path);
+                let read = value::file(&path);
                 read.map_err(|why| self.refuse(name, why)).ok()
             }
             Said::Listed(written) if written.starts_with("$(secret:") => {

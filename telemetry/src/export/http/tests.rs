@@ -31,6 +31,7 @@ async fn backend(gzip: bool) -> Backend {
         },
         headers,
         ca: None,
+        client: None,
         gzip,
     };
     let dialer = Dialer {

@@ -46,7 +46,7 @@ pub(crate) fn of_spans(
         }),
         Kind::Zipkin(to) => {
             let zipkin = Zipkin::new(&identity.pairs(exporter));
-            let dialer = Dialer::new(&to.url, to.ca.as_deref(), Alpn::Http1, resolv_conf)?;
+            let dialer = Dialer::new(to, Alpn::Http1, resolv_conf)?;
             let protocol = Protocol {
                 headers: &[("content-type", "application/json")],
                 passes: http::passes,

@@ -1,10 +1,10 @@
-//! A snapshot as OTLP's metrics: cumulative, as the instruments are.
+//! A snapshot as OTLP's metrics.
 
 use std::time::SystemTime;
 
 use super::{attribute, request, resource};
 use crate::{
-    config::Histograms,
+    config::{Histograms, Temporality},
     export::{encoded::Encoded, queue::Batch},
     proto::opentelemetry::proto::{
         common::v1::KeyValue,
@@ -22,6 +22,7 @@ use crate::{
 const POINTS_MAX: usize = 500;
 
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
+const DELTA: i32 = AggregationTemporality::Delta as i32;
 
 /// What goes up and down, and is an `UpDownCounter` by the conventions: it may be added up,
 /// over pods for one, which OTLP says by a sum that is not monotonic. Everything else that
@@ -38,6 +39,8 @@ pub(crate) struct Additions {
     /// Attributes of the resource that go over the process's own.
     pub(crate) resource: Vec<(String, String)>,
     pub(crate) histograms: Histograms,
+    /// What the snapshot's counters and histograms are.
+    pub(crate) temporality: Temporality,
 }
 
 /// Requests with all that the snapshot has.
@@ -45,6 +48,7 @@ pub(crate) fn encode(snapshot: &Snapshot, additions: &Additions) -> Encoded {
     let mut requests = Requests {
         at: nanos(snapshot.at),
         histograms: additions.histograms,
+        temporality: additions.temporality,
         resource: resource(&snapshot.resource, &additions.resource),
         open: Vec::new(),
         points: 0,
@@ -60,6 +64,7 @@ pub(crate) fn encode(snapshot: &Snapshot, additions: &Additions) -> Encoded {
 struct Requests {
     at: u64,
     histograms: Histograms,
+    temporality: Temporality,
     resource: Resource,
     open: Vec<Metric>,
     points: usize,
@@ -70,11 +75,15 @@ impl Requests {
     fn metric(&mut self, metric: &snapshot::Metric) {
         let descriptor = metric.descriptor;
         let at = self.at;
+        let aggregation_temporality = match self.temporality.is_delta(descriptor.name) {
+            true => DELTA,
+            false => CUMULATIVE,
+        };
         match &metric.data {
             Data::Counter(points) => self.points(descriptor, points, |points| {
                 metric::Data::Sum(Sum {
                     data_points: points.iter().map(|point| counter(point, at)).collect(),
-                    aggregation_temporality: CUMULATIVE,
+                    aggregation_temporality,
                     is_monotonic: true,
                 })
             }),
@@ -97,14 +106,14 @@ impl Requests {
                     let points = points.iter().filter_map(|point| exponential(point, at));
                     metric::Data::ExponentialHistogram(ExponentialHistogram {
                         data_points: points.collect(),
-                        aggregation_temporality: CUMULATIVE,
+                        aggregation_temporality,
                     })
                 });
             }
             Data::Histogram(points) => self.points(descriptor, points, |points| {
                 metric::Data::Histogram(Histogram {
                     data_points: points.iter().map(|point| histogram(point, at)).collect(),
-                    aggregation_temporality: CUMULATIVE,
+                    aggregation_temporality,
                 })
             }),
         }

@@ -48,7 +48,7 @@ async fn running() -> Running {
         panic!("expected remote write");
     };
     let resolv_conf = Arc::new("/nowhere".into());
-    let dialer = Dialer::new(&to.url, None, Alpn::Http1, resolv_conf).expect("no certificates");
+    let dialer = Dialer::new(&to, Alpn::Http1, resolv_conf).expect("no certificates");
     let metrics = Metrics::new("test", "0");
     let queue = Arc::new(Queue::new(100));
     let hurry = CancellationToken::new();
@@ -67,6 +67,7 @@ async fn running() -> Running {
         },
         counts: Counts::new(&metrics, "remote-write", Signal::Metrics),
         hurry: hurry.clone(),
+        retry_for: RETRY_FOR,
         backoff: Backoff::default(),
     };
     Running {

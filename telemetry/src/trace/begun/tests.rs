@@ -9,15 +9,26 @@ fn keeping(ratio: &str) -> Sampler {
 }
 
 fn begin(ratio: &str, fields: &[(&str, &str)]) -> Option<Begun> {
+    begin_as(None, ratio, fields)
+}
+
+fn begin_as(
+    propagators: Option<Propagators>,
+    ratio: &str,
+    fields: &[(&str, &str)],
+) -> Option<Begun> {
     let fields = fields
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-    Begun::new(&Received::of(fields), keeping(ratio))
+    Begun::new(&Received::of(fields), keeping(ratio), propagators)
 }
 
 /// Begins a span and returns what the request goes on with; `S` stands for the new span.
 fn rewritten(fields: &[(&str, &str)]) -> Vec<String> {
-    let begun = begin("0", fields).expect("it is sampled");
+    told(&begin("0", fields).expect("it is sampled"))
+}
+
+fn told(begun: &Begun) -> Vec<String> {
     let span = begun.span.to_string();
     let fields = begun.fields().map(|(field, text)| {
         let text = String::from_utf8_lossy(text.bytes()).replace(&span, "S");
@@ -158,6 +169,48 @@ fn a_state_goes_on_with_its_trace_and_only_with_that() {
     let b3 = format!("{TRACE}-{SPAN}-1");
     let other = begin("1", &[("b3", &b3), ("tracestate", "a=1")]).expect("kept");
     assert_eq!((other.state.as_deref(), other.void()), (None, None));
+}
+
+#[test]
+fn what_is_said_to_be_spoken_is_read_and_all_of_it_written() {
+    let w3c = format!("00-{TRACE}-{SPAN}-01");
+    let b3 = format!("{TRACE}-{SPAN}-d");
+    let multi = [("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)];
+    let begun = |list: &str, fields: &[(&str, &str)]| {
+        let (propagators, _) = Propagators::parse(list);
+        begin_as(propagators, "1", fields).expect("all are kept")
+    };
+    let all = begun("tracecontext,b3,b3multi", &[("traceparent", &w3c)]);
+    let expected = [
+        format!("traceparent: 00-{TRACE}-S-01"),
+        format!("b3: {TRACE}-S-1"),
+        format!("x-b3-traceid: {TRACE}"),
+        "x-b3-spanid: S".to_owned(),
+        "x-b3-sampled: 1".to_owned(),
+    ];
+    assert_eq!(told(&all), expected);
+    // Either encoding of B3 is read, and its debug flag goes on.
+    let debug = begun("b3multi", &[("b3", &b3)]);
+    let expected = [
+        format!("x-b3-traceid: {TRACE}"),
+        "x-b3-spanid: S".to_owned(),
+    ];
+    assert_eq!(told(&debug), expected);
+    assert_eq!(told(&begun("b3", &multi)), [format!("b3: {TRACE}-S-1")]);
+    // What is not read is another's trace, and goes on as it came.
+    let other = begun("b3", &[("traceparent", &w3c), ("tracestate", "a=1")]);
+    assert_eq!(
+        (other.parent, other.state.as_deref(), other.void()),
+        (None, None, None)
+    );
+    assert_ne!(other.trace.to_string(), TRACE);
+    let fields = told(&other);
+    assert!(
+        fields.len() == 1 && fields[0].starts_with("b3: "),
+        "{fields:?}"
+    );
+    let none = begun("none", &[("traceparent", &w3c), ("b3", &b3)]);
+    assert_eq!((told(&none), none.parent), (vec![], None));
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn request<'r>(direction: Direction, ended: &'r Ended<'r>) -> Request<'r> {
 
 fn span(request: &Request<'_>) -> Span {
     let always = Sampler::ratio("1".parse().expect("it is a ratio"));
-    let begun = Begun::new(&Received::default(), always).expect("all are kept");
+    let begun = Begun::new(&Received::default(), always, None).expect("all are kept");
     request.span(begun)
 }
 

@@ -1,16 +1,15 @@
-"""A receiver of OTLP, generated from the official protocol: gRPC on the first port, HTTP
-on the second. What it received is in the file that is named third, as JSON. It is local, unless
-an address is named fourth. With a certificate and its key in the files that are named then, it
-speaks TLS.
+"""A receiver of OTLP, generated from the official protocol. What it received is in a file, as
+JSON: of what came as deltas, the sum.
 """
 
+import argparse
 import concurrent.futures
 import gzip
 import http.server
 import json
 import os
+import socket
 import ssl
-import sys
 import threading
 import time
 
@@ -21,6 +20,7 @@ from opentelemetry.proto.collector.metrics.v1 import (
     metrics_service_pb2_grpc,
 )
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 
 def attributes(pairs):
@@ -28,6 +28,18 @@ def attributes(pairs):
         return getattr(value, value.WhichOneof("value"))
 
     return {pair.key: plain(pair.value) for pair in pairs}
+
+
+def added(before, delta):
+    """What two deltas come to. A scale is none, and buckets are in the first one's order."""
+    if before is None:
+        return delta
+    if not isinstance(delta, dict):
+        return before + delta
+    total = {key: before[key] + delta[key] for key in ("count", "sum")}
+    if "buckets" in delta:
+        total["buckets"] = [sum(pair) for pair in zip(before["buckets"], delta["buckets"])]
+    return {**delta, **total}
 
 
 class Received:
@@ -71,6 +83,10 @@ class Received:
     def metric(self, metrics, metric, resource):
         kind = metric.WhichOneof("data")
         data = getattr(metric, kind)
+        delta = kind != "gauge" and data.aggregation_temporality == AggregationTemporality.Value(
+            "AGGREGATION_TEMPORALITY_DELTA"
+        )
+        known = metrics.setdefault(metric.name, {"points": {}})
         points = {}
         for point in data.data_points:
             own = attributes(point.attributes)
@@ -84,10 +100,11 @@ class Received:
                 assert kind == "exponential_histogram", kind
                 assert point.zero_count + sum(point.positive.bucket_counts) == point.count, point
                 value = {"count": point.count, "sum": point.sum, "scale": point.scale}
+            if delta:
+                value = added(known["points"].get(key), value)
             points[key] = value
             assert 0 < point.start_time_unix_nano <= point.time_unix_nano, point
-        known = metrics.setdefault(metric.name, {"points": {}})
-        known.update(kind=kind, unit=metric.unit, description=metric.description, resource=resource)
+        known.update(kind=kind, delta=delta, unit=metric.unit, description=metric.description, resource=resource)
         known["points"].update(points)
 
     def traces(self, way, request):
@@ -188,25 +205,54 @@ class Http(http.server.BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
 
-grpc_port, http_port, path, *rest = sys.argv[1:]
-address = rest.pop(0) if rest else "127.0.0.1"
-received = Received(path)
-server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=4))
+class HttpServer(http.server.ThreadingHTTPServer):
+    def __init__(self, address, handler):
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("grpc", type=int, help="port for gRPC")
+parser.add_argument("http", type=int, help="port for HTTP")
+parser.add_argument("path", help="where to write what was received")
+parser.add_argument("--address", default="127.0.0.1")
+parser.add_argument("--certificate", help="a file: with it, TLS is spoken")
+parser.add_argument("--key", help="a file")
+parser.add_argument("--client-ca", help="a file: who connects has to have a certificate of it")
+parser.add_argument("--uncompressed", action="store_true", help="gRPC takes no compressed message")
+args = parser.parse_args()
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+received = Received(args.path)
+# Bits, of which the lowest is for what is not compressed.
+options = [("grpc.compression_enabled_algorithms_bitset", 1)] if args.uncompressed else []
+server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=4), options=options)
 metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
 trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
 logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
-http_server = http.server.ThreadingHTTPServer((address, int(http_port)), Http)
-grpc_address = f"{address}:{grpc_port}"
-if rest:
-    certificate, key = rest
-    with open(key, "rb") as key_file, open(certificate, "rb") as certificate_file:
-        pair = (key_file.read(), certificate_file.read())
-    bound = server.add_secure_port(grpc_address, grpc.ssl_server_credentials([pair]))
+http_server = HttpServer((args.address, args.http), Http)
+host = f"[{args.address}]" if ":" in args.address else args.address
+grpc_address = f"{host}:{args.grpc}"
+if args.certificate:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(args.certificate, args.key)
+    client_ca = None
+    if args.client_ca:
+        client_ca = read(args.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(args.client_ca)
+    pairs = [(read(args.key), read(args.certificate))]
+    asks = client_ca is not None
+    credentials = grpc.ssl_server_credentials(pairs, client_ca, asks)
+    bound = server.add_secure_port(grpc_address, credentials)
     http_server.socket = context.wrap_socket(http_server.socket, server_side=True)
 else:
     bound = server.add_insecure_port(grpc_address)
-assert bound == int(grpc_port)
+assert bound == args.grpc
 server.start()
 http_server.serve_forever()

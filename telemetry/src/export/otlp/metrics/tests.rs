@@ -18,6 +18,7 @@ fn additions(histograms: Histograms) -> Additions {
     Additions {
         resource: vec![("service.name".to_owned(), "shop".to_owned())],
         histograms,
+        temporality: Temporality::Cumulative,
     }
 }
 
