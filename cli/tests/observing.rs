@@ -198,6 +198,29 @@ async fn explain_goes_by_the_kubelets_as_the_webhook_does() {
     }
 }
 
+#[tokio::test]
+async fn an_alias_is_told_to_be_one_and_needs_no_catalog() {
+    let answer = |path: &str| {
+        let object = match path {
+            "/api/v1/namespaces/shop/pods/web-1" => {
+                json!({"metadata": {"namespace": "shop", "name": "web-1"}})
+            }
+            "/api/v1/namespaces/shop/services/db" => {
+                json!({"metadata": {"namespace": "shop", "name": "db"},
+                    "spec": {"type": "ExternalName", "externalName": "db.example.org"}})
+            }
+            _ => return None,
+        };
+        Some((200, object))
+    };
+    let stub = Stub::serve(version("33"), answer).await;
+    let service = netting_of(&stub, "explain service shop/db").await;
+    ended_with(&service, 0, "(external_name)");
+    let connection = netting_of(&stub, "explain connection shop/web-1 db:5432").await;
+    ended_with(&connection, 2, "another name for db.example.org");
+    ended_with(&connection, 2, "such as 192.0.2.1:5432");
+}
+
 async fn netting_of(stub: &Stub, command: &str) -> Said {
     netting(&format!("--kubeconfig {} {command}", stub.kubeconfig)).await
 }

@@ -1,6 +1,7 @@
 //! `netting explain`: why things are as they are.
 
 mod ask;
+mod owner;
 mod target;
 
 use clap::Subcommand;
@@ -137,6 +138,9 @@ async fn about_service(cluster: &Cluster, named: &Named) -> anyhow::Result<Expla
     let services: Api<Service> = Api::namespaced(cluster.client(), &named.namespace);
     let doing = format!("get Service {}/{}", named.namespace, named.name);
     let service = services.get(&named.name).await.asked(&doing)?;
+    if let Some(alias) = explain::service::alias(&service) {
+        return Ok(alias);
+    }
     let instances = ask::instances(cluster, &named.namespace, &named.name).await;
     let instances = instances.map_err(|error| format!("{error:#}"));
     let selected = ask::selected(cluster, &service).await;

@@ -79,6 +79,7 @@ fn owner(explanation: &mut Explanation, known: &Known<'_>) {
             namespace,
             name,
             port: Some(_),
+            ..
         } => (
             Mark::Good,
             format!("{target} is service {namespace}/{name}"),
@@ -87,6 +88,7 @@ fn owner(explanation: &mut Explanation, known: &Known<'_>) {
             namespace,
             name,
             port: None,
+            ..
         } => (
             Mark::Bad,
             format!(
@@ -234,10 +236,23 @@ fn by_catalog(mut explanation: Explanation, known: &Known<'_>, reason: &str) -> 
     match (known.owner, known.catalog) {
         (
             Owner::Service {
-                port: Some(port), ..
+                port: Some(port),
+                node_local,
+                ..
             },
             Some(instances),
-        ) => balanced_by_catalog(explanation, target, port, instances, reason),
+        ) => {
+            let mut of_port: Vec<&Instance> = of_port(instances, port, target).collect();
+            if *node_local {
+                let node = node_of(known.pod);
+                of_port.retain(|one| !node.is_empty() && one.node.node == node);
+                let says = format!(
+                    "the pod is on node {node}; only endpoints on its node are used (internalTrafficPolicy: Local)"
+                );
+                explanation.step(Mark::Plain, "preference", says);
+            }
+            balanced_by_catalog(explanation, target, &of_port, reason)
+        }
         (Owner::Pod { .. }, _) => explanation.so(reason, "it would go to that pod"),
         (Owner::Service { port: Some(_), .. }, None) => {
             explanation.step(Mark::Warning, "catalog", "could not be asked");
@@ -252,18 +267,29 @@ fn by_catalog(mut explanation: Explanation, known: &Known<'_>, reason: &str) -> 
 
 /// What a service's address stands for: its endpoints of that port and that family, each of
 /// which the catalog has an instance for.
+fn of_port<'a>(
+    instances: &'a [Instance],
+    port: &str,
+    target: SocketAddr,
+) -> impl Iterator<Item = &'a Instance> {
+    instances.iter().filter(move |one| {
+        let address = one.service.address.parse::<IpAddr>();
+        one.port_name() == port && address.is_ok_and(|ip| ip.is_ipv4() == target.is_ipv4())
+    })
+}
+
+fn node_of(pod: &Pod) -> &str {
+    let spec = pod.spec.as_ref();
+    spec.and_then(|spec| spec.node_name.as_deref())
+        .unwrap_or_default()
+}
+
 fn balanced_by_catalog(
     mut explanation: Explanation,
     target: SocketAddr,
-    port: &str,
-    instances: &[Instance],
+    all: &[&Instance],
     reason: &str,
 ) -> Explanation {
-    let is_of_it = |one: &&Instance| {
-        let address = one.service.address.parse::<IpAddr>();
-        one.port_name() == port && address.is_ok_and(|ip| ip.is_ipv4() == target.is_ipv4())
-    };
-    let all: Vec<&Instance> = instances.iter().filter(is_of_it).collect();
     let ready = all.iter().filter(|one| one.is_ready()).count();
     let says = format!("knows {} endpoints, {ready} of them ready", all.len());
     explanation.step(Mark::Plain, "catalog", says);

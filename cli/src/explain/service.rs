@@ -20,17 +20,44 @@ pub struct Known<'a> {
     pub selected: Option<usize>,
 }
 
+/// The name that a service stands for, if it is but an alias of DNS.
+#[must_use]
+pub fn alias_of(service: &Service) -> Option<&str> {
+    let spec = service.spec.as_ref()?;
+    let is_alias = spec.type_.as_deref() == Some("ExternalName");
+    is_alias.then(|| spec.external_name.as_deref().unwrap_or_default())
+}
+
+/// Says what such an alias is: the catalog has nothing of it, and nobody connects to it.
+#[must_use]
+pub fn alias(service: &Service) -> Option<Explanation> {
+    let alias = alias_of(service)?;
+    let mut explanation = about(service);
+    let says = format!("ExternalName: DNS answers with {alias}");
+    explanation.step(Mark::Plain, "address", says);
+    let verdict = format!(
+        "it has neither address nor endpoints: connections go to an address of {alias}, and are treated as that is"
+    );
+    Some(explanation.so("external_name", verdict))
+}
+
+fn about(service: &Service) -> Explanation {
+    let namespace = service.namespace().unwrap_or_default();
+    Explanation::new(format!("service {namespace}/{}", service.name_any()))
+}
+
 /// Says what, and why.
 #[must_use]
 pub fn explain(known: &Known<'_>) -> Explanation {
     let service = known.service;
-    let name = format!(
-        "{}/{}",
-        service.namespace().unwrap_or_default(),
-        service.name_any()
-    );
-    let mut explanation = Explanation::new(format!("service {name}"));
+    let mut explanation = about(service);
     addresses(&mut explanation, service);
+    let node_local = is_node_local(service);
+    if node_local {
+        let says =
+            "each client's endpoints are those on its own node (internalTrafficPolicy: Local)";
+        explanation.step(Mark::Warning, "preference", says);
+    }
     match known.selected {
         Some(0) => explanation.step(Mark::Bad, "selector", "matches no pod"),
         Some(count) => explanation.step(Mark::Good, "selector", format!("matches {count} pods")),
@@ -66,13 +93,25 @@ pub fn explain(known: &Known<'_>) -> Explanation {
             explanation.so("terminating_endpoints", verdict)
         }
         (ready, _) => {
+            let which = if node_local {
+                ", those on the client's node"
+            } else {
+                ""
+            };
             let verdict = format!(
-                "requests are balanced over {ready} ready endpoints; {meshed} of all {} have a sidecar",
+                "requests are balanced over {ready} ready endpoints{which}; {meshed} of all {} have a sidecar",
                 count(all)
             );
             explanation.so("balanced", verdict)
         }
     }
+}
+
+/// Whether connections to it stay on their node.
+#[must_use]
+pub fn is_node_local(service: &Service) -> bool {
+    let spec = service.spec.as_ref();
+    spec.and_then(|spec| spec.internal_traffic_policy.as_deref()) == Some("Local")
 }
 
 /// How many endpoints these are. The catalog has an instance of each for each of its ports,

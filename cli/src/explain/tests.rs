@@ -176,3 +176,34 @@ fn a_service_is_as_its_endpoints_are() {
         "{text}"
     );
 }
+
+#[test]
+fn an_alias_is_no_service_without_endpoints() {
+    let service: Service = parse(json!({"metadata": {"namespace": "shop", "name": "db"},
+        "spec": {"type": "ExternalName", "externalName": "db.example.org"}}));
+    let explained = service::alias(&service).expect("it is one");
+    assert_eq!(explained.reason, "external_name");
+    let text = explained.render(false);
+    assert!(text.contains("DNS answers with db.example.org"), "{text}");
+    for wrong in ["selector", "fail as they would"] {
+        assert!(!text.contains(wrong), "{text}");
+    }
+    let plain: Service = parse(json!({"spec": {"type": "ClusterIP"}}));
+    assert_eq!(service::alias(&plain), None);
+}
+
+#[test]
+fn a_service_whose_clients_stay_on_their_nodes_says_so() {
+    let service: Service = parse(json!({"metadata": {"namespace": "shop", "name": "echo"},
+        "spec": {"clusterIPs": ["10.96.0.7"], "internalTrafficPolicy": "Local"}}));
+    let instances: Vec<Instance> = parse(json!([{"Checks": [{"Output": "ready"}]}]));
+    let explained = service::explain(&service::Known {
+        service: &service,
+        instances: Ok(&instances),
+        selected: Some(1),
+    });
+    let says = "over 1 ready endpoints, those on the client's node;";
+    assert!(explained.verdict.contains(says), "{explained:?}");
+    let text = explained.render(false);
+    assert!(text.contains("internalTrafficPolicy: Local"), "{text}");
+}

@@ -3,17 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
-use k8s_openapi::api::{
-    core::v1::{Pod, Service},
-    discovery::v1::EndpointSlice,
-};
-use kube::{Api, ResourceExt as _, api::ListParams};
-use netting_webhook::names::INJECTED;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use kube::{Api, api::ListParams};
 
+use super::owner::{self, owner};
 use crate::{
     cluster::{Asked as _, Cluster},
     exit::Usage,
-    explain::connection::Owner,
+    explain::{connection::Owner, service::alias_of},
 };
 
 /// `10.0.0.7:80`, `[fd00::7]:80`, `echo:80` or `echo.shop.svc:http`.
@@ -81,52 +78,6 @@ impl Target {
     }
 }
 
-async fn owner(cluster: &Cluster, address: SocketAddr) -> anyhow::Result<Owner> {
-    let services: Api<Service> = Api::all(cluster.client());
-    let services = services
-        .list(&ListParams::default())
-        .await
-        .asked("list Services")?;
-    let ip = address.ip().to_string();
-    let has = |service: &&Service| {
-        let spec = service.spec.as_ref();
-        let ips = spec.and_then(|spec| spec.cluster_ips.as_ref());
-        ips.is_some_and(|ips| ips.contains(&ip))
-    };
-    if let Some(service) = services.iter().find(has) {
-        return Ok(Owner::Service {
-            namespace: service.namespace().unwrap_or_default(),
-            name: service.name_any(),
-            port: port(service, &address.port().to_string()).map(|(_, name)| name),
-        });
-    }
-    let pods: Api<Pod> = Api::all(cluster.client());
-    let by_ip = ListParams::default().fields(&format!("status.podIP={ip}"));
-    let pods = pods.list(&by_ip).await.asked("list Pods")?;
-    let host_network =
-        |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
-    let mut pods = pods.iter().filter(|pod| !host_network(pod));
-    Ok(pods.next().map_or(Owner::Nobody, |pod| Owner::Pod {
-        namespace: pod.namespace().unwrap_or_default(),
-        name: pod.name_any(),
-        meshed: pod.labels().contains_key(INJECTED),
-    }))
-}
-
-/// The number and the name of a service's TCP port, by either.
-fn port(service: &Service, wanted: &str) -> Option<(u16, String)> {
-    let ports = service.spec.as_ref()?.ports.as_ref()?;
-    let mut tcp = ports
-        .iter()
-        .filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
-    let is_it = |port: &&k8s_openapi::api::core::v1::ServicePort| {
-        port.port.to_string() == wanted || port.name.as_deref() == Some(wanted)
-    };
-    let port = tcp.find(is_it)?;
-    let name = port.name.clone().unwrap_or_default();
-    Some((u16::try_from(port.port).ok()?, name))
-}
-
 async fn service(
     cluster: &Cluster,
     namespace: &str,
@@ -136,7 +87,14 @@ async fn service(
     let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
     let doing = format!("get Service {namespace}/{name}");
     let found = services.get(name).await.asked(&doing)?;
-    let (number, port) = match port(&found, wanted) {
+    if let Some(alias) = alias_of(&found) {
+        return Err(Usage(format!(
+            "service {namespace}/{name} has no address: it is another name for {alias} \
+             (ExternalName); ask for an address that this has, such as 192.0.2.1:{wanted}"
+        ))
+        .into());
+    }
+    let (number, port) = match owner::port(&found, wanted) {
         Some((number, port)) => (number, Some(port)),
         None => {
             let missing = || format!("service {namespace}/{name} has no TCP port {wanted}");
@@ -147,12 +105,7 @@ async fn service(
     let Some(ip) = ip.and_then(|ip| ip.parse::<IpAddr>().ok()) else {
         return headless(cluster, namespace, name, wanted).await;
     };
-    let owner = Owner::Service {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-        port,
-    };
-    Ok((SocketAddr::new(ip, number), owner))
+    Ok((SocketAddr::new(ip, number), owner::at(&found, port)))
 }
 
 /// A name without an address of its own is answered with those of its pods; the first

@@ -33,6 +33,8 @@ pub enum Owner {
         name: String,
         /// The name of that port, empty for one without; `None` if it has no such port.
         port: Option<String>,
+        /// Whether connections to it stay on their node.
+        node_local: bool,
     },
     /// A pod.
     Pod {

@@ -61,6 +61,7 @@ fn service() -> Owner {
         namespace: "shop".to_owned(),
         name: "echo".to_owned(),
         port: Some("http".to_owned()),
+        node_local: false,
     }
 }
 
@@ -283,11 +284,63 @@ fn what_was_not_used_lately_is_the_catalogs_to_say() {
 }
 
 #[test]
+fn where_the_policy_is_local_the_catalog_is_asked_for_endpoints_on_the_pods_node() {
+    let instance = |node: &str, ip: &str, readiness: &str| {
+        json!({"Node": {"Node": node}, "Service": {"Tags": ["http"], "Address": ip},
+            "Checks": [{"Output": readiness}]})
+    };
+    let all: Vec<Instance> = parse(json!([
+        instance("node-1", "10.0.0.7", "ready"),
+        instance("node-1", "10.0.0.8", "not ready"),
+        instance("node-2", "10.0.0.9", "ready"),
+        instance("", "10.0.0.10", "ready"),
+    ]));
+    let Owner::Service {
+        namespace,
+        name,
+        port,
+        ..
+    } = service()
+    else {
+        panic!("it is a service");
+    };
+    let local = Owner::Service {
+        namespace,
+        name,
+        port,
+        node_local: true,
+    };
+    let held = config(true);
+    for (node, reason, says) in [
+        (Some("node-1"), "not_used_lately", "over 1 endpoint"),
+        (Some("node-3"), "no_endpoints", "passes it through"),
+        (None, "no_endpoints", "passes it through"),
+    ] {
+        let mut pod = client();
+        pod.spec.as_mut().expect("it has one").node_name = node.map(ToOwned::to_owned);
+        let explained = explain(&Known {
+            pod: &pod,
+            not_injected: None,
+            target: "10.96.0.77:80".parse().expect("an address"),
+            asked_as: "other:80",
+            owner: &local,
+            config: Ok(&held),
+            catalog: Some(&all),
+        });
+        assert_eq!(explained.reason, reason, "{explained:?}");
+        assert!(explained.verdict.contains(says), "{explained:?}");
+        let text = explained.render(false);
+        assert!(text.contains("internalTrafficPolicy: Local"), "{text}");
+    }
+}
+
+#[test]
 fn a_service_without_that_port_is_a_mistake_that_is_marked() {
     let owner = Owner::Service {
         namespace: "shop".to_owned(),
         name: "echo".to_owned(),
         port: None,
+        node_local: false,
     };
     let explained = ask("10.96.0.70:81", &owner, Ok(&config(true)));
     assert_eq!(explained.steps[0].mark, Mark::Bad);
