@@ -126,7 +126,7 @@ peers() {
   need_root peers
   hack/install-packages.sh iptables iproute2 util-linux procps curl nghttp2-client nghttp2-server \
     nginx openssl mariadb-server-core mariadb-client-core postgresql redis-server netcat-openbsd \
-    python3-venv || return
+    vsftpd python3-venv || return
   python_peers || return
   run_tests_as_root "$peers_filter" --test=peers
 }

@@ -12,6 +12,7 @@ mod aiohttp;
 mod counted;
 mod curl;
 mod databases;
+mod ftp;
 mod greeters;
 mod grpc;
 mod message;

@@ -22,7 +22,7 @@ pub(crate) const SERVICE: &str = "192.0.2.10";
 pub(crate) const ENDPOINT: &str = "10.0.0.3";
 
 /// Ports of the Service, each of them the server's own.
-const PORTS: [u16; 9] = [22, 25, 80, 443, 3306, 5432, 6379, 8080, 50051];
+const PORTS: [u16; 11] = [21, 22, 25, 80, 443, 2121, 3306, 5432, 6379, 8080, 50051];
 
 /// Two pods and their node, which are joined by a bridge.
 pub(crate) struct Pods {
