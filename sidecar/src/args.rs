@@ -80,7 +80,8 @@ pub struct Args {
     #[arg(long, env = "NETTING_DISCOVERY_TIMEOUT", default_value = "100ms", value_parser = humantime::parse_duration)]
     pub discovery_timeout: Duration,
 
-    /// How long an address is still followed after its last connection.
+    /// How long an address is still followed after its last connection; longer where the
+    /// service's session affinity lasts longer.
     #[arg(long, env = "NETTING_DISCOVERY_IDLE", default_value = "5m", value_parser = humantime::parse_duration)]
     pub discovery_idle: Duration,
 
@@ -157,7 +158,8 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(65_535..=HTTP2_WINDOW_MAX))]
     pub http2_stream_window: u32,
 
-    /// The same for all streams of an HTTP/2 connection together.
+    /// The same for all streams of an HTTP/2 connection together. An upstream connection gets
+    /// no more streams than it has room for if none of them is read.
     #[arg(long, env = "NETTING_HTTP2_CONNECTION_WINDOW", default_value_t = 16_777_216,
         value_parser = clap::value_parser!(u32).range(65_535..=HTTP2_WINDOW_MAX))]
     pub http2_connection_window: u32,

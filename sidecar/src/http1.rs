@@ -7,6 +7,7 @@
 //!
 //! - [`session`]: one downstream connection, request after request;
 //! - [`turn`]: one request, to the end of its response; or its [`refusal`];
+//! - [`linger`]: for how long a client is heard that was told to end;
 //! - [`attempts`]: the same at one upstream after another;
 //! - [`upstream`]: the connection that it takes, perhaps of those in the [`pool`];
 //! - [`exchange`]: messages between two connections;
@@ -21,6 +22,7 @@ mod fields;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod head;
+mod linger;
 pub(crate) mod pool;
 mod refusal;
 mod request;

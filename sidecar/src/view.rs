@@ -114,6 +114,16 @@ impl InUse {
     }
 }
 
+impl Slot {
+    /// For how long the pod is kept at the endpoint of its last connection, if it is.
+    fn affinity(&self) -> Option<Duration> {
+        match &*self.known.borrow() {
+            Known::Destination(destination) => destination.affinity,
+            Known::Nothing | Known::Unknown => None,
+        }
+    }
+}
+
 impl Drop for InUse {
     fn drop(&mut self) {
         *self.slot.used.lock() = Instant::now();

@@ -1,17 +1,18 @@
 //! One downstream connection, request after request.
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
+    pin::pin,
     rc::Rc,
     task::{Poll, ready},
-    time::Duration,
 };
 
 use netting_telemetry::{trace::Begun as Span, traffic::Traffic};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     buffer::{lend_out, take_back},
+    linger::Linger,
     pool::Pool,
     request::{self, Request},
     side::Side,
@@ -28,11 +29,6 @@ use crate::{
     stream::{finish_but_the_other, poll_heard, write_all},
     view::InUse,
 };
-
-/// How long a client that was told that the connection ends may go on sending.
-/// Closed at once, its last bytes would make the kernel send a reset, which can
-/// overtake the answer.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What the HTTP/1 connections of one direction share on one thread.
 #[derive(Clone, Debug)]
@@ -223,17 +219,27 @@ impl<'p> Session<'p> {
     /// Ends the connection so that the client gets all that it was sent.
     pub(super) async fn close(&mut self, reason: Reason) -> Reason {
         self.downstream.end();
-        let discard = poll_fn(|cx| {
+        let mut linger = Linger::begin(Instant::now());
+        let mut over = pin!(sleep_until(linger.until()));
+        poll_fn(|cx| {
             while !self.downstream.ended {
                 let held = self.downstream.buffer.bytes().len();
                 self.downstream.buffer.consume(held);
-                if ready!(self.downstream.poll_fill(cx)).is_err() {
-                    break;
+                match self.downstream.poll_fill(cx) {
+                    Poll::Ready(Ok(_))
+                        if linger.heard(Instant::now(), self.waiter.is_draining()) => {}
+                    Poll::Ready(_) => break,
+                    Poll::Pending => {
+                        if over.deadline() != linger.until() {
+                            over.as_mut().reset(linger.until());
+                        }
+                        return over.as_mut().poll(cx);
+                    }
                 }
             }
             Poll::Ready(())
-        });
-        let _ = timeout(LINGER, discard).await;
+        })
+        .await;
         self.finish();
         reason
     }

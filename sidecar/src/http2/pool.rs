@@ -29,7 +29,8 @@ use super::{
 };
 use crate::{addr::EndpointAddr, destination::Endpoint, http::limits::Http2Limits, reason::Reason};
 
-/// Connections to one endpoint, at most. Streams beyond what they take wait.
+/// Connections to one endpoint, at most. Streams beyond what they have room for share them
+/// all the same, and wait once their peer takes no more.
 const CONNECTIONS_MAX: usize = 16;
 
 /// The upstream connections of one thread, by where they go.
@@ -59,6 +60,9 @@ pub(crate) struct Place {
 pub(crate) struct Connection {
     requests: SendRequest<Bytes>,
     streams: Cell<usize>,
+    /// As many streams can each have a window's worth on its way that nobody takes, and
+    /// leave room for the others'.
+    unread_max: usize,
     used: Cell<Instant>,
     state: Rc<State>,
     gathered: Rc<Gathered>,
@@ -137,8 +141,8 @@ impl Pool {
 
 impl Place {
     /// A connection that has room for another stream. If there is none, one is to be
-    /// made, unless there are as many as may be: the stream waits then, and that is
-    /// `reached`.
+    /// made, unless there are as many as may be: the stream may have to wait then, for its
+    /// turn or for what others don't read, and that is `reached`.
     pub(super) fn take(&self, reached: impl FnOnce()) -> Option<Hold> {
         let mut connections = self.connections.borrow_mut();
         // Those that are used yet are looked after until they aren't.
@@ -149,7 +153,7 @@ impl Place {
                 .filter(|connection| !connection.is_over())
         };
         let least = open().min_by_key(|each| each.streams.get())?;
-        let has_room = least.streams.get() < least.requests.current_max_send_streams();
+        let has_room = least.streams.get() < least.streams_max();
         if !has_room {
             if open().count() < CONNECTIONS_MAX {
                 return None;
@@ -208,6 +212,7 @@ impl Place {
         let shared = Rc::new(Connection {
             requests,
             streams: Cell::new(0),
+            unread_max: (limits.connection_window / limits.stream_window).max(1) as usize,
             used: Cell::new(Instant::now()),
             state,
             gathered,
@@ -222,6 +227,12 @@ impl Place {
 }
 
 impl Connection {
+    /// How many streams it is to have.
+    fn streams_max(&self) -> usize {
+        self.unread_max
+            .min(self.requests.current_max_send_streams())
+    }
+
     /// Whether it has streams.
     fn is_used(&self) -> bool {
         self.streams.get() > 0

@@ -54,15 +54,21 @@ impl View {
         *self.connected.borrow()
     }
 
-    /// Stops following addresses that no connection has used for a while.
+    /// Stops following addresses that no connection has used for a while. Those of
+    /// services with session affinity are followed for as long as that lasts, for their
+    /// next connection is to go where the last one went; unless there is no room for
+    /// others meanwhile.
     pub fn forget_idle(&self) {
         let now = Instant::now();
         let mut forgotten = Vec::new();
         // Held until the end: an address that is taken up again asks after this.
         let mut slots = self.slots.write();
+        let is_full = slots.len() >= self.limits.destinations_max;
         slots.retain(|dst, slot| {
             let in_use = Arc::strong_count(slot) > 1;
-            let keep = in_use || now.duration_since(*slot.used.lock()) < self.limits.idle;
+            let affinity = slot.affinity().filter(|_| !is_full);
+            let idle = affinity.unwrap_or_default().max(self.limits.idle);
+            let keep = in_use || now.duration_since(*slot.used.lock()) < idle;
             if !keep {
                 forgotten.push(*dst);
             }

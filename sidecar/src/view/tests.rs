@@ -219,6 +219,58 @@ async fn forgets_an_address_only_when_no_connection_uses_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_with_affinity_is_followed_for_as_long_unless_there_is_no_room() {
+    const AFFINITY: Duration = Duration::from_secs(3 * 60 * 60);
+    let view = view();
+    view.connected();
+    let web = dst("10.96.0.1:80");
+    let _ = view.resolve(web).await;
+    let mut kept = snapshot(web, "one", &["10.0.0.1:8080", "10.0.0.2:8080"]);
+    kept.destination = Some(v1::Destination {
+        session_affinity_seconds: 3 * 60 * 60,
+        ..Default::default()
+    });
+    view.snapshot(kept).expect("a good snapshot");
+    let first = endpoint(&view, web).await;
+    for _ in 0..10 {
+        tokio::time::advance(LIMITS.idle * 2).await;
+        view.forget_idle();
+        assert_eq!(endpoint(&view, web).await, first);
+    }
+    let _ = view.resolve(dst("10.96.0.2:80")).await;
+    tokio::time::advance(LIMITS.idle / 2).await;
+    view.forget_idle();
+    assert_eq!(view.len(), 2, "all were used lately");
+    tokio::time::advance(AFFINITY - LIMITS.idle).await;
+    let third = dst("10.96.0.3:80");
+    assert_eq!(
+        passed_through(&view, third).await,
+        Reason::TooManyDestinations
+    );
+    view.forget_idle();
+    assert!(view.is_empty(), "others need the room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_with_affinity_is_forgotten_when_that_is_over() {
+    let view = view();
+    view.connected();
+    let web = dst("10.96.0.1:80");
+    let _ = view.resolve(web).await;
+    let mut kept = snapshot(web, "one", &["10.0.0.1:8080"]);
+    kept.destination = Some(v1::Destination {
+        session_affinity_seconds: 600,
+        ..Default::default()
+    });
+    view.snapshot(kept).expect("a good snapshot");
+    for (after, followed) in [(599, 1), (1, 0)] {
+        tokio::time::advance(Duration::from_secs(after)).await;
+        view.forget_idle();
+        assert_eq!(view.len(), followed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_lasts_sees_the_current_state() {
     let view = view();
     view.connected();

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use netting_proto::v1;
+use tokio::time::Instant;
 
 use super::*;
 use crate::proxy::chain::Tells;
@@ -449,6 +450,24 @@ async fn the_body_of_a_request_that_failed_is_no_request() {
     let answer = rest(&mut client).await.expect("it is answered");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_sends_all_before_it_reads_gets_its_answer_however_long_that_takes() {
+    let chain = before(&[nobody().await], v1::ServicePolicy::default()).await;
+    let mut client = chain.connect().await;
+    say(
+        &mut client,
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )
+    .await;
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        say(&mut client, &chunk).await;
+    }
+    let answer = rest(&mut client).await.expect("it is answered");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
 }
 
 #[tokio::test(flavor = "local")]

@@ -129,6 +129,48 @@ async fn a_stream_that_waits_for_a_full_endpoint_is_noticed_and_answered_in_its_
     }
 }
 
+#[tokio::test(flavor = "local")]
+async fn readers_that_hold_more_than_a_connections_window_starve_nobody() {
+    const READERS: usize = 70;
+    let passed = Rc::new(Cell::new(0));
+    let count = Rc::clone(&passed);
+    let much = Bytes::from(vec![7; 1 << 20]);
+    let (addr, _) = endpoint(
+        move |request: Request<RecvStream>, mut respond: Responder| {
+            let (count, much) = (Rc::clone(&count), much.clone());
+            async move {
+                let mut sink = respond.send_response(ok(), false).expect("it is connected");
+                if request.uri().path() == "/much" {
+                    write(&mut sink, much, &count).await;
+                } else {
+                    sink.send_data("some".into(), true)
+                        .expect("it is connected");
+                }
+            }
+        },
+    )
+    .await;
+    let chain = before(&[addr], Default::default()).await;
+    let limits = *chain.outbound.proxy.http2.pool.limits();
+    let held = READERS * limits.stream_window as usize;
+    assert!(held > limits.connection_window as usize);
+    let starved = async {
+        let (mut slow, mut other) = (client(&chain).await, client(&chain).await);
+        let mut unread = Vec::new();
+        for _ in 0..READERS {
+            unread.push(ask(&mut slow, post("/much")).await.expect("it is answered"));
+        }
+        while passed.get() < held {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let response = ask(&mut other, post("/some")).await;
+        let mut body = response.expect("it is answered").into_body();
+        assert_eq!(read(&mut body).await.expect("all of it"), b"some");
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), starved).await;
+    assert!(in_time.is_ok(), "{} bytes are on their way", passed.get());
+}
+
 /// An endpoint that answers, once it may where that is asked for, and counts the
 /// connections that are open to it.
 async fn counting(
