@@ -229,6 +229,16 @@ pub struct Args {
     #[arg(long, env = "NETTING_TELEMETRY", default_value = "prometheus")]
     pub telemetry: String,
 
+    /// The list that the pod has asked for instead, if nothing of that is right: why is
+    /// logged, and told at /config. The webhook writes it.
+    #[arg(
+        long,
+        env = "NETTING_TELEMETRY_LEFT_OUT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub telemetry_left_out: String,
+
     /// Where the application serves its own metrics, as port and path: 9080/metrics.
     /// They are served with the sidecar's. The webhook writes it, by what the pod's
     /// annotations tell Prometheus.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{Json, Router, routing::get};
-use netting_telemetry::export::Report;
+use netting_telemetry::export::{self, Report};
 use serde::Serialize;
 use tokio::time;
 
@@ -31,7 +31,7 @@ struct Dump {
     zone: String,
     uptime_seconds: u64,
     catalog: CatalogDump,
-    telemetry: TelemetryDump,
+    telemetry: export::Dump,
     destinations: Vec<DestinationDump>,
 }
 
@@ -41,29 +41,6 @@ struct CatalogDump {
     connected: bool,
     /// How long there has been a stream, or nothing if there is none.
     connected_seconds: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-struct TelemetryDump {
-    exporters: Vec<ExporterDump>,
-    left_out: Vec<LeftOutDump>,
-}
-
-#[derive(Debug, Serialize)]
-struct ExporterDump {
-    name: String,
-    /// `metrics`, `traces` or `logs`.
-    signal: &'static str,
-    target: String,
-    items_sent: u64,
-    last_failure: Option<String>,
-}
-
-/// An item of the configuration, or a variable of `OTEL_*`, and what is wrong with it.
-#[derive(Debug, Serialize)]
-struct LeftOutDump {
-    item: String,
-    why: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -161,29 +138,11 @@ fn dump(args: &Args, view: &View, exporters: &Report, begun: Instant) -> Dump {
             connected: connected_since.is_some(),
             connected_seconds: connected_since.map(|since| since.elapsed().as_secs()),
         },
-        telemetry: telemetry(exporters),
+        telemetry: exporters.dump(),
         destinations: known
             .iter()
             .map(|(dst, known)| address(*dst, known))
             .collect(),
-    }
-}
-
-fn telemetry(exporters: &Report) -> TelemetryDump {
-    let running = exporters.running.iter().map(|exporter| ExporterDump {
-        name: exporter.name.clone(),
-        signal: exporter.signal.as_str(),
-        target: exporter.target.clone(),
-        items_sent: exporter.counts.items_sent(),
-        last_failure: exporter.counts.last_failure(),
-    });
-    let wrong = exporters.wrong.iter().map(|wrong| LeftOutDump {
-        item: wrong.item.clone(),
-        why: wrong.why.clone(),
-    });
-    TelemetryDump {
-        exporters: running.collect(),
-        left_out: wrong.collect(),
     }
 }
 

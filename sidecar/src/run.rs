@@ -82,6 +82,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let shutdown = Shutdown::install(&readiness).context("could not listen for signals")?;
     let drain = Drain::new();
     let mut telemetry = Telemetry::parse(&args.telemetry, &Environment);
+    telemetry.instead_of(&args.telemetry_left_out);
     let ratio = args.traces.trace_ratio;
     let sampler = Sampler::configured(ratio, &mut telemetry, &Environment);
     let metrics = metrics(&args, &telemetry);

@@ -72,8 +72,11 @@ pub trait Values {
     fn reference(&self, reference: &Reference) -> Option<String>;
     /// An environment variable of the standard's, such as `OTEL_SERVICE_NAME`.
     fn variable(&self, name: &str) -> Option<String>;
-    /// The names of all of them that have a value: they begin with `OTEL_`.
-    fn variables(&self) -> Vec<String>;
+    /// The names of all of them that have a value: they begin with `OTEL_`. Where nobody
+    /// sets any, there are none.
+    fn variables(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The environment of this process.
@@ -109,10 +112,6 @@ impl Values for Rehearsal {
     fn variable(&self, _: &str) -> Option<String> {
         None
     }
-
-    fn variables(&self) -> Vec<String> {
-        Vec::new()
-    }
 }
 
 impl Telemetry {
@@ -142,6 +141,16 @@ impl Telemetry {
         }
         telemetry.give_names();
         telemetry
+    }
+
+    /// Tells what is wrong with another list, in whose place this one is. It was judged
+    /// without a pod, and what it refers to is not here.
+    pub fn instead_of(&mut self, list: &str) {
+        for wrong in Self::parse(list, &Rehearsal).wrong {
+            if !self.wrong.contains(&wrong) {
+                self.wrong.push(wrong);
+            }
+        }
     }
 
     /// Whether `/metrics` is served.

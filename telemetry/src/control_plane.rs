@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Json, Router, routing::get};
 use netting_runtime::Drain;
+use serde::Serialize;
 
 use crate::{
     Metrics,
     config::{Environment, Telemetry},
-    export::Exporters,
+    export::{Dump, Exporters},
     registry::Settings,
     resource::{self, Pod},
     trace::{Sampler, Tracer, sampler::Ratio},
@@ -42,6 +43,13 @@ pub struct Started {
     exporters: Exporters,
     /// Whether somebody may ask for the series.
     exposed: bool,
+}
+
+/// The answer of `/config`. Fields are only ever added.
+#[derive(Debug, Serialize)]
+struct Config {
+    version: &'static str,
+    telemetry: Dump,
 }
 
 impl Part<'_> {
@@ -81,10 +89,18 @@ impl Part<'_> {
 }
 
 impl Started {
-    /// Routes of the admin port: `/instruments`, and `/metrics`, if `prometheus` is on the
-    /// list.
+    /// Routes of the admin port: `/config` and `/instruments`, and `/metrics`, if `prometheus`
+    /// is on the list.
     pub fn routes(&self) -> Router {
+        let report = self.exporters.report();
+        let config = move || async move {
+            Json(Config {
+                version: VERSION,
+                telemetry: report.dump(),
+            })
+        };
         let always = self.metrics.instruments_router();
+        let always = always.route("/config", get(config));
         match self.exposed {
             true => always.merge(self.metrics.router()),
             false => always,
@@ -148,6 +164,26 @@ mod tests {
                 assert_eq!(answer.status(), expected, "{path} with {list}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_left_out_is_told_with_its_reason() {
+        let list = "prometheus, otlp=collector:4317, statsd=udp://127.0.0.1:8125";
+        let routes = CATALOG.start(list, None, &Drain::new()).routes();
+        let asked = Request::get("/config").body(Body::empty());
+        let answer = routes.oneshot(asked.expect("a request")).await;
+        let body = answer.expect("a router always answers").into_body();
+        let body = axum::body::to_bytes(body, usize::MAX)
+            .await
+            .expect("it is there");
+        let config: serde_json::Value = serde_json::from_slice(&body).expect("it is JSON");
+        let telemetry = &config["telemetry"];
+        assert_eq!(telemetry["exporters"][0]["name"], "statsd");
+        let left_out = telemetry["left_out"].as_array().expect("it is a list");
+        assert_eq!(left_out.len(), 1, "{telemetry}");
+        assert_eq!(left_out[0]["item"], "otlp=collector:4317");
+        let why = left_out[0]["why"].as_str().expect("it is text");
+        assert!(why.contains("is no URL"), "{why}");
     }
 
     #[tokio::test]

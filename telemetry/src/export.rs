@@ -10,7 +10,7 @@
 //! - `collector`, `items`, `queue`, `sender`: the way of a batch;
 //! - `transport`: how it gets to a backend, by `http`, `grpc`, `datagrams` or
 //!   `lines` over `net`;
-//! - `reason`, `backoff`, `counts`: what becomes of failures.
+//! - `reason`, `backoff`, `counts`: what becomes of failures; `dump`: what is told of it.
 
 use std::{
     path::PathBuf,
@@ -38,6 +38,7 @@ mod collector;
 mod counts;
 mod datagrams;
 mod delta;
+mod dump;
 mod encoded;
 mod graphite;
 mod grpc;
@@ -60,6 +61,7 @@ mod transport;
 mod zipkin;
 
 pub use counts::Counts;
+pub use dump::Dump;
 pub use queue::{Batch, Queue};
 pub use reason::{Failure, Reason, Retry};
 

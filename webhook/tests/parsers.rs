@@ -5,6 +5,7 @@ use clap::{CommandFactory as _, Parser as _};
 use json_patch::Patch;
 use netting_iptables_init::{Family, render};
 use netting_sidecar::probe::Probes;
+use netting_telemetry::config::{Rehearsal, Telemetry};
 use netting_webhook::{Args, Decision, Namespace, decide, names};
 use serde_json::{Value, json};
 
@@ -158,6 +159,41 @@ fn the_sidecar_has_all_that_its_exporters_refer_to_once() {
     assert_eq!(named("NETTING_NODE_NAME"), field("spec.nodeName"));
     let told = variables.iter().find(|v| v["name"] == "NETTING_TELEMETRY");
     assert_eq!(told.map(|it| &it["value"]), Some(&json!(list)));
+}
+
+#[test]
+fn the_sidecar_is_told_of_a_list_of_which_nothing_is_right() {
+    let sidecar = |list: &str| {
+        let asked = json!({"netting.dev/telemetry": list});
+        let (sidecar, _) = injected_anyhow(asked, names::SIDECAR_CONTAINER);
+        sidecar["env"]
+            .as_array()
+            .cloned()
+            .expect("there are variables")
+    };
+    let value = |variables: &[Value], name: &str| {
+        let found = variables.iter().find(|variable| variable["name"] == name);
+        found.map(|variable| variable["value"].clone())
+    };
+    let list = "otlp=http://$(HOST_IP);x=y, jaeger";
+    let variables = sidecar(list);
+    assert_eq!(
+        value(&variables, "NETTING_TELEMETRY"),
+        None,
+        "the default is in force"
+    );
+    let told = value(&variables, "NETTING_TELEMETRY_LEFT_OUT");
+    assert_eq!(told, Some(json!(list)));
+    let mut telemetry = Telemetry::parse("prometheus", &Rehearsal);
+    telemetry.instead_of(list);
+    let whys: Vec<_> = telemetry.wrong.iter().map(ToString::to_string).collect();
+    assert_eq!(whys.len(), 2, "{whys:?}");
+    assert!(whys[0].contains("has the option x") && whys[1].contains("is not an exporter"));
+    // Of which something is right says the rest itself.
+    assert_eq!(
+        value(&sidecar("prometheus, jaeger"), "NETTING_TELEMETRY_LEFT_OUT"),
+        None
+    );
 }
 
 fn iptables_options(annotations: Value) -> netting_iptables_init::Options {

@@ -65,6 +65,16 @@ fn without_prometheus_the_command_is_answered_and_the_application_alone_is_scrap
 }
 
 #[test]
+fn a_list_that_is_not_in_force_is_told_with_its_reason() {
+    let environment = [("NETTING_TELEMETRY_LEFT_OUT", "otlp=collector:4317")];
+    let known = catalog::Known::default();
+    let pod = Pod::start_with(&environment, |listener| catalog::serve(listener, known));
+    let config = pod.admin("/config");
+    let told = r#""left_out":[{"item":"otlp=collector:4317","why":"is no URL"#;
+    assert!(config.contains(told), "{config}");
+}
+
+#[test]
 fn one_scrape_finds_the_applications_metrics_and_the_sidecars() {
     let environment = [(
         "NETTING_APPLICATION_METRICS",

@@ -117,10 +117,6 @@ mod tests {
             let found = self.0.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         }
-
-        fn variables(&self) -> Vec<String> {
-            Vec::new()
-        }
     }
 
     fn configured(variables: &'static [(&'static str, &'static str)]) -> (Sampler, usize) {

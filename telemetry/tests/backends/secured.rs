@@ -44,10 +44,6 @@ impl Values for Pod {
         }
     }
 
-    fn variables(&self) -> Vec<String> {
-        Vec::new()
-    }
-
     fn variable(&self, _: &str) -> Option<String> {
         None
     }

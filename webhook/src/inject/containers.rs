@@ -182,6 +182,9 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
     if !chosen.telemetry.is_default() {
         env.push(value("NETTING_TELEMETRY", chosen.telemetry.to_string()));
     }
+    if let Some(list) = chosen.telemetry.left_out() {
+        env.push(value("NETTING_TELEMETRY_LEFT_OUT", list.to_owned()));
+    }
     for reference in chosen.telemetry.references() {
         let name = reference.variable();
         if env.iter().all(|variable| variable["name"] != name.as_str()) {

@@ -156,7 +156,8 @@ impl Layers<'_> {
                 for wrong in wrong {
                     warnings.ignored(given.item(&wrong.item), &wrong.why);
                 }
-                chosen.telemetry = exporters.unwrap_or(chosen.telemetry.clone());
+                let others = || chosen.telemetry.clone().instead_of(given.value);
+                chosen.telemetry = exporters.unwrap_or_else(others);
             }
             "sidecar-mode" => {
                 let mode = sidecar_mode(given.value, options.native_sidecars);

@@ -9,6 +9,8 @@ use netting_telemetry::config::{Address, Exporter, Kind, Reference, Rehearsal, T
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exporters {
     list: String,
+    /// What was written instead, of which nothing is right.
+    left_out: Option<String>,
     is_scraped: bool,
     references: Vec<Reference>,
     sockets: Vec<PathBuf>,
@@ -37,11 +39,26 @@ impl Exporters {
         let list = list.trim().to_owned();
         let exporters = Self {
             list,
+            left_out: None,
             is_scraped,
             references,
             sockets,
         };
         (some.then_some(exporters), wrong)
+    }
+
+    /// These, though a list was written in their place, of which nothing is right: for the
+    /// sidecar to say so.
+    #[must_use]
+    pub fn instead_of(self, list: &str) -> Self {
+        let left_out = Some(list.trim().to_owned());
+        Self { left_out, ..self }
+    }
+
+    /// The list that these are in place of, if nothing of it is right.
+    #[must_use]
+    pub fn left_out(&self) -> Option<&str> {
+        self.left_out.as_deref()
     }
 
     /// Whether it is what the sidecar does anyway.

@@ -282,6 +282,8 @@ fn a_list_of_which_no_exporter_is_left_changes_nothing() {
         let (options, warnings) = overlay(json!({"netting.dev/telemetry": list}));
         assert!(options.telemetry.is_default(), "{list}");
         assert_eq!(warnings.len(), warned, "{list}: {warnings:?}");
+        let left_out = options.telemetry.left_out().unwrap_or_default();
+        assert_eq!(left_out, list, "the sidecar says why");
     }
     let (options, warnings) = overlay(json!({"netting.dev/telemetry": "none"}));
     assert_eq!(

@@ -138,6 +138,8 @@ impl Collector<'_> {
         for pod in &pods {
             let path = format!("control-plane/{}", pod.name_any());
             self.put(format!("{path}.yaml"), yaml(pod));
+            self.admin(pod, "/config", format!("{path}.config.json"))
+                .await;
             let metrics = format!("{path}.metrics.txt");
             self.admin(pod, mesh::INSTRUMENTS, metrics).await;
             let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
