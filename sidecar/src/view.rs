@@ -1,5 +1,5 @@
 //! The sidecar's view of the catalog: what it holds of each address that the
-//! application uses.
+//! application uses, and of those of the pod's own that others use.
 //!
 //! Connections ask, the [`crate::subscriber`] fills in. What has been learned stays
 //! when the catalog goes away.
@@ -21,6 +21,7 @@ use crate::{
 
 mod follow;
 mod learn;
+mod own;
 
 pub use follow::Pending;
 
@@ -54,9 +55,19 @@ pub struct View {
 /// One address.
 #[derive(Debug)]
 struct Slot {
+    whose: Whose,
     known: watch::Sender<Known>,
     asked: Instant,
     used: Mutex<Instant>,
+}
+
+/// Whose an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// The application connects to it.
+    Others,
+    /// The pod's own: others connect to it.
+    Own,
 }
 
 /// What is known of one address.
@@ -114,16 +125,6 @@ impl InUse {
     }
 }
 
-impl Slot {
-    /// For how long the pod is kept at the endpoint of its last connection, if it is.
-    fn affinity(&self) -> Option<Duration> {
-        match &*self.known.borrow() {
-            Known::Destination(destination) => destination.affinity,
-            Known::Nothing | Known::Unknown => None,
-        }
-    }
-}
-
 impl Drop for InUse {
     fn drop(&mut self) {
         *self.slot.used.lock() = Instant::now();
@@ -167,7 +168,7 @@ impl View {
     /// and waits for the answer only while there is a catalog to give it, and for no
     /// longer than the discovery timeout.
     pub async fn find(&self, dst: OriginalDst) -> Found {
-        let Some(slot) = self.slot(dst) else {
+        let Some(slot) = self.slot(dst, Whose::Others) else {
             return Found::PassThrough(Reason::TooManyDestinations);
         };
         let mut known = slot.known.subscribe();
@@ -192,7 +193,7 @@ impl View {
         }
     }
 
-    fn slot(&self, dst: OriginalDst) -> Option<Arc<Slot>> {
+    fn slot(&self, dst: OriginalDst, whose: Whose) -> Option<Arc<Slot>> {
         let now = Instant::now();
         if let Some(slot) = self.slots.read().get(&dst) {
             *slot.used.lock() = now;
@@ -202,10 +203,11 @@ impl View {
         if let Some(slot) = slots.get(&dst) {
             return Some(Arc::clone(slot));
         }
-        if slots.len() >= self.limits.destinations_max {
+        if slots.len() >= self.limits.destinations_max || !own::is_room(&slots, whose) {
             return None;
         }
         let slot = Arc::new(Slot {
+            whose,
             known: watch::Sender::new(Known::Nothing),
             asked: now,
             used: Mutex::new(now),

@@ -55,7 +55,7 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// What begins spans, if anybody is sent any.
     pub tracer: Option<Tracer>,
-    /// What is known of destinations.
+    /// What is known of destinations, and of the application's own ports.
     pub view: Arc<View>,
     /// Room for connections.
     pub places: Places,
@@ -159,6 +159,7 @@ async fn serve(shared: Shared, doors: Doors) {
     };
     let inbound = Inbound {
         proxy: proxy(Direction::Inbound),
+        view: Arc::clone(&shared.view),
     };
     spawn_local(outbound.serve(doors.outbound, door(Direction::Outbound)));
     spawn_local(inbound.serve(doors.inbound, door(Direction::Inbound)));

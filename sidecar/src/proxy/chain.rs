@@ -198,6 +198,7 @@ impl Chain {
     pub(crate) async fn behind(app: SocketAddr, tells: &Tells) -> (Inbound, SocketAddr) {
         let inbound = Inbound {
             proxy: telling(Direction::Inbound, &Metrics::new("test", "0"), tells),
+            view: view(),
         };
         let (listener, endpoint) = listen().await;
         let serving = inbound.clone();
@@ -266,6 +267,7 @@ impl Chain {
     ) -> Self {
         let inbound = Inbound {
             proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
+            view: view(),
         };
         let chain = Self::from_client(endpoints, inbound, tells).await;
         let endpoint = |addr: &SocketAddr| v1::Endpoint {

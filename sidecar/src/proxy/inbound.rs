@@ -1,6 +1,6 @@
 //! Connections to the local application.
 
-use std::{io, rc::Rc};
+use std::{io, rc::Rc, sync::Arc};
 
 use tokio::{net::TcpStream, time::Instant};
 
@@ -11,8 +11,10 @@ use crate::{
     http1::session::Target,
     http2, intercept,
     listener::{self, Door, Listeners},
+    protocol::Hint,
     reason::Reason,
     route,
+    view::View,
 };
 
 /// Proxies connections to the local application.
@@ -20,6 +22,8 @@ use crate::{
 pub struct Inbound {
     /// What they have in common with outbound ones.
     pub proxy: Proxy,
+    /// What is known of the application's ports.
+    pub view: Arc<View>,
 }
 
 impl Inbound {
@@ -77,9 +81,11 @@ impl Inbound {
             since: Instant::now(),
             traffic: self.proxy.traffic.clone(),
         };
+        let known = self.view.own(dst);
+        let hint = known.and_then(|known| Hint::of(&known.protocol_hint));
         let connect = async || self.proxy.connector.original(dst).await;
         let finder = &self.proxy.finder;
-        let found = match finder.find(dst, None, &accepted.downstream, connect).await {
+        let found = match finder.find(dst, hint, &accepted.downstream, connect).await {
             Ok(found) => found,
             Err(unfound) => {
                 self.proxy.leave(accepted, unfound);

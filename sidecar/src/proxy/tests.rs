@@ -13,6 +13,7 @@ use super::{
 };
 
 mod hang_up;
+mod hinted;
 mod named;
 mod owners;
 

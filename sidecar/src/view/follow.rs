@@ -1,10 +1,10 @@
 //! Which addresses the catalog is to be asked of, as the subscriber is told.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::View;
+use super::{Known, Slot, View, Whose, own};
 use crate::addr::OriginalDst;
 
 /// What the subscriber has to tell the catalog: the unsubscriptions first, for an
@@ -54,10 +54,8 @@ impl View {
         *self.connected.borrow()
     }
 
-    /// Stops following addresses that no connection has used for a while. Those of
-    /// services with session affinity are followed for as long as that lasts, for their
-    /// next connection is to go where the last one went; unless there is no room for
-    /// others meanwhile.
+    /// Stops following addresses that no connection has used for a while. Some are worth
+    /// more than the usual while, unless there is no room for others meanwhile.
     pub fn forget_idle(&self) {
         let now = Instant::now();
         let mut forgotten = Vec::new();
@@ -66,8 +64,12 @@ impl View {
         let is_full = slots.len() >= self.limits.destinations_max;
         slots.retain(|dst, slot| {
             let in_use = Arc::strong_count(slot) > 1;
-            let affinity = slot.affinity().filter(|_| !is_full);
-            let idle = affinity.unwrap_or_default().max(self.limits.idle);
+            let more = if is_full {
+                Duration::ZERO
+            } else {
+                slot.is_worth()
+            };
+            let idle = more.max(self.limits.idle);
             let keep = in_use || now.duration_since(*slot.used.lock()) < idle;
             if !keep {
                 forgotten.push(*dst);
@@ -79,6 +81,19 @@ impl View {
             pending.subscribe.retain(|dst| slots.contains_key(dst));
             pending.unsubscribe.append(&mut forgotten);
             self.asked.notify_one();
+        }
+    }
+}
+
+impl Slot {
+    /// For how long it is to be followed after its last connection, if that is more than the
+    /// usual. The next one to a service with session affinity is to go where the last one
+    /// went, which is kept with the rest.
+    fn is_worth(&self) -> Duration {
+        match (self.whose, &*self.known.borrow()) {
+            (Whose::Own, _) => own::FOLLOWED_FOR,
+            (_, Known::Destination(known)) => known.affinity.unwrap_or_default(),
+            (_, Known::Nothing | Known::Unknown) => Duration::ZERO,
         }
     }
 }

@@ -14,10 +14,12 @@ use tokio_stream::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-/// Where one endpoint serves each address, and how all of them are treated.
+/// Where one endpoint serves each address, which protocol some are named after, and how all
+/// of them are treated.
 #[derive(Clone, Default)]
 pub(crate) struct Known {
     pub(crate) endpoints: HashMap<SocketAddr, SocketAddr>,
+    pub(crate) hints: HashMap<SocketAddr, String>,
     pub(crate) policy: v1::ServicePolicy,
 }
 
@@ -61,6 +63,7 @@ impl Known {
             destination: Some(v1::Destination {
                 name: "orders".to_owned(),
                 namespace: "shop".to_owned(),
+                protocol_hint: self.hints.get(&asked).cloned().unwrap_or_default(),
                 policy: Some(self.policy.clone()),
                 ..Default::default()
             }),

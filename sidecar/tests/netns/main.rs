@@ -6,6 +6,7 @@
 mod drain;
 #[path = "../harness/lib.rs"]
 mod harness;
+mod hinted;
 mod idle;
 mod probes;
 mod scraped;

@@ -73,6 +73,7 @@ fn the_rest_of_a_body_that_nobody_takes_is_no_request() {
             eject_after: Some(0),
             ..Default::default()
         },
+        ..Known::default()
     };
     let pod = Pod::start_with_catalog(|listener| catalog::serve(listener, known));
     let app = serve(pod.peer_listen(endpoint));

@@ -23,6 +23,7 @@ type Serves = (SocketAddr, Rc<Cell<u64>>);
 async fn proxied() -> Chain {
     let inbound = Inbound {
         proxy: proxy(Direction::Inbound, &Metrics::new("test", "0")),
+        view: view(),
     };
     Chain::to(&[], inbound).await
 }
