@@ -26,13 +26,32 @@ pub struct Pod<'p> {
 }
 
 /// Kind and name of what people would say that a pod belongs to: its controller, or the
-/// Deployment behind that if it is a ReplicaSet of one. `hash` is the pod's label
-/// [`TEMPLATE_HASH`].
+/// Deployment behind that if it is a ReplicaSet of one, or the CronJob behind a Job. `hash`
+/// is the pod's label [`TEMPLATE_HASH`].
 #[must_use]
 pub fn workload<'c>(kind: &'c str, name: &'c str, hash: Option<&str>) -> (&'c str, &'c str) {
-    let hash = hash.filter(|_| kind == "ReplicaSet");
-    let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
-    deployment.map_or((kind, name), |name| ("Deployment", name))
+    let behind = match kind {
+        "ReplicaSet" => hash
+            .and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))
+            .map(|name| ("Deployment", name)),
+        "Job" => cron_job(name).map(|name| ("CronJob", name)),
+        _ => None,
+    };
+    behind.unwrap_or((kind, name))
+}
+
+/// The CronJob that a Job of this name is of: such a name ends with the minutes from 1970 to
+/// when it was due. (A pod says only which Job it is of. Who names Jobs after the day, as in
+/// `import-20261122`, has smaller numbers.)
+/// <https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/#cronjob-limitations>
+fn cron_job(job: &str) -> Option<&str> {
+    /// In July 2017: there were no CronJobs that name so before.
+    const MINUTES_MIN: u32 = 25_000_000;
+    const DIGITS: usize = 8;
+    let (name, minutes) = job.rsplit_once('-')?;
+    let is_number = minutes.len() == DIGITS && minutes.bytes().all(|byte| byte.is_ascii_digit());
+    let minutes: u32 = minutes.parse().ok().filter(|_| is_number)?;
+    (minutes >= MINUTES_MIN && !name.is_empty()).then_some(name)
 }
 
 /// What a container of a pod is. Its service is named after its workload, as if the
@@ -118,6 +137,23 @@ mod tests {
             ("StatefulSet", "db-5d8f", hash, ("StatefulSet", "db-5d8f")),
         ] {
             assert_eq!(workload(kind, name, hash), expected);
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_named_by_the_minute_is_its_cron_jobs() {
+        for (kind, name, expected) in [
+            ("Job", "nightly-29921837", ("CronJob", "nightly")),
+            ("Job", "a-b-29921837", ("CronJob", "a-b")),
+            // By hand, or after the day.
+            ("Job", "once", ("Job", "once")),
+            ("Job", "import-20261122", ("Job", "import-20261122")),
+            ("Job", "import-2992183", ("Job", "import-2992183")),
+            ("Job", "import-+9921837", ("Job", "import-+9921837")),
+            ("Job", "-29921837", ("Job", "-29921837")),
+            ("StatefulSet", "db-29921837", ("StatefulSet", "db-29921837")),
+        ] {
+            assert_eq!(workload(kind, name, None), expected);
         }
     }
 
