@@ -28,6 +28,7 @@ mod read;
 mod reply;
 mod resources;
 mod reviews;
+mod schedule;
 mod schema;
 mod selector;
 mod server;

@@ -1,14 +1,15 @@
 //! What `kube-controller-manager` does, as far as the mesh's tests need it: Deployments,
-//! ReplicaSets, Jobs, EndpointSlices, Endpoints, and the removal of what lost its owner or its
+//! ReplicaSets, Jobs, CronJobs, EndpointSlices, Endpoints, and the removal of what lost its owner or its
 //! namespace.
 //!
 //! Each controller is one function that brings one object up to date from what the store says now,
 //! so that nothing depends on which changes were seen. It is called for every object of its kind
 //! after every change: there are few. It writes as everybody does, through admission, under the name
 //! of its service account. What to do is decided by plain functions: `addresses` for Services,
-//! `rollout` for Deployments.
+//! `rollout` for Deployments, `plan` for CronJobs.
 
 mod addresses;
+mod cron_job;
 mod deployment;
 mod endpoints;
 mod garbage;
@@ -19,6 +20,7 @@ mod slices;
 
 use std::{sync::Arc, time::Duration};
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -27,6 +29,7 @@ use super::{
     insider::Insider,
     object::Object as _,
     resources::{self, Resource},
+    schedule::Minute,
     status::Status,
 };
 
@@ -41,6 +44,7 @@ pub async fn run(cluster: Arc<Cluster>, without: &'static [&'static str]) {
     let deployments = kind("apps/v1", "Deployment");
     let sets = kind("apps/v1", "ReplicaSet");
     let jobs = kind("batch/v1", "Job");
+    let cron_jobs = kind("batch/v1", "CronJob");
     let mut running = JoinSet::new();
     let mut start = |name: &'static str, controller| {
         if !without.contains(&name) {
@@ -53,6 +57,7 @@ pub async fn run(cluster: Arc<Cluster>, without: &'static [&'static str]) {
     );
     start("replicaset-controller", Controller::ReplicaSets(sets));
     start("job-controller", Controller::Jobs(jobs));
+    start("cronjob-controller", Controller::CronJobs(cron_jobs));
     start(
         "endpointslice-controller",
         Controller::Slices(resources::core("services")),
@@ -69,6 +74,7 @@ enum Controller {
     Deployments(&'static Resource),
     ReplicaSets(&'static Resource),
     Jobs(&'static Resource),
+    CronJobs(&'static Resource),
     Slices(&'static Resource),
     /// Services, and Endpoints whose Service may be gone.
     Endpoints,
@@ -84,11 +90,18 @@ impl Controller {
             Self::Deployments(kind)
             | Self::ReplicaSets(kind)
             | Self::Jobs(kind)
+            | Self::CronJobs(kind)
             | Self::Slices(kind) => vec![kind],
             Self::Endpoints => ["services", "endpoints"].map(resources::core).into(),
             Self::Mirror => vec![resources::core("endpoints")],
             Self::Garbage => resources::RESOURCES.iter().collect(),
         }
+    }
+
+    /// When it has to look again though nothing has changed.
+    fn looks_again(self) -> Option<Timestamp> {
+        let is_timed = matches!(self, Self::CronJobs(_));
+        is_timed.then(|| Minute::of(Timestamp::now()).next().begin())
     }
 
     async fn look(self, insider: &Insider, object: &Value) -> Result<(), Status> {
@@ -98,6 +111,7 @@ impl Controller {
             Self::Deployments(_) => deployment::look(insider, object).await,
             Self::ReplicaSets(_) => pods::look_at_set(insider, object).await,
             Self::Jobs(_) => job::look(insider, object).await,
+            Self::CronJobs(_) => cron_job::look(insider, object).await,
             Self::Slices(_) => slices::look(insider, object).await,
             Self::Endpoints => endpoints::look(insider, object).await,
             Self::Mirror => endpoints::mirror(insider, object).await,
@@ -110,6 +124,7 @@ async fn keep(insider: Insider, controller: Controller) {
     let mut latest = insider.cluster.store.latest();
     loop {
         latest.borrow_and_update();
+        let again = controller.looks_again();
         let mut failed = false;
         for kind in controller.kinds() {
             for object in insider.list(kind, None) {
@@ -122,9 +137,16 @@ async fn keep(insider: Insider, controller: Controller) {
         tokio::select! {
             _ = latest.changed() => {}
             () = tokio::time::sleep(RETRY_AFTER), if failed => {}
+            () = until(again), if again.is_some() => {}
             () = insider.cluster.stopping.cancelled() => return,
         }
     }
+}
+
+async fn until(time: Option<Timestamp>) {
+    let left = time.map(|time| time.duration_since(Timestamp::now()));
+    let left = left.and_then(|left| Duration::try_from(left).ok());
+    tokio::time::sleep(left.unwrap_or_default()).await;
 }
 
 /// Whether `owner` is the controller of `object`.

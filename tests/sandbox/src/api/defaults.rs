@@ -34,6 +34,7 @@ pub(crate) fn apply(resource: &Resource, object: &mut Value) {
         }
         ("apps", plural) => workload(plural, object),
         ("batch", "jobs") => job(object),
+        ("batch", "cronjobs") => cron_job(object),
         ("admissionregistration.k8s.io", _) => webhooks(object),
         ("discovery.k8s.io", _) => {
             for port in object.each("/ports") {
@@ -120,6 +121,21 @@ fn job(object: &mut Value) {
         object.default_to(field, value);
     }
     template(object.entry("/spec"), "");
+}
+
+fn cron_job(object: &mut Value) {
+    object.default_to("/status", json!({}));
+    for (field, value) in [
+        ("/spec/concurrencyPolicy", json!("Allow")),
+        ("/spec/failedJobsHistoryLimit", json!(1)),
+        ("/spec/successfulJobsHistoryLimit", json!(3)),
+        ("/spec/suspend", json!(false)),
+        ("/spec/jobTemplate/metadata", json!({})),
+    ] {
+        object.default_to(field, value);
+    }
+    // The others of a Job come when it is made.
+    template(object.entry("/spec/jobTemplate/spec"), "");
 }
 
 /// Defaults of `spec.template`; `restart_policy` is the default of its pods, "" for none.

@@ -238,6 +238,10 @@ pub(crate) static RESOURCES: &[Resource] = &[
     stored::<events::Event>().short(&["ev"]),
     stored::<authn::TokenReview>().verbs(CREATE),
     stored::<authz::SelfSubjectAccessReview>().verbs(CREATE),
+    stored::<batch::CronJob>()
+        .short(&["cj"])
+        .counted()
+        .subs(&[sub("status", "CronJob", READ_WRITE)]),
     stored::<batch::Job>()
         .counted()
         .subs(&[sub("status", "Job", READ_WRITE)]),

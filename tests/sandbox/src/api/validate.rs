@@ -1,6 +1,7 @@
 //! The rules an object must keep: those of a real API server that refuse what Netting, or its
 //! patches, could get wrong.
 
+mod cron_job;
 mod names;
 mod pod;
 mod service;
@@ -27,6 +28,7 @@ pub(crate) fn check(
         (("", "services"), _) => service::check(object, old),
         (("discovery.k8s.io", _), _) => service::slice(object),
         (("apps", _), _) => workload(object, old),
+        (("batch", "cronjobs"), _) => cron_job::check(object),
         (("batch", _), _) => pod::spec("spec.template.spec", &object["spec"]["template"]["spec"]),
         (("admissionregistration.k8s.io", _), _) => webhooks(object),
         _ => Vec::new(),

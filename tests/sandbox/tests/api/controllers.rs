@@ -1,5 +1,6 @@
 //! What the controllers make of Deployments, Jobs and namespaces, seen through the API.
 
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -199,6 +200,61 @@ async fn jobs_complete_or_give_up() {
         };
         events.until(has_ended).await;
     }
+}
+
+/// Its Jobs as a real cluster's: `edge-job-nightly-…` of the recorded admissions.
+#[tokio::test]
+async fn a_cron_job_makes_up_for_the_last_job_it_missed() {
+    let harness = cluster().await;
+    let batch = "/apis/batch/v1/namespaces/shop";
+    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "a", "image": "works"}]});
+    let labels = json!({"tier": "night"});
+    let job = json!({"metadata": {"labels": labels}, "spec": {"template": {"spec": pod}}});
+    let spec = json!({"schedule": "@hourly", "jobTemplate": job});
+    let cron_job = json!({"metadata": {"name": "nightly"}, "spec": spec});
+    let made = harness.post(&format!("{batch}/cronjobs"), cron_job).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.body["spec"]["concurrencyPolicy"], "Allow");
+    assert_eq!(made.body["spec"]["successfulJobsHistoryLimit"], 3);
+
+    let status = json!({"status": {"lastScheduleTime": "2026-01-01T00:00:00Z"}});
+    let path = format!("{batch}/cronjobs/nightly");
+    harness.patch(&format!("{path}/status"), status).await;
+    let mut events = harness
+        .watch(&format!("{batch}/cronjobs?watch=1&timeoutSeconds=60"))
+        .await;
+    let seen = events
+        .until(|event| event["object"]["status"]["lastSuccessfulTime"].is_string())
+        .await;
+    let status = &seen.last().expect("the one that was waited for")["object"]["status"];
+    assert!(status["active"].is_null(), "{status}");
+    let due = status["lastScheduleTime"].as_str().expect("it has run");
+    assert!(due.ends_with(":00:00Z"), "{due}");
+
+    let jobs = harness.get(&format!("{batch}/jobs")).await.body;
+    let jobs = jobs["items"].as_array().expect("a list");
+    let [job] = &jobs[..] else {
+        panic!("one for all that were missed: {jobs:?}");
+    };
+    let metadata = &job["metadata"];
+    let due: Timestamp = due.parse().expect("it is a moment");
+    assert_eq!(
+        metadata["name"],
+        format!("nightly-{}", due.as_second() / 60)
+    );
+    assert_eq!(metadata["labels"], labels);
+    assert_eq!(metadata["ownerReferences"][0]["kind"], "CronJob");
+    let scheduled = &metadata["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"];
+    assert_eq!(*scheduled, status["lastScheduleTime"]);
+
+    // From before, so that what goes is seen to go.
+    let mut events = harness
+        .watch(&format!("{SHOP}/pods?watch=1&timeoutSeconds=60"))
+        .await;
+    harness.delete(&path).await;
+    events.until(|event| event["type"] == "DELETED").await;
+    let left = harness.get(&format!("{batch}/jobs")).await.body;
+    assert_eq!(left["items"].as_array().map(Vec::len), Some(0));
 }
 
 #[tokio::test]

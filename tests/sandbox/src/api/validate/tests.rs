@@ -68,6 +68,51 @@ fn refuses_broken_pods_naming_the_field() {
 }
 
 #[test]
+fn refuses_cron_jobs_that_are_never_due_or_begin_no_jobs() {
+    let refused = |name: &str, changes: Value| {
+        let pod = json!({"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]});
+        let job = json!({"spec": {"template": {"spec": pod}}});
+        let mut spec = json!({"schedule": "0 3 * * *", "jobTemplate": job});
+        json_patch::merge(&mut spec, &changes);
+        let object = json!({"metadata": {"name": name}, "spec": spec});
+        refusals("batch/v1", "CronJob", object)
+    };
+    assert_eq!(refused(&"n".repeat(52), json!({})), "");
+    let long = refused(&"n".repeat(53), json!({}));
+    assert!(
+        long.contains("must be no more than 52 characters"),
+        "{long}"
+    );
+    let always = json!({"spec": {"template": {"spec": {"restartPolicy": "Always"}}}});
+    for (changes, field) in [
+        (json!({"schedule": null}), "spec.schedule: Required value"),
+        (
+            json!({"schedule": "hourly"}),
+            "spec.schedule: Invalid value: \"hourly\": expected exactly 5 fields, found 1: [hourly]",
+        ),
+        (
+            json!({"timeZone": "Europe/Vienna"}),
+            "spec.timeZone: Invalid value",
+        ),
+        (
+            json!({"concurrencyPolicy": "Never"}),
+            "spec.concurrencyPolicy: Unsupported value: \"Never\": supported values: \"Allow\", \"Forbid\", \"Replace\"",
+        ),
+        (
+            json!({"failedJobsHistoryLimit": -1}),
+            "spec.failedJobsHistoryLimit: Invalid value: -1",
+        ),
+        (
+            json!({"jobTemplate": always}),
+            "spec.jobTemplate.spec.template.spec.restartPolicy: Unsupported value: \"Always\"",
+        ),
+    ] {
+        let found = refused("nightly", changes);
+        assert!(found.contains(field), "{found} should say {field}");
+    }
+}
+
+#[test]
 fn only_native_sidecars_among_init_containers_have_probes() {
     let probe = json!({"exec": {"command": ["x"]}});
     let mut object = pod(json!({"name": "a", "image": "a"}));
