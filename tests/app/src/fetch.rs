@@ -34,6 +34,10 @@ pub struct FetchArgs {
     /// Time for each try, from resolving the name to the end of the body
     #[arg(long, default_value = "2s", value_parser = parse_duration)]
     pub timeout: Duration,
+
+    /// Wait for SIGTERM first, and then for so long, as who writes down its work at the end
+    #[arg(long, value_parser = parse_duration)]
+    pub after_sigterm: Option<Duration>,
 }
 
 /// Prints the body of the first answer that succeeds, or of the last one, and the reason of each

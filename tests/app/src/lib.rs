@@ -30,6 +30,7 @@ pub mod tls;
 use std::process::ExitCode;
 
 use args::{Args, Command, SleepArgs};
+use fetch::FetchArgs;
 use pod::Pod;
 use terminate::Terminate;
 
@@ -52,7 +53,7 @@ pub async fn run(args: Args, terminate: Terminate) -> anyhow::Result<ExitCode> {
         Command::Hold(args) => tcp::run(tcp::Mode::Hold, &args, pod, terminate).await,
         Command::Sink(args) => tcp::run(tcp::Mode::Sink, &args, pod, terminate).await,
         Command::Load(args) => load::run(args, pod, terminate).await,
-        Command::Fetch(args) => interruptible(fetch::run(args), terminate).await,
+        Command::Fetch(args) => fetch(args, terminate).await,
         Command::TcpSend(args) => interruptible(tcp_send::run(args), terminate).await,
         Command::Once => {
             journal::write("once", &pod);
@@ -60,6 +61,15 @@ pub async fn run(args: Args, terminate: Terminate) -> anyhow::Result<ExitCode> {
         }
         Command::Sleep(args) => Ok(sleep(args, terminate).await),
     }
+}
+
+async fn fetch(args: FetchArgs, mut terminate: Terminate) -> anyhow::Result<ExitCode> {
+    let Some(work) = args.after_sigterm else {
+        return interruptible(fetch::run(args), terminate).await;
+    };
+    terminate.requested().await;
+    tokio::time::sleep(work).await;
+    fetch::run(args).await
 }
 
 async fn sleep(args: SleepArgs, mut terminate: Terminate) -> ExitCode {

@@ -180,6 +180,36 @@ fn a_finishing_echo_waits_for_its_client() {
 }
 
 #[test]
+fn fetch_waits_for_sigterm_if_it_is_asked_to() {
+    let mut server = Running::start(&["http", "--port", "0"]);
+    let url = format!("http://127.0.0.1:{}/", server.port());
+    let mut fetch = Running::start(&["fetch", &url, "--after-sigterm", "10ms"]);
+    wait_until_sigterm_is_caught(&fetch.child);
+    assert_eq!(fetch.child.try_wait().expect("it can be asked"), None);
+    fetch.sigterm();
+    let mut answer = String::new();
+    let read = fetch.stdout.read_to_string(&mut answer);
+    read.expect("it writes text");
+    assert!(answer.contains("pod-1"), "{answer}");
+    assert_eq!(fetch.exit_code(), Some(0));
+}
+
+/// `SigCgt` of proc_pid_status(5) has a bit for each signal, SIGHUP's first.
+fn wait_until_sigterm_is_caught(process: &Child) {
+    const SIGTERM: u64 = 1 << 14;
+    let path = format!("/proc/{}/status", process.id());
+    loop {
+        let status = std::fs::read_to_string(&path).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        if caught.expect("a process has such a mask") & SIGTERM != 0 {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn load_tells_its_books_on_sigterm_and_exits_with_0() {
     let mut server = Running::start(&["http", "--port", "0"]);
     let url = format!("http://127.0.0.1:{}/", server.port());

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    batch::v1::Job,
-    core::v1::{Namespace as KubeNamespace, Pod, Service},
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        batch::v1::{CronJob, Job},
+        core::v1::{Namespace as KubeNamespace, Pod, Service},
+    },
+    jiff::{SignedDuration, Timestamp},
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -441,6 +444,45 @@ impl Namespace {
         let waited = timeout(PATIENCE, await_condition(self.api(), &app.name, complete)).await;
         waited.with_context(|| format!("job {} did not complete", app.name))??;
         Ok(())
+    }
+
+    /// Makes a CronJob of an application that was due at the last full hour, and waits until
+    /// its Job is complete; returns that.
+    ///
+    /// # Errors
+    /// If it does not complete.
+    pub async fn cron_job(&self, app: &App) -> anyhow::Result<Job> {
+        let mut template = app.template(&self.test_image);
+        template["spec"]["restartPolicy"] = json!("OnFailure");
+        let cron_job: CronJob = parse(json!({
+            "metadata": {"name": app.name},
+            "spec": {
+                "schedule": "@hourly",
+                "concurrencyPolicy": "Forbid",
+                "jobTemplate": {"spec": {"template": template}},
+            },
+        }))?;
+        let cron_jobs: Api<CronJob> = self.api();
+        cron_jobs.create(&PostParams::default(), &cron_job).await?;
+        // What is missed since then is made up for, if it's only once.
+        let before = Timestamp::now().checked_sub(SignedDuration::from_mins(61))?;
+        let before = before.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let status = Patch::Merge(json!({"status": {"lastScheduleTime": before}}));
+        cron_jobs
+            .patch_status(&app.name, &PatchParams::default(), &status)
+            .await?;
+        let complete = async || -> anyhow::Result<Option<Job>> {
+            let jobs = self.api::<Job>().list(&ListParams::default()).await?;
+            Ok(jobs.into_iter().find(|job| {
+                let mut owners = job.owner_references().iter();
+                let status = job.status.as_ref();
+                owners.any(|owner| owner.kind == "CronJob" && owner.name == app.name)
+                    && status.is_some_and(|status| status.succeeded == Some(1))
+            }))
+        };
+        let what = format!("a job of {} is complete", app.name);
+        eventually(&what, async || Ok(complete().await?.is_some())).await?;
+        complete().await?.context("it stays so")
     }
 
     /// Changes the number of an application's replicas, without waiting.

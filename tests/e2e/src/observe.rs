@@ -149,6 +149,18 @@ pub fn containers(pod: &Pod) -> Vec<&str> {
     all.map(|container| container.name.as_str()).collect()
 }
 
+/// What a variable of a pod's container is, be it an init container.
+#[must_use]
+pub fn variable<'p>(pod: &'p Pod, container: &str, variable: &str) -> Option<&'p str> {
+    let spec = pod.spec.as_ref()?;
+    let inits = spec.init_containers.iter().flatten();
+    let mut all = inits.chain(&spec.containers);
+    let found = all.find(|one| one.name == container)?;
+    let mut variables = found.env.iter().flatten();
+    let found = variables.find(|one| one.name == variable)?;
+    found.value.as_deref()
+}
+
 /// Whether a pod has been given a sidecar.
 #[must_use]
 pub fn is_injected(pod: &Pod) -> bool {

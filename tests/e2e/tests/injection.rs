@@ -1,5 +1,7 @@
 //! Pods that must start, stay and end as they would without a sidecar.
 
+use std::time::{Duration, Instant};
+
 use anyhow::ensure;
 use k8s_openapi::api::{core::v1::Pod, events::v1::Event};
 use kube::{ResourceExt as _, api::ListParams};
@@ -10,6 +12,7 @@ use netting_e2e::{
     observe::{self, eventually, is_injected},
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 const MODE: &str = "netting.dev/sidecar-mode";
 
@@ -58,6 +61,28 @@ async fn a_job_that_is_restarted_in_its_pod_completes_with_a_sidecar() -> anyhow
     namespace.deploy(&App::echo("echo")).await?;
     for job in &jobs {
         namespace.until_complete(job).await?;
+    }
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_cron_job_completes_and_is_named_as_such() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    meshed.echo(1).await?;
+    let fetch = format!("fetch http://{}/", meshed.namespace.host("echo"));
+    for mode in ["native", "classic"] {
+        let name = format!("nightly-{mode}");
+        let app = App::new(&name, &fetch).annotation(MODE, mode);
+        let job = meshed.namespace.cron_job(&app).await?.name_any();
+        let pod = meshed.namespace.one_pod(&name).await?;
+        let of_job = pod.labels().get("batch.kubernetes.io/job-name");
+        ensure!(of_job == Some(&job), "{job}: {of_job:?}");
+        ensure!(is_injected(&pod), "{pod:?}");
+        let log = observe::log(meshed.namespace.client(), &pod, "app").await?;
+        ensure!(log.contains("echo-"), "{mode}: {log}");
+        let told = |variable| observe::variable(&pod, "netting-sidecar", variable);
+        ensure!(told("NETTING_WORKLOAD_KIND") == Some("CronJob"), "{pod:?}");
+        ensure!(told("NETTING_WORKLOAD_NAME") == Some(&name), "{pod:?}");
     }
     meshed.end().await
 }
@@ -328,8 +353,19 @@ async fn lifecycle_hooks_arrive_where_they_are_sent() -> anyhow::Result<()> {
     meshed.end().await
 }
 
+/// Of a rollout's load, in requests per second: one that keeps all pods busy, and one that leaves
+/// each of them alone for longer than a sidecar waits for more.
+const BUSY: u32 = 200;
+const SPARSE: u32 = 4;
+/// So many are answered after a rollout, while the last of the old pods end.
+const ANSWERS_AFTER_MIN: u32 = 40;
+
 /// Replaces all pods of a server under load, and returns what the load generator counted.
-async fn rolled_under_load(server: App, annotations: &[(&str, &str)]) -> anyhow::Result<Value> {
+async fn rolled_under_load(
+    server: App,
+    annotations: &[(&str, &str)],
+    rate: u32,
+) -> anyhow::Result<Value> {
     let meshed = Meshed::start().await?;
     let namespace = &meshed.namespace;
     namespace.service("echo", json!({})).await?;
@@ -337,16 +373,17 @@ async fn rolled_under_load(server: App, annotations: &[(&str, &str)]) -> anyhow:
         namespace.annotate_service("echo", key, value).await?;
     }
     namespace.deploy(&server.replicas(3)).await?;
-    let load = meshed.load(200).await?;
+    let load = meshed.load(rate).await?;
     meshed.namespace.restart("echo").await?;
-    meshed.until_more_answers(&load, 200).await?;
+    let more = rate.max(ANSWERS_AFTER_MIN);
+    meshed.until_more_answers(&load, more.into()).await?;
     let stats = meshed.stats(&load).await?;
     meshed.end().await?;
     Ok(stats)
 }
 
 async fn rollout_loses_nothing(server: App, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
-    let stats = Box::pin(rolled_under_load(server, annotations)).await?;
+    let stats = Box::pin(rolled_under_load(server, annotations, BUSY)).await?;
     ensure!(stats["failed"] == 0, "{}", stats["failures"]);
     Ok(())
 }
@@ -375,7 +412,7 @@ async fn a_rollout_loses_no_request_if_the_application_exits_at_once() -> anyhow
 async fn a_rollout_costs_an_application_that_exits_at_once_only_what_it_was_working_on()
 -> anyhow::Result<()> {
     // Long enough to be at work on something when it is told to end.
-    let stats = Box::pin(rolled_under_load(hasty("--delay 20ms"), &[])).await?;
+    let stats = Box::pin(rolled_under_load(hasty("--delay 20ms"), &[], BUSY)).await?;
     let failures = stats["failures"].as_array().into_iter().flatten();
     for failure in failures {
         // Not refused, not late, not without an answer.
@@ -386,6 +423,67 @@ async fn a_rollout_costs_an_application_that_exits_at_once_only_what_it_was_work
         ensure!(was_working, "{failure}");
     }
     Ok(())
+}
+
+/// An application that goes on while its `preStop` hook waits, and for a while after that.
+fn with_pre_stop(app: App, waits: &str) -> App {
+    let wait = json!({"exec": {"command": ["/netting/netting-test-app", "sleep", waits]}});
+    app.container(json!({"lifecycle": {"preStop": wait}}))
+}
+
+#[tokio::test]
+async fn a_rollout_in_classic_mode_loses_no_request_though_few_come() -> anyhow::Result<()> {
+    let server = with_pre_stop(App::echo("echo").annotation(MODE, "classic"), "5s");
+    let stats = Box::pin(rolled_under_load(server, &[], SPARSE)).await?;
+    ensure!(stats["failed"] == 0, "{}", stats["failures"]);
+    Ok(())
+}
+
+/// A classic sidecar is told to end when the hook begins. Not all clients hear at once that the
+/// pod is to end.
+#[tokio::test]
+async fn a_pod_is_reached_now_and_then_while_its_pre_stop_hook_runs() -> anyhow::Result<()> {
+    const HOOK: Duration = Duration::from_secs(8);
+    const APART: Duration = Duration::from_secs(1);
+    let meshed = Meshed::start().await?;
+    for mode in ["native", "classic"] {
+        let app = App::echo(&format!("hooked-{mode}")).annotation(MODE, mode);
+        let app = with_pre_stop(app, &format!("{}s", HOOK.as_secs()));
+        let name = meshed.namespace.pod(&app).await?.name_any();
+        let pod = meshed.namespace.until_ready(&name).await?;
+        meshed.namespace.delete_pod(&name).await?;
+        let begun = Instant::now();
+        while begun.elapsed() < HOOK / 2 {
+            sleep(APART).await;
+            let client = meshed.namespace.client();
+            observe::pod_get(client, &pod, PORT, "late").await?;
+        }
+    }
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_worker_writes_down_what_it_did_after_it_was_told_to_end() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let echo = meshed.echo(1).await?;
+    let write = format!(
+        "fetch http://{}/done --after-sigterm 1s",
+        meshed.namespace.host("echo")
+    );
+    for (written, mode) in ["native", "classic"].into_iter().enumerate() {
+        let worker = App::new(&format!("worker-{mode}"), &write).annotation(MODE, mode);
+        let name = meshed.namespace.pod(&worker).await?.name_any();
+        meshed.namespace.until_ready(&name).await?;
+        meshed.namespace.delete_pod(&name).await?;
+        eventually("the worker has written", async || {
+            let client = meshed.namespace.client();
+            let stats = observe::pod_get(client, &echo[0], PORT, "stats").await?;
+            let stats: Value = serde_json::from_str(&stats)?;
+            Ok(stats["requests"].as_u64() == u64::try_from(written + 1).ok())
+        })
+        .await?;
+    }
+    meshed.end().await
 }
 
 #[tokio::test]
