@@ -1,16 +1,15 @@
 //! Which cluster is asked: kubeconfig and its contexts, or the cluster that the
 //! command runs in; and why it can't be asked, with what to do about it.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{env, path::PathBuf, time::Duration};
 
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{KubeConfigOptions, Kubeconfig},
 };
 
+mod kubeconfig;
+mod proxy;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -18,6 +17,9 @@ mod version;
 
 pub use refusal::{Asked, CannotAsk};
 pub use version::Version;
+
+use kubeconfig::Found;
+use proxy::{NoProxyUrl, Proxy};
 
 /// How long connecting to the API server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,15 +101,19 @@ impl Flags {
     /// # Errors
     /// If there is none, or it doesn't answer.
     pub async fn connect(&self) -> Result<Cluster, CannotAsk> {
-        let mut config = self.config().await?;
+        let (mut config, proxy) = self.config().await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         let server = config.cluster_url.to_string();
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config)
-            .map_err(|error| CannotAsk::from_error(error, "connect", &server))?;
+        let client = match &proxy {
+            Some(proxy) => proxy::client(&config, proxy),
+            None => Client::try_from(config),
+        };
+        let client = client.map_err(CannotAsk::from_credentials)?;
         let version = client.apiserver_version().await;
-        let version = version
-            .map_err(|error| CannotAsk::from_error(error, "ask for its version", &server))?;
+        let version = version.map_err(|error| {
+            CannotAsk::from_error(error, "ask for its version", &server, proxy.as_ref())
+        })?;
         Ok(Cluster {
             client,
             server,
@@ -117,70 +123,57 @@ impl Flags {
         })
     }
 
-    async fn config(&self) -> Result<Config, CannotAsk> {
-        let kubeconfig = match &self.kubeconfig {
-            Some(file) => Kubeconfig::read_from(file),
-            None => Kubeconfig::read(),
+    async fn config(&self) -> Result<(Config, Option<Proxy>), CannotAsk> {
+        let found = kubeconfig::find(self.kubeconfig.as_deref()).map_err(CannotAsk::Kubeconfig)?;
+        let mut kubeconfig = match found {
+            Found::Kubeconfig(kubeconfig) => *kubeconfig,
+            Found::Nothing(files) => return Ok((self.inside(&files)?, None)),
         };
-        let kubeconfig = match kubeconfig {
-            Ok(kubeconfig) => kubeconfig,
-            Err(error) if self.kubeconfig.is_none() && is_missing(&error) => {
-                return self.inside(missing_file(&error));
-            }
-            Err(error) => return Err(CannotAsk::Kubeconfig(error)),
-        };
-        // An empty file, or an empty default, is as good as none.
-        if kubeconfig.contexts.is_empty() && self.kubeconfig.is_none() {
-            return self.inside(None);
-        }
-        let contexts: Vec<&str> = kubeconfig.contexts.iter().map(|one| &*one.name).collect();
-        let wanted = self
-            .context
-            .as_ref()
-            .or(kubeconfig.current_context.as_ref());
-        let Some(wanted) = wanted.filter(|name| !name.is_empty()) else {
-            return Err(CannotAsk::NoCurrentContext(contexts.join(", ")));
-        };
-        if !contexts.contains(&wanted.as_str()) {
-            return Err(CannotAsk::NoContext {
-                wanted: wanted.clone(),
-                contexts: contexts.join(", "),
-            });
-        }
+        let context = self.choose_context(&kubeconfig)?;
+        let in_kubeconfig = kubeconfig::take_proxy_url(&mut kubeconfig, &context);
         let options = KubeConfigOptions {
-            context: Some(wanted.clone()),
+            context: Some(context),
             ..KubeConfigOptions::default()
         };
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        config.map_err(CannotAsk::Kubeconfig)
+        let mut config = config.map_err(CannotAsk::Kubeconfig)?;
+        config.proxy_url = None;
+        let variable = |name: &str| env::var(name).ok();
+        let proxy = Proxy::before(&config.cluster_url, in_kubeconfig.as_deref(), variable)
+            .map_err(|NoProxyUrl(named_by)| CannotAsk::ProxyUrl(named_by))?;
+        Ok((config, proxy))
+    }
+
+    fn choose_context(&self, kubeconfig: &Kubeconfig) -> Result<String, CannotAsk> {
+        let contexts = || {
+            let names = kubeconfig.contexts.iter().map(|one| &*one.name);
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let wanted = self.context.as_ref();
+        let wanted = wanted.or(kubeconfig.current_context.as_ref());
+        let Some(wanted) = wanted.filter(|name| !name.is_empty()) else {
+            return Err(CannotAsk::NoCurrentContext(contexts()));
+        };
+        if kubeconfig.contexts.iter().any(|one| one.name == *wanted) {
+            return Ok(wanted.clone());
+        }
+        Err(CannotAsk::NoContext {
+            wanted: wanted.clone(),
+            contexts: contexts(),
+        })
     }
 
     /// The cluster that the command runs in, as it has no kubeconfig.
-    fn inside(&self, missing: Option<&Path>) -> Result<Config, CannotAsk> {
+    fn inside(&self, missing: &[PathBuf]) -> Result<Config, CannotAsk> {
         match &self.context {
             Some(wanted) => Err(CannotAsk::NoContext {
                 wanted: wanted.clone(),
                 contexts: String::new(),
             }),
             None => Config::incluster().map_err(|_| CannotAsk::NoCluster {
-                file: missing.map_or_else(|| "~/.kube/config".into(), Path::to_owned),
+                files: missing.to_vec(),
             }),
         }
-    }
-}
-
-fn is_missing(error: &KubeconfigError) -> bool {
-    match error {
-        KubeconfigError::FindPath => true,
-        KubeconfigError::ReadConfig(error, _) => error.kind() == std::io::ErrorKind::NotFound,
-        _ => false,
-    }
-}
-
-fn missing_file(error: &KubeconfigError) -> Option<&Path> {
-    match error {
-        KubeconfigError::ReadConfig(_, path) => Some(path),
-        _ => None,
     }
 }
 

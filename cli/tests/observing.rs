@@ -1,5 +1,7 @@
 //! The command against API servers that are not as one would wish.
 
+#[path = "observing/access.rs"]
+mod access;
 #[path = "observing/command.rs"]
 mod command;
 #[path = "observing/stub.rs"]
@@ -112,6 +114,10 @@ async fn who_may_do_nothing_is_told_what_is_missing() {
     let run = |command: &'static str| netting_of(&stub, command);
     let check = run("check").await;
     ended_with(&check, 2, "could not list Pods: User \"me\" cannot");
+    // Nor does it wait for it, as it will be the same later.
+    let wait = run("check --wait=2s").await;
+    ended_with(&wait, 2, "could not list Pods: User \"me\" cannot");
+    assert!(!wait.stderr.contains("waiting"), "{wait:#?}");
     for (command, doing) in [
         ("stat -n shop", "not allowed to list Pods"),
         ("edges -A", "not allowed to list Pods"),

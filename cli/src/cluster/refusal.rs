@@ -2,7 +2,9 @@
 
 use std::{error::Error, path::PathBuf};
 
-use kube::config::KubeconfigError;
+use kube::{client::AuthError, config::KubeconfigError};
+
+use super::proxy::Proxy;
 
 /// Why there is no answer. Where the reader can act, it says how.
 #[derive(Debug, thiserror::Error)]
@@ -10,17 +12,28 @@ pub enum CannotAsk {
     /// There is neither a kubeconfig nor a cluster around the command.
     #[error(
         "no cluster to ask: there is no kubeconfig at {}, and this is no pod; \
-         give one by --kubeconfig or KUBECONFIG", file.display()
+         give one by --kubeconfig or KUBECONFIG",
+        listed(files)
     )]
     NoCluster {
         /// Where it was looked for.
-        file: PathBuf,
+        files: Vec<PathBuf>,
     },
     /// The kubeconfig can't be read, or is wrong.
     #[error(
         "the kubeconfig can't be used: {0}; correct it, or give another by --kubeconfig or KUBECONFIG"
     )]
     Kubeconfig(KubeconfigError),
+    /// Its user or its certificates are wrong, or a program that makes credentials fails.
+    #[error(
+        "the credentials of the kubeconfig can't be used: {0}; correct them, log in again, or choose another --context"
+    )]
+    Credentials(String),
+    /// What should be a proxy is none. With who says so.
+    #[error(
+        "{0} is no URL of a proxy, such as http://proxy:3128 (or https, socks5, socks5h); correct it"
+    )]
+    ProxyUrl(String),
     /// The kubeconfig has no current context. With those that it has.
     #[error("the kubeconfig has no current context; choose one by --context: {0}")]
     NoCurrentContext(String),
@@ -34,12 +47,14 @@ pub enum CannotAsk {
     },
     /// Nobody answers at the API server's address.
     #[error(
-        "the API server at {server} does not answer; is the cluster up, and is it the right \
-         context? ({why})"
+        "the API server at {server} does not answer{}is the cluster up, and is it the right \
+         context? ({why})", by(proxy.as_deref())
     )]
     Unreachable {
         /// Its URL.
         server: String,
+        /// The proxy that was asked for it, and who names it.
+        proxy: Option<String>,
         /// What happened instead: the innermost cause, for those around it repeat it.
         why: String,
     },
@@ -69,13 +84,44 @@ fn they_are(contexts: &str) -> String {
     }
 }
 
+fn listed(files: &[PathBuf]) -> String {
+    let files = files.iter().map(|file| file.display().to_string());
+    files.collect::<Vec<_>>().join(", ")
+}
+
+fn by(proxy: Option<&str>) -> String {
+    match proxy {
+        None => "; ".to_owned(),
+        Some(proxy) => {
+            format!(" by the proxy {proxy}; is that the way to it (NO_PROXY names what has none), ")
+        }
+    }
+}
+
 impl CannotAsk {
+    /// From an error in making a client, before anything was asked.
+    pub(super) fn from_credentials(error: kube::Error) -> Self {
+        Self::Credentials(match error {
+            // All that it says of itself has the environment that the program was given.
+            kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+                format!("the program that makes them ended with {}", out.status)
+            }
+            other => root(&other).to_string(),
+        })
+    }
+
     /// From an error of the client, of which no answer came.
-    pub(super) fn from_error(error: kube::Error, doing: &str, server: &str) -> Self {
+    pub(super) fn from_error(
+        error: kube::Error,
+        doing: &str,
+        server: &str,
+        proxy: Option<&Proxy>,
+    ) -> Self {
         match Self::from_answer(error, doing) {
             Ok(refused) => refused,
             Err(other) => Self::Unreachable {
                 server: server.to_owned(),
+                proxy: proxy.map(ToString::to_string),
                 why: root(&other).to_string(),
             },
         }
