@@ -29,8 +29,10 @@ CASES = [
             "--failure-policy=Fail",
             "--log=info,netting_webhook=debug",
             "--log-format=json",
+            "--webhook-set=proxy-cpu-request=0.5",
             "--webhook-set=proxy-log=warn",
             "--webhook-set=rewrite-http-probes",
+            "--webhook-set=trace-ratio=0.1",
             "--catalog-set=streams-max=20000",
         ],
         None,
@@ -39,7 +41,14 @@ CASES = [
             "failurePolicy": "Fail",
             "log": "info,netting_webhook=debug",
             "logFormat": "json",
-            "webhook": {"flags": {"proxy-log": "warn", "rewrite-http-probes": True}},
+            "webhook": {
+                "flags": {
+                    "proxy-log": "warn",
+                    "rewrite-http-probes": True,
+                    "trace-ratio": 0.1,
+                    "proxy-cpu-request": 0.5,
+                }
+            },
             "catalog": {"flags": {"streams-max": 20000}},
         },
     ),
@@ -176,6 +185,12 @@ def main(netting, kubectl=None):
                 fault = ""
             check(f"the chart refuses {values}", fault)
         chart.validate_schema({})
+        try:
+            rendered_chart(chart, {}, "default")
+            fault = "it is accepted"
+        except helm.HelmError as error:
+            fault = "" if "give another by --namespace" in str(error) else str(error)
+        check("the chart refuses the namespace default", fault)
     # 1 is for hints, such as that an icon would be nice.
     findings = [one["error"] for one in helm.lint(CHART)["messages"] if one["severity"] > 1]
     check("helm lint finds nothing wrong", "; ".join(findings))

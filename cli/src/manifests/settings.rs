@@ -5,7 +5,7 @@ use netting_webhook::options::LogFilter;
 use serde::{Deserialize, Serialize};
 
 use super::flags::known_to_the_catalog;
-use crate::{cluster::SYSTEM_NAMESPACE, exit::Usage};
+use crate::{cluster::SYSTEM_NAMESPACE, exit::Usage, installation::trial};
 
 /// The image that the manifests name.
 pub const IMAGE: &str = concat!("ghcr.io/netting-dev/netting:", env!("CARGO_PKG_VERSION"));
@@ -97,9 +97,15 @@ impl Settings {
     }
 
     /// # Errors
-    /// If the image's name can't be one, or the webhook or the catalog would refuse its
-    /// flags.
+    /// If the namespace or the image can't be Netting's, or the webhook or the catalog
+    /// would refuse its flags.
     pub(super) fn changes(&self, namespace: &str) -> Result<Changes, Usage> {
+        if namespace == trial::NAMESPACE {
+            return Err(Usage(format!(
+                "--system-namespace {namespace}: its pods would never get a sidecar, and the pod \
+                 on trial there neither; give Netting a namespace of its own"
+            )));
+        }
         let image = self.image.as_deref().unwrap_or(IMAGE);
         if image.is_empty() || image.contains(char::is_whitespace) {
             return Err(Usage(format!("--image {image:?} names no image")));

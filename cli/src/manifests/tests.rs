@@ -89,6 +89,17 @@ fn settings_that_cannot_be_are_refused_before_a_pod_fails_of_them() {
     }
 }
 
+/// Where people try their first pods, and `netting check` its own.
+#[test]
+fn the_default_namespace_is_refused_as_the_systems_own() {
+    let refused = render(&Settings::default(), "default", None);
+    let refused = refused.expect_err("it is refused").to_string();
+    assert!(
+        refused.contains("--system-namespace default: "),
+        "{refused}"
+    );
+}
+
 #[test]
 fn every_manifest_of_the_repository_is_in_the_binary() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s");

@@ -12,7 +12,7 @@
 {{- if $value }}
 - --{{ $flag }}
 {{- end }}
-{{- else if kindIs "float64" $value }}
+{{- else if and (kindIs "float64" $value) (eq (floor $value) $value) }}
 - {{ printf "--%s=%s" $flag (toString (int64 $value)) | quote }}
 {{- else }}
 - {{ printf "--%s=%s" $flag (toString $value) | quote }}
