@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client};
+use kube::{Api, Client, client::UpgradeConnectionError};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -109,6 +109,23 @@ impl NoAnswer {
             return false;
         };
         *status == StatusCode::NOT_FOUND
+    }
+
+    /// Whether the API server does not let whoever asks through to pods.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        let code = match self {
+            Self::Forward {
+                source: kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(code)),
+                ..
+            } => code.as_u16(),
+            Self::Forward {
+                source: kube::Error::Api(status),
+                ..
+            } => status.code,
+            _ => return false,
+        };
+        matches!(code, 401 | 403)
     }
 
     /// As a command's own failure: what the API server refuses is told as such.

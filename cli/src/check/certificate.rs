@@ -33,10 +33,7 @@ pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
                 "look at the webhook's log: it makes the Secret unless its Role lacks `create secrets`",
             )];
         }
-        Err(unknown) => {
-            let message = format!("could not {}: {}", unknown.doing, unknown.why);
-            return vec![Code::ControlPlaneUnknown.told(subject(), message)];
-        }
+        Err(unknown) => return vec![unknown.told(Code::ControlPlaneUnknown, subject())],
     };
     let host = format!("{WEBHOOK}.{}.svc", facts.system_namespace);
     let mut findings = vec![validity(secret, &host, facts.now)];

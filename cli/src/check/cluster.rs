@@ -172,6 +172,5 @@ fn kernel_version(text: &str) -> Option<(u32, u32)> {
 }
 
 fn not_asked(unknown: &Unknown) -> Finding {
-    let message = format!("could not {}: {}", unknown.doing, unknown.why);
-    Code::ClusterUnknown.told("", message)
+    unknown.told(Code::ClusterUnknown, "")
 }

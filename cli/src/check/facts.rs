@@ -8,6 +8,7 @@ use k8s_openapi::api::{
     core::v1::{LimitRange, Namespace, Node, Pod, Secret},
 };
 
+use super::{Code, Finding};
 #[cfg(doc)]
 use crate::installation::trial;
 use crate::{cluster::Version, installation::trial::Trial, sidecar::Config};
@@ -25,6 +26,8 @@ pub struct Unknown {
     pub doing: String,
     /// Why not.
     pub why: String,
+    /// Whether the API server does not let whoever asks: it won't do so later either.
+    pub refused: bool,
 }
 
 /// A right that whoever asks lacks.
@@ -83,7 +86,7 @@ pub struct Mesh {
     /// What came of one in each namespace that asks for sidecars, by its name.
     pub trials: BTreeMap<String, Fact<Trial>>,
     /// What the pods' `/instruments` say, by pod.
-    pub metrics: BTreeMap<String, Result<String, String>>,
+    pub metrics: BTreeMap<String, Fact<String>>,
 }
 
 impl Unknown {
@@ -92,6 +95,16 @@ impl Unknown {
         Self {
             doing: doing.into(),
             why: why.to_string(),
+            refused: false,
+        }
+    }
+
+    /// The finding that it is.
+    pub(super) fn told(&self, code: Code, subject: impl Into<String>) -> Finding {
+        let message = format!("could not {}: {}", self.doing, self.why);
+        Finding {
+            lasts: self.refused,
+            ..code.told(subject, message)
         }
     }
 }

@@ -45,6 +45,9 @@ pub struct Finding {
     pub message: String,
     /// What to do about it; empty if nothing is to be done.
     pub advice: String,
+    /// Whether it will be the same however often one looks.
+    #[serde(skip)]
+    pub lasts: bool,
 }
 
 macro_rules! codes {
@@ -202,6 +205,7 @@ impl Code {
             subject: subject.into(),
             message: message.into(),
             advice: advice.into(),
+            lasts: false,
         }
     }
 

@@ -244,36 +244,38 @@ fn trial(mesh: &Mesh) -> Finding {
 /// The versions that the control plane's own pods say they are.
 fn versions(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
     let said = mesh.metrics.iter().map(|(pod, metrics)| {
-        let version = metrics
-            .as_ref()
-            .map_err(ToOwned::to_owned)
-            .and_then(|text| {
-                let samples = exposition::samples(text).map_err(|error| error.to_string())?;
-                Ok(instruments::version(&samples).unwrap_or_default())
-            });
         let subject = format!("pod/{pod}");
-        match version {
-            Err(why) => {
-                let message = format!("does not answer at its admin port: {why}");
-                Code::ControlPlaneUnknown.told(subject, message)
+        let silent = |why: &str, lasts| Finding {
+            lasts,
+            ..Code::ControlPlaneUnknown.told(
+                subject.clone(),
+                format!("does not answer at its admin port: {why}"),
+            )
+        };
+        match metrics.as_deref().map(exposition::samples) {
+            Err(unknown) => silent(&unknown.why, unknown.refused),
+            Ok(Err(error)) => silent(&error.to_string(), false),
+            Ok(Ok(samples)) => {
+                let version = instruments::version(&samples).unwrap_or_default();
+                version_of(facts, subject, &version)
             }
-            Ok(version) if version == facts.own_version => {
-                Code::ControlPlaneVersionGood.told(subject, format!("version {version}"))
-            }
-            Ok(version) => Code::ControlPlaneVersionDiffers.finding(
-                subject,
-                format!(
-                    "version {version}, and this command is {}",
-                    facts.own_version
-                ),
-                "run `netting upgrade`, or use the command of the same version",
-            ),
         }
     });
     said.collect()
 }
 
+fn version_of(facts: &Facts, subject: String, version: &str) -> Finding {
+    if version == facts.own_version {
+        return Code::ControlPlaneVersionGood.told(subject, format!("version {version}"));
+    }
+    let own = facts.own_version;
+    Code::ControlPlaneVersionDiffers.finding(
+        subject,
+        format!("version {version}, and this command is {own}"),
+        "run `netting upgrade`, or use the command of the same version",
+    )
+}
+
 fn not_asked(unknown: &Unknown) -> Finding {
-    let message = format!("could not {}: {}", unknown.doing, unknown.why);
-    Code::ControlPlaneUnknown.told("", message)
+    unknown.told(Code::ControlPlaneUnknown, "")
 }

@@ -19,10 +19,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
             let of_one = |namespace| of_one(namespace, &pod_security);
             namespaces.iter().flat_map(of_one).collect()
         }
-        Err(unknown) => {
-            let message = format!("could not {}: {}", unknown.doing, unknown.why);
-            vec![Code::PodsUnknown.told("", message)]
-        }
+        Err(unknown) => vec![unknown.told(Code::PodsUnknown, "")],
     }
 }
 
@@ -74,10 +71,7 @@ pub(super) fn trials(mesh: &Mesh) -> Vec<Finding> {
                 Code::SidecarsUntried
                     .told(subject, format!("pods on trial are refused: {refusal}")),
             ),
-            Err(unknown) => {
-                let message = format!("could not {}: {}", unknown.doing, unknown.why);
-                Some(Code::PodsUnknown.told(subject, message))
-            }
+            Err(unknown) => Some(unknown.told(Code::PodsUnknown, subject)),
         }
     });
     found.collect()

@@ -37,10 +37,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     };
     let pods = match &facts.pods {
         Ok(pods) => pods,
-        Err(unknown) => {
-            let message = format!("could not {}: {}", unknown.doing, unknown.why);
-            return vec![Code::PodsUnknown.told("", message)];
-        }
+        Err(unknown) => return vec![unknown.told(Code::PodsUnknown, "")],
     };
     let Ok(namespaces) = &facts.namespaces else {
         return Vec::new();
@@ -49,8 +46,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let limit_ranges = match &facts.limit_ranges {
         Ok(limit_ranges) => limit_ranges.as_slice(),
         Err(unknown) => {
-            let message = format!("could not {}: {}", unknown.doing, unknown.why);
-            findings.push(Code::PodsUnknown.told("", message));
+            findings.push(unknown.told(Code::PodsUnknown, ""));
             &[]
         }
     };

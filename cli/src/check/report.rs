@@ -46,6 +46,16 @@ impl Report {
         }
     }
 
+    /// How much of it may be better at another look: what fails, and what gave no answer,
+    /// but not what the API server refuses to whoever asks.
+    #[must_use]
+    pub fn may_pass(&self) -> usize {
+        let trouble = [Severity::Failure, Severity::Unknown];
+        let findings = self.findings.iter();
+        let passing = findings.filter(|one| trouble.contains(&one.severity) && !one.lasts);
+        passing.count()
+    }
+
     /// 1 if something failed, 2 if nothing did that could be asked, and something
     /// could not.
     #[must_use]

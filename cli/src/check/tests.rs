@@ -141,6 +141,23 @@ fn what_could_not_be_asked_is_neither_well_nor_a_failure() {
 }
 
 #[test]
+fn what_the_api_server_refuses_is_not_waited_for() {
+    let mut facts = cluster();
+    assert_eq!(Report::of(&facts).may_pass(), 0);
+    let unknown = Unknown::new("list Nodes", "no way");
+    facts.nodes = Err(Unknown {
+        refused: true,
+        ..unknown.clone()
+    });
+    let report = Report::of(&facts);
+    assert_eq!((report.well, report.may_pass()), (false, 0));
+    facts.nodes = Err(unknown);
+    assert_eq!(Report::of(&facts).may_pass(), 1);
+    facts.admission = Ok(false);
+    assert_eq!(Report::of(&facts).may_pass(), 2);
+}
+
+#[test]
 fn a_missing_right_is_named_with_what_needs_it() {
     let mut facts = cluster();
     facts.missing_rights = Ok(vec![Right {

@@ -37,7 +37,8 @@ pub struct Args {
     #[arg(long)]
     before_install: bool,
 
-    /// Look again until nothing fails any more, for so long at most
+    /// Look again until nothing fails any more and all answer that may be asked, for so
+    /// long at most
     #[arg(
         long,
         value_name = "DURATION",
@@ -72,15 +73,11 @@ impl Args {
                 .wait
                 .unwrap_or_default()
                 .saturating_sub(begun.elapsed());
-            if report.well || patience.is_zero() {
+            let left = report.may_pass();
+            if left == 0 || patience.is_zero() {
                 break report;
             }
-            let failing = report
-                .findings
-                .iter()
-                .filter(|one| one.severity >= Severity::Failure);
-            let failing = counted(failing.count(), "failure");
-            eprintln!("waiting: {failing} left");
+            eprintln!("waiting: {} left", counted(left, "finding"));
             sleep(LOOK_AGAIN.min(patience)).await;
         };
         self.output

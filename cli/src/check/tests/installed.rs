@@ -400,7 +400,7 @@ fn other_versions_and_silence_are_told() {
             .insert("netting-webhook-1".to_owned(), Ok(build));
         mesh.metrics.insert(
             "netting-catalog-1".to_owned(),
-            Err("no answer within 10s".to_owned()),
+            Err(Unknown::new("ask", "no answer within 10s")),
         );
     });
     let found = only(&facts, Code::ControlPlaneVersionDiffers);
@@ -413,4 +413,21 @@ fn other_versions_and_silence_are_told() {
             .message
             .contains("no answer")
     );
+    assert_eq!(Report::of(&facts).may_pass(), 1);
+}
+
+#[test]
+fn a_silent_pod_may_answer_later_unless_nobody_is_let_through() {
+    for (refused, may_pass) in [(false, 1), (true, 0)] {
+        let facts = with(|mesh| {
+            let silent = Err(Unknown {
+                refused,
+                ..Unknown::new("ask", "no way")
+            });
+            mesh.metrics.insert("netting-catalog-1".to_owned(), silent);
+        });
+        let report = Report::of(&facts);
+        assert_eq!(report.exit(), Exit::CannotAsk);
+        assert_eq!(report.may_pass(), may_pass);
+    }
 }

@@ -15,6 +15,7 @@ use crate::{
         facts::{Mesh, SECRET},
     },
     cluster::Cluster,
+    exit::Exit,
     installation::trial::{self, Trial},
     mesh,
     sidecar::Config,
@@ -68,8 +69,10 @@ pub(in crate::commands) async fn facts(
         system_namespace: cluster.system_namespace.clone(),
         version: cluster.version.clone(),
         admission,
-        missing_rights: missing
-            .map_err(|error| Unknown::new("ask for your rights", format!("{error:#}"))),
+        missing_rights: missing.map_err(|error| Unknown {
+            refused: Exit::of(&error) == Exit::CannotAsk,
+            ..Unknown::new("ask for your rights", format!("{error:#}"))
+        }),
         nodes: list(Api::all(client), "list Nodes", "").await,
         mesh,
         namespaces,
@@ -89,7 +92,10 @@ async fn mesh(cluster: &Cluster, namespaces: &[Namespace]) -> Mesh {
     let running: Vec<Pod> = running.cloned().collect();
     let answers = mesh::ask_all(&client, &running, mesh::INSTRUMENTS).await;
     let metrics = answers.into_iter().map(|one| {
-        let answer = one.answer.map_err(|error| error.line());
+        let answer = one.answer.map_err(|error| Unknown {
+            refused: error.is_forbidden(),
+            ..Unknown::new("ask how it is", error.line())
+        });
         (one.pod.name_any(), answer)
     });
     let secret = secrets.get_opt(SECRET).await;
@@ -169,9 +175,11 @@ async fn named<K: Clone + DeserializeOwned + Debug>(api: Api<K>, name: &str) -> 
 }
 
 fn unknown(doing: &str, error: &kube::Error) -> Unknown {
-    let why = match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    };
-    Unknown::new(doing, why)
+    match error {
+        kube::Error::Api(status) => Unknown {
+            refused: matches!(status.code, 401 | 403),
+            ..Unknown::new(doing, &status.message)
+        },
+        other => Unknown::new(doing, other),
+    }
 }
