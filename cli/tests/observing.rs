@@ -277,4 +277,7 @@ async fn wrong_usage_is_told_before_a_pod_is_asked() {
     ] {
         ended_with(&netting_of(&stub, command).await, 2, says);
     }
+    // Nor is a cluster needed to say what is no target.
+    let nowhere = netting("--kubeconfig /nowhere/config explain connection a http://echo:80").await;
+    ended_with(&nowhere, 2, "such as 10.0.0.7:80, [fd00::7]:80, echo:80");
 }

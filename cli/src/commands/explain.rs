@@ -17,6 +17,8 @@ use crate::{
     mesh, output,
 };
 
+use target::Target;
+
 const EXAMPLES: &str = "\
 Examples:
   netting explain pod web-7d4b-x2x -n shop            why has it a sidecar, or none?
@@ -67,7 +69,8 @@ enum About {
         pod: String,
         /// Where to: ADDRESS:PORT, or SERVICE:PORT as the pod would call it (echo:80,
         /// echo.shop.svc:http)
-        target: String,
+        #[arg(value_parser = Target::read)]
+        target: Target,
         #[command(flatten)]
         options: Options,
     },
@@ -154,9 +157,8 @@ async fn about_service(cluster: &Cluster, named: &Named) -> anyhow::Result<Expla
 async fn about_connection(
     cluster: &Cluster,
     named: &Named,
-    text: &str,
+    target: &Target,
 ) -> anyhow::Result<Explanation> {
-    let target = target::Target::read(text)?;
     let pod = named.pod(cluster).await?;
     let (address, owner) = target.find(cluster, &named.namespace).await?;
     let namespace = ask::namespace(cluster, &named.namespace).await?;
@@ -184,7 +186,7 @@ async fn about_connection(
         pod: &pod,
         not_injected,
         target: address,
-        asked_as: text,
+        asked_as: &target.to_string(),
         owner: &owner,
         config: config.as_ref().map_err(String::as_str),
         catalog: catalog.as_deref(),

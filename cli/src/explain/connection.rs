@@ -201,7 +201,12 @@ fn by_sidecar(
         "waiting" => {
             let says = "the catalog has not answered about this address";
             explanation.step(Mark::Warning, "sidecar", says);
-            return passed_through(explanation, known.target, reasons::CATALOG_SILENT);
+            let reason = if config.catalog.connected {
+                reasons::CATALOG_SILENT
+            } else {
+                reasons::CATALOG_UNAVAILABLE
+            };
+            return passed_through(explanation, known.target, reason);
         }
         kind => explanation.step(
             Mark::Good,

@@ -12,8 +12,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use netting_e2e::{
-    App, Meshed, Namespace,
-    apps::PORT,
+    App, Meshed,
     cli::{Said, netting, netting_meanwhile},
     mesh::Part,
     observe::eventually,
@@ -201,121 +200,6 @@ async fn a_pod_that_ends_meanwhile_is_no_failure() -> anyhow::Result<()> {
     deleted?;
     let rows = parsed(&said?.well()?)?;
     ensure!(rows[0]["name"] == "echo", "{rows:#}");
-    meshed.end().await
-}
-
-/// What `explain` says of a pod: the reason.
-async fn why(meshed: &Meshed, namespace: &Namespace, pod: &str) -> anyhow::Result<String> {
-    let explained = asked(meshed, &["explain", "pod", "-n", namespace.name(), pod]).await?;
-    let reason = explained["reason"].as_str();
-    Ok(reason.with_context(|| format!("{explained:#}"))?.to_owned())
-}
-
-#[tokio::test]
-async fn explain_knows_why_each_pod_has_a_sidecar_or_none() -> anyhow::Result<()> {
-    let meshed = Meshed::start().await?;
-    let plain = Namespace::create(&meshed.cluster, false).await?;
-    let sleep = |name: &str| App::new(name, "sleep");
-    let other_mesh = json!({"initContainers": [{
-        "name": "linkerd-init",
-        "image": meshed.cluster.test_image(),
-        "command": ["/netting/netting-test-app", "once"],
-    }]});
-    for (namespace, app, reason) in [
-        (&meshed.namespace, sleep("injected"), "requested"),
-        (
-            &meshed.namespace,
-            sleep("opted-out").annotation("netting.dev/inject", "disabled"),
-            "opted_out_by_annotation",
-        ),
-        (
-            &plain,
-            sleep("by-label").label("netting.dev/inject", "enabled"),
-            "requested",
-        ),
-        (&plain, sleep("not-asked"), "not_asked_for"),
-        (
-            &meshed.namespace,
-            sleep("host").pod_spec(json!({"hostNetwork": true})),
-            "host_network",
-        ),
-        (
-            &meshed.namespace,
-            sleep("other").pod_spec(other_mesh),
-            "other_mesh",
-        ),
-    ] {
-        let pod = namespace.pod(&app).await?.name_any();
-        let said = why(&meshed, namespace, &pod).await?;
-        ensure!(said == reason, "{pod}: {said}, not {reason}");
-    }
-    plain.delete().await?;
-    meshed.end().await
-}
-
-#[tokio::test]
-async fn explain_knows_where_each_connection_goes() -> anyhow::Result<()> {
-    let meshed = Meshed::start().await?;
-    let namespace = &meshed.namespace;
-    meshed.echo(2).await?;
-    namespace.service("nobody", json!({})).await?;
-    let url = format!("http://{}/", namespace.host("echo"));
-    let client = App::load("client", &url, 20)
-        .annotation("netting.dev/skip-outbound-ports", "3306")
-        .annotation("netting.dev/opaque-ports", "5432");
-    namespace.deploy(&client).await?;
-    let client = namespace.one_pod("client").await?;
-    let from = format!("{}/{}", namespace.name(), client.name_any());
-    eventually("the client's sidecar follows echo", async || {
-        Ok(meshed.echo_in(&client).await.is_ok())
-    })
-    .await?;
-    let own = client
-        .status
-        .as_ref()
-        .and_then(|status| status.pod_ip.clone());
-    let own = format!("{}:{PORT}", own.context("it has an address")?);
-    for (target, reason, says) in [
-        (
-            "echo:http",
-            "balanced",
-            "of 2 endpoints one is chosen for each request",
-        ),
-        ("nobody:80", "no_endpoints", "passes it through"),
-        ("192.0.2.1:80", "unknown_address", "passes it through"),
-        ("192.0.2.1:3306", "skipped_port", "directly"),
-        ("127.0.0.1:80", "loopback", "directly"),
-        (own.as_str(), "own_address", "passes it through"),
-    ] {
-        let explained = asked(&meshed, &["explain", "connection", &from, target]).await?;
-        ensure!(explained["reason"] == reason, "{target}: {explained:#}");
-        let verdict = explained["verdict"].as_str().unwrap_or_default();
-        ensure!(verdict.contains(says), "{target}: {explained:#}");
-    }
-    eventually("both endpoints are used, as it says", async || {
-        let endpoints = meshed.echo_in(&client).await?["endpoints"].take();
-        let used = endpoints.as_array().into_iter().flatten();
-        let used = used.filter(|one| one["requests_total"].as_u64() > Some(0));
-        Ok(used.count() == 2)
-    })
-    .await?;
-    let opaque = netting(
-        &meshed.cluster,
-        &["explain", "connection", &from, "192.0.2.1:5432"],
-    )
-    .await?;
-    ensure!(
-        opaque.well()?.stdout.contains("opaque-ports"),
-        "the port is opaque"
-    );
-
-    for (service, reason) in [("echo", "balanced"), ("nobody", "no_endpoints")] {
-        let name = format!("{service}.{}", namespace.name());
-        let explained = asked(&meshed, &["explain", "service", &name]).await?;
-        ensure!(explained["reason"] == reason, "{explained:#}");
-    }
-    let unknown = netting(&meshed.cluster, &["explain", "pod", "nobody"]).await?;
-    unknown.refused(1, "\"nobody\" not found")?;
     meshed.end().await
 }
 

@@ -1,6 +1,9 @@
 //! Where a connection goes to, as people write it, and what has that address.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::Context as _;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
@@ -27,15 +30,14 @@ pub(super) enum Target {
 }
 
 impl Target {
-    pub(super) fn read(text: &str) -> Result<Self, Usage> {
+    /// Reads one, as a value of the command line; says what is wrong with it.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
         let refuse = || {
             let forms = "10.0.0.7:80, [fd00::7]:80, echo:80 or echo.shop.svc:http";
-            Usage(format!(
-                "\"{text}\" is no ADDRESS:PORT; write one like {forms}"
-            ))
+            format!("is no ADDRESS:PORT or SERVICE:PORT, such as {forms}")
         };
         let (host, port) = text.rsplit_once(':').ok_or_else(refuse)?;
         let is_name = |part: &str| {
@@ -74,6 +76,25 @@ impl Target {
                 let namespace = namespace.as_deref().unwrap_or(own_namespace);
                 service(cluster, namespace, name, port).await
             }
+        }
+    }
+}
+
+/// As it was asked, but for the ending that all names of services have.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Service {
+                name,
+                namespace: None,
+                port,
+            } => write!(f, "{name}:{port}"),
+            Self::Service {
+                name,
+                namespace: Some(namespace),
+                port,
+            } => write!(f, "{name}.{namespace}:{port}"),
         }
     }
 }

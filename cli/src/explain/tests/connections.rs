@@ -87,14 +87,12 @@ fn what_is_no_services_has_a_reason_of_its_own_for_where_it_goes() {
     ] {
         assert_goes(target, &Owner::Nobody, &config(true), reason, says);
     }
-    let (alone, through) = (config(false), "passes it through");
-    assert_goes(
-        "9.9.9.9:443",
-        &Owner::Nobody,
-        &alone,
-        "catalog_unavailable",
-        through,
-    );
+    // One that is asked about in vain, and one that is not asked about.
+    for target in ["1.2.3.5:443", "9.9.9.9:443"] {
+        let (alone, through) = (config(false), "passes it through");
+        let reason = "catalog_unavailable";
+        assert_goes(target, &Owner::Nobody, &alone, reason, through);
+    }
 }
 
 #[test]
