@@ -34,17 +34,10 @@ fn commands() -> Vec<(String, Command)> {
     found
 }
 
-/// Compares a page with what it should be, or renews it.
+#[track_caller]
 fn hold(page: &str, expected: &str) {
-    let path = repository().join("docs/reference").join(page);
-    if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-        fs::write(&path, expected).expect("the page can be written");
-    }
-    let text = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        text == expected,
-        "docs/reference/{page} is not what the programs say; renew it with NETTING_UPDATE_GOLDEN=1"
-    );
+    let pages = repository().join("docs/reference");
+    netting_golden::assert_golden(pages.join(page), expected);
 }
 
 #[test]

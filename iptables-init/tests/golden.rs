@@ -1,24 +1,15 @@
 //! Options to rules, and the help, held to files. `NETTING_UPDATE_GOLDEN=1` renews them.
 
 use std::path::Path;
-use std::{env, fs};
 
 use clap::{CommandFactory, Parser};
+use netting_golden::assert_golden;
 use netting_iptables_init::{Args, Family, Options, render};
 
+#[track_caller]
 fn check(file: &str, actual: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(file);
-    if env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-        fs::write(&path, actual).expect("the golden file can be written");
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        actual == expected,
-        "{} differs; it should be:\n{actual}\nNETTING_UPDATE_GOLDEN=1 renews it",
-        path.display()
-    );
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    assert_golden(golden.join(file), actual);
 }
 
 fn check_rules(name: &str, flags: &[&str]) {

@@ -292,10 +292,6 @@ mod tests {
             .render_long_help()
             .to_string();
         let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/help.txt");
-        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-            std::fs::write(golden, &help).expect("the golden file can be written");
-        }
-        let expected = std::fs::read_to_string(golden).unwrap_or_default();
-        assert_eq!(help, expected, "renew it with NETTING_UPDATE_GOLDEN=1");
+        netting_golden::assert_golden(golden, &help);
     }
 }

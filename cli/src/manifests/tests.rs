@@ -288,14 +288,7 @@ fn what_is_rendered_is_as_recorded() {
             "{}/tests/golden/render/{name}.yaml",
             env!("CARGO_MANIFEST_DIR")
         );
-        if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-            fs::write(&golden, &text).expect("the golden file can be written");
-        }
-        let expected = fs::read_to_string(&golden).unwrap_or_default();
-        assert!(
-            text == expected,
-            "{name} is other than recorded; renew it with NETTING_UPDATE_GOLDEN=1"
-        );
+        netting_golden::assert_golden(golden, &text);
     }
 }
 

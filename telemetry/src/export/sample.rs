@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -109,13 +110,10 @@ fn opened() -> Metric {
 }
 
 /// Compares with a file of `tests/golden/export/`, or renews it.
+#[track_caller]
 pub(crate) fn assert_golden(name: &str, text: &str) {
-    let path = format!("{}/tests/golden/export/{name}", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, text).expect("the golden file can be written");
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, expected, "renew {name} with NETTING_UPDATE_GOLDEN=1");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/export");
+    netting_golden::assert_golden(Path::new(path).join(name), text);
 }
 
 /// All batches one after the other.
