@@ -15,6 +15,13 @@ import yaml
 
 CHART = "k8s/chart/netting"
 
+# Lists that refer to what the pod knows, and to Secrets.
+TELEMETRY = {
+    "webhook": "prometheus,otlp=http://$(HOST_IP):4317;header.x-node=$(NODE_NAME)",
+    "catalog": "otlp=https://otlp.example;token=$(secret:otel-creds/api.key);ca=$(secret:otel-creds/ca.crt),"
+    "influxdb=http://influxdb:8086/write?db=mesh;user=mesh;password=$(secret:otel-creds/api.key)",
+}
+
 # For each: the flags of `netting render`, the overlay, and the chart's values; None where there
 # is no such thing.
 CASES = [
@@ -51,6 +58,11 @@ CASES = [
             },
             "catalog": {"flags": {"streams-max": 20000}},
         },
+    ),
+    (
+        [f"--{part}-set=telemetry={telemetry}" for part, telemetry in TELEMETRY.items()],
+        None,
+        {part: {"flags": {"telemetry": telemetry}} for part, telemetry in TELEMETRY.items()},
     ),
     (
         ["--image=registry.example.com/mesh@sha256:" + "0" * 64],

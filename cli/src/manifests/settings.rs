@@ -1,8 +1,9 @@
 //! The flags for what is installed, read into what they change.
 
 use clap::Parser as _;
-use netting_webhook::options::LogFilter;
+use netting_webhook::options::{Exporters, LogFilter};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::flags::known_to_the_catalog;
 use crate::{cluster::SYSTEM_NAMESPACE, exit::Usage, installation::trial};
@@ -75,6 +76,8 @@ pub(super) struct Changes {
 pub(super) struct Container {
     /// Variables to add.
     pub(super) env: Vec<(&'static str, String)>,
+    /// Variables with what the list of exporters refers to, as far as they aren't there.
+    pub(super) referred: Vec<Value>,
     /// Arguments to give.
     pub(super) args: Vec<String>,
 }
@@ -141,11 +144,20 @@ impl Settings {
 
 impl Container {
     fn with_flags(flags: &[String]) -> Self {
+        let telemetry = flags
+            .iter()
+            .find_map(|flag| flag.strip_prefix("telemetry="));
         Self {
             env: Vec::new(),
+            referred: telemetry.map(referred).unwrap_or_default(),
             args: flags.iter().map(|flag| format!("--{flag}")).collect(),
         }
     }
+}
+
+fn referred(list: &str) -> Vec<Value> {
+    let (exporters, _) = Exporters::read(list);
+    exporters.iter().flat_map(Exporters::variables).collect()
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

@@ -14,7 +14,7 @@ use k8s_openapi::{
     },
     serde::{Serialize, de::DeserializeOwned},
 };
-use netting_webhook::documents;
+use netting_webhook::{documents, options::Exporters};
 
 use super::*;
 
@@ -98,6 +98,54 @@ fn the_default_namespace_is_refused_as_the_systems_own() {
         refused.contains("--system-namespace default: "),
         "{refused}"
     );
+}
+
+#[test]
+fn a_part_finds_all_that_its_telemetry_refers_to() {
+    let list = "prometheus, otlp=http://$(HOST_IP):4317;tag.node=$(NODE_NAME);tag.ip=$(POD_IP), \
+                otlp-http=https://a;token=$(secret:otel-creds/api.key);tag.pod=$(POD_NAME), \
+                zipkin=http://b;ca=$(secret:otel-creds/ca.crt);tag.ns=$(POD_NAMESPACE), \
+                remote-write=http://c;token=$(secret:otel-creds/api.key)";
+    let (exporters, wrong) = Exporters::read(list);
+    assert_eq!(wrong, []);
+    let referred = exporters.expect("it is right").variables();
+    assert_eq!(referred.len(), 7);
+    for part in PARTS {
+        let flag = part.trim_start_matches("netting-");
+        let objects = rendered(&[&format!("--{flag}-set=telemetry={list}")]);
+        let variables = container(&objects, part)["env"]
+            .as_array()
+            .expect("variables");
+        for wanted in &referred {
+            let named = variables.iter().filter(|it| it["name"] == wanted["name"]);
+            assert_eq!(named.collect::<Vec<_>>(), [wanted], "{part}");
+        }
+        // The other part has a list of its own.
+        let others = PARTS.iter().filter(|other| **other != part);
+        for other in others {
+            assert!(
+                !container(&objects, other)
+                    .to_string()
+                    .contains("secretKeyRef")
+            );
+        }
+    }
+}
+
+#[test]
+fn fields_of_the_pod_are_there_for_any_list() {
+    let fields = "statsd=udp://$(HOST_IP);tag.node=$(NODE_NAME);tag.ip=$(POD_IP)";
+    let (exporters, _) = Exporters::read(fields);
+    for (part, variable) in PARTS.iter().flat_map(|part| {
+        let variables = exporters.iter().flat_map(Exporters::variables);
+        variables.map(move |variable| (part, variable))
+    }) {
+        let objects = rendered(&[]);
+        let variables = container(&objects, part)["env"]
+            .as_array()
+            .expect("variables");
+        assert!(variables.contains(&variable), "{part}: {variable}");
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The two containers, as JSON.
 
-use netting_telemetry::config::Reference;
 use serde_json::{Value, json};
 
 use crate::{
@@ -185,23 +184,10 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
     if let Some(list) = chosen.telemetry.left_out() {
         env.push(value("NETTING_TELEMETRY_LEFT_OUT", list.to_owned()));
     }
-    for reference in chosen.telemetry.references() {
-        let name = reference.variable();
-        if env.iter().all(|variable| variable["name"] != name.as_str()) {
-            env.push(referred_to(&name, reference));
+    for variable in chosen.telemetry.variables() {
+        if env.iter().all(|there| there["name"] != variable["name"]) {
+            env.push(variable);
         }
     }
     Value::Array(env)
-}
-
-/// A variable with what the telemetry's configuration refers to. A Secret that isn't
-/// there costs an exporter, not the pod.
-fn referred_to(variable: &str, reference: &Reference) -> Value {
-    let source = match reference {
-        Reference::Field(field) => json!({"fieldRef": {"fieldPath": field.path()}}),
-        Reference::Secret { name, key } => {
-            json!({"secretKeyRef": {"name": name, "key": key, "optional": true}})
-        }
-    };
-    json!({"name": variable, "valueFrom": source})
 }

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use netting_telemetry::config::{Address, Exporter, Kind, Reference, Rehearsal, Telemetry, Wrong};
+use serde_json::{Value, json};
 
 /// Where the sidecar's measurements go: a list as the sidecar takes it. What is wrong
 /// with an exporter is the sidecar's to leave out, and to say again.
@@ -73,10 +74,11 @@ impl Exporters {
         self.is_scraped
     }
 
-    /// What has to be found in the sidecar's variables, besides the list.
+    /// Variables of a container, with all that the list refers to: whoever reads it looks
+    /// for them.
     #[must_use]
-    pub fn references(&self) -> &[Reference] {
-        &self.references
+    pub fn variables(&self) -> Vec<Value> {
+        self.references.iter().map(variable).collect()
     }
 
     /// Unix sockets that have to be in the sidecar's file system.
@@ -84,6 +86,17 @@ impl Exporters {
     pub fn sockets(&self) -> &[PathBuf] {
         &self.sockets
     }
+}
+
+/// A Secret that isn't there costs an exporter, not the pod.
+fn variable(reference: &Reference) -> Value {
+    let source = match reference {
+        Reference::Field(field) => json!({"fieldRef": {"fieldPath": field.path()}}),
+        Reference::Secret { name, key } => {
+            json!({"secretKeyRef": {"name": name, "key": key, "optional": true}})
+        }
+    };
+    json!({"name": reference.variable(), "valueFrom": source})
 }
 
 fn socket(exporter: &Exporter) -> Option<PathBuf> {

@@ -31,3 +31,20 @@
   value: {{ .Values.logFormat | quote }}
 {{- end }}
 {{- end }}
+
+{{/*
+Variables with the Secrets that a part's telemetry refers to as $(secret:NAME/KEY). If there
+is no such Secret, an exporter is left out, and the pod starts all the same.
+*/}}
+{{- define "netting.secrets" -}}
+{{- $reference := "\\$\\(secret:[A-Za-z0-9.-]+/[A-Za-z0-9._-]+\\)" -}}
+{{- range regexFindAll $reference (toString (default "" .telemetry)) -1 | uniq }}
+{{- $at := splitn "/" 2 (. | trimPrefix "$(secret:" | trimSuffix ")") }}
+- name: NETTING_SECRET_{{ $at._0 }}_{{ $at._1 }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $at._0 | quote }}
+      key: {{ $at._1 | quote }}
+      optional: true
+{{- end }}
+{{- end }}
