@@ -1,6 +1,10 @@
 //! The commands that look at a mesh, against one that is there.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use k8s_openapi::api::{
@@ -13,6 +17,7 @@ use kube::{
 };
 use netting_e2e::{
     App, Meshed,
+    apps::PORT,
     cli::{Said, netting, netting_meanwhile},
     mesh::Part,
     observe::eventually,
@@ -182,6 +187,24 @@ async fn in_a_pod_the_command_asks_the_cluster_that_it_is_in() -> anyhow::Result
         let said = meshed.namespace.run(&asks(&name)).await?;
         let rows: Value = serde_json::from_str(&said)?;
         Ok(rows[0]["name"] == "echo")
+    })
+    .await?;
+    meshed.end().await
+}
+
+#[tokio::test]
+async fn a_sidecar_is_told_what_services_name_the_ports_of_its_own_pod() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let echo = meshed.echo(1).await?;
+    meshed.load(50).await?;
+    let ip = echo[0].status.as_ref().and_then(|is| is.pod_ip.as_deref());
+    let own: IpAddr = ip.context("it has no address")?.parse()?;
+    let own = SocketAddr::from((own, PORT)).to_string();
+    eventually("it knows", async || {
+        let config = meshed.config(&echo[0]).await?;
+        let mut held = config["destinations"].as_array().into_iter().flatten();
+        let held = held.find(|one| one["address"] == own.as_str());
+        Ok(held.is_some_and(|one| one["protocol_hint"] == "http" && one["kind"] == "workload"))
     })
     .await?;
     meshed.end().await
