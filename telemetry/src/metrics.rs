@@ -100,7 +100,7 @@ impl Metrics {
         self.registry.ask(descriptor, labels, value);
     }
 
-    /// All series as Prometheus' text format has them.
+    /// All series in Prometheus' text format, as `/instruments` has them.
     #[must_use]
     pub fn expose(&self) -> String {
         prometheus::text(&self.snapshot(), prometheus::Format::Text)
@@ -113,12 +113,19 @@ impl Metrics {
 
     /// `GET /metrics`, to be merged into the admin server's routes.
     pub fn router(&self) -> Router {
-        prometheus::router(self.clone(), "/metrics")
+        prometheus::router(self.clone())
+    }
+
+    /// `GET` of this path: the same as `/metrics`. A path that is there already stays what
+    /// it is.
+    pub fn router_beside(&self, path: String) -> Router {
+        prometheus::router_beside(self.clone(), path)
     }
 
     /// `GET /instruments`: the same for the `netting` command, which asks for it wherever
-    /// else telemetry goes. Nothing of the application is in it.
+    /// else telemetry goes. Nothing of the application is in it, nor the label that tells
+    /// Prometheus so.
     pub fn instruments_router(&self) -> Router {
-        prometheus::router(self.clone(), "/instruments")
+        prometheus::instruments_router(self.clone())
     }
 }

@@ -205,7 +205,7 @@ impl Drop for Over<'_> {
 
 /// What a sidecar's exporter has counted of its spans, by reason, in one scrape.
 fn by_reason(pod: &Namespace, what: &str, exporter: &str) -> Vec<(String, u64)> {
-    let metrics = sidecar::admin(pod, "/metrics").expect("the admin port answers");
+    let metrics = sidecar::admin(pod, "/instruments").expect("the admin port answers");
     let begin = format!("netting_telemetry_{what}_total{{");
     let value = |labels: &str, key: &str| {
         let (_, rest) = labels.split_once(&format!("{key}=\""))?;

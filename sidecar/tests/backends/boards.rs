@@ -1,5 +1,6 @@
 //! The dashboards and alerts over a mesh of real processes: two sidecars, the catalog and
-//! the webhook, with traffic through them in which not all goes well.
+//! the webhook, with traffic through them in which not all goes well; and applications
+//! that have metrics of the same names.
 
 use std::{
     fs,
@@ -24,6 +25,7 @@ use crate::{
     pods::{ENDPOINT, Pods, SERVICE},
     process::{directory, until_eq},
     query::{json as answer, promql},
+    strangers,
 };
 
 /// What the variables of the dashboards stand for here. What is asked of a workload, the
@@ -45,6 +47,8 @@ const SLICE: &str = "apis/discovery.k8s.io/v1/namespaces/shop/endpointslices/ord
 const HTTP: u16 = 80;
 const GRPC: u16 = 50051;
 const TCP: u16 = 9000;
+/// Where something that is not of the mesh is scraped.
+const STRANGER: u16 = 9081;
 
 fn ports() -> Value {
     json!([
@@ -125,6 +129,8 @@ impl Mesh {
         let mut pods = Pods::new();
         application::serve(pods.server.listen(dst("0.0.0.0", HTTP)));
         echo(pods.server.listen(dst("0.0.0.0", TCP)));
+        strangers::serve(pods.server.listen(dst("0.0.0.0", 9080)));
+        strangers::serve(pods.node.listen(dst(NODE, STRANGER)));
         let grpc = pods.server.listen(dst("0.0.0.0", GRPC));
         thread::spawn(move || catalog::serve(grpc, Known::default()));
         // Of the node itself, which no Service leads to.
@@ -148,8 +154,7 @@ impl Mesh {
             ("NETTING_POD_NAMESPACE", "shop"),
             ("NETTING_WORKLOAD_NAME", "orders"),
             ("NETTING_PROBES", probes),
-            // It answers that with nothing.
-            ("NETTING_APPLICATION_METRICS", "80/200"),
+            ("NETTING_APPLICATION_METRICS", "9080/metrics"),
         ];
         pods.start_sidecars([&client, &server]);
         let mut mesh = Self {
@@ -218,7 +223,7 @@ impl Mesh {
     }
 }
 
-/// Prometheus on the node, which scrapes all four and has the alerts.
+/// Prometheus on the node, which scrapes all four, and a stranger, and has the alerts.
 fn prometheus() -> Prometheus {
     let (directory, targets) = (
         directory(),
@@ -233,7 +238,8 @@ fn prometheus() -> Prometheus {
     fs::write(directory.path().join("alerts.yaml"), alerts).expect("it can be written");
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [alerts.yaml]\n\
-         scrape_configs:\n- job_name: scraped\n  static_configs: [{{targets: {targets:?}}}]\n"
+         scrape_configs:\n- job_name: scraped\n  static_configs: [{{targets: {targets:?}}}]\n\
+         - job_name: others\n  static_configs: [{{targets: [\"{NODE}:{STRANGER}\"]}}]\n"
     );
     Prometheus::configured(directory, &config)
 }
@@ -243,10 +249,15 @@ fn of_here(expression: &str) -> String {
     VARIABLES.into_iter().fold(expression.to_owned(), replace)
 }
 
+fn of_workloads(expression: &str) -> Vec<String> {
+    let query = of_here(expression);
+    let of = |workload: &&str| query.replace("$workload", workload);
+    WORKLOADS.iter().map(of).collect()
+}
+
 fn has_data(port: u16, asked: &Asked) -> bool {
-    let query = of_here(&asked.expression);
-    WORKLOADS.iter().any(|workload| {
-        let value = promql(port, &query.replace("$workload", workload));
+    of_workloads(&asked.expression).iter().any(|query| {
+        let value = promql(port, query);
         value.is_some_and(f64::is_finite)
     })
 }
@@ -286,6 +297,9 @@ fn every_query_of_the_dashboards_has_data_of_real_processes() {
         node.run(|| without.retain(|asked| !has_data(prometheus.port, asked)));
         without.iter().map(said).collect()
     });
+    mesh.pods
+        .node
+        .run(|| strangers::are_counted_by_no_query(prometheus.port, of_workloads));
     mesh.pods
         .node
         .run(|| every_variable_has_its_value(prometheus.port));

@@ -48,7 +48,7 @@ fn requests_spans_and_lines_arrive_that_were_last_before_sigterm() {
         let last = scope.spawn(|| application::ask(&slow, "/200/slow", ""));
         let under_way =
             "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"} 1";
-        sidecar::wait_for(&pods.server, "/metrics", under_way);
+        sidecar::wait_for(&pods.server, "/instruments", under_way);
         process.terminate();
         let status = last.join().expect("it does not panic");
         assert_eq!(status.expect("it is answered"), "HTTP/1.1 200 -");

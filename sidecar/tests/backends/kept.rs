@@ -8,7 +8,9 @@ const SERIES_MAX: f64 = 16.0;
 /// What the server's sidecar says now, which is never more than it may, nor what it may
 /// not.
 fn scrape(pods: &Pods) -> Vec<String> {
-    let scraped = pods.node.run(|| query::get("10.0.0.3:15020", "/metrics"));
+    let scraped = pods
+        .node
+        .run(|| query::get("10.0.0.3:15020", "/instruments"));
     let (_, text) = scraped.expect("it is scraped");
     let series = text
         .lines()

@@ -32,6 +32,7 @@ mod kept;
 mod logs;
 mod receivers;
 mod scraped;
+mod strangers;
 mod traces;
 
 /// Where backends listen: in a network namespace of their own, for pods to reach them.

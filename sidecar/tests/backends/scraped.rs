@@ -12,9 +12,12 @@ use crate::{
     application,
     backends::Prometheus,
     control_plane::ControlPlane,
-    harness::{namespace::dst, sidecar},
+    harness::{
+        namespace::dst,
+        sidecar::{self, Sidecar},
+    },
     pods::Pods,
-    process::{python, until_eq},
+    process::{python, until, until_eq},
     query::{self, promql},
 };
 
@@ -138,7 +141,7 @@ fn prometheus_scrapes_two_sidecars_and_the_catalog() {
         let targets = ["10.0.0.1:15020", "10.0.0.2:15020", "10.0.0.3:15020"];
         let texts = targets.map(checked);
         assert!(
-            texts[0].contains("\nnetting_catalog_streams "),
+            texts[0].contains("\nnetting_catalog_streams{"),
             "{}",
             texts[0]
         );
@@ -209,4 +212,52 @@ fn a_scrape_says_whose_it_is_by_one_target_info() {
             "sum(netting_build_info * on (job, instance) group_left (service_name) target_info)";
         until_eq(joined, Some(1.0), || ask(joined));
     });
+}
+
+/// What an application may answer that is asked for metrics and has none, or not only.
+const NO_EXPOSITIONS: [(&str, &str); 4] = [
+    (
+        "application/json",
+        "{\"status\":\"UP\",\n\"groups\": [\"a\"]\n}\n",
+    ),
+    (
+        "text/html; charset=utf-8",
+        "<!doctype html>\n<html><head>\n<title>Shop</title>\n</head>\nLoading 1 page\n</html>\n",
+    ),
+    (
+        "text/plain; version=0.0.4",
+        "# TYPE theirs gauge\ntheirs 1\nno number\n# TYPE a thing\na{b=\"c} 1\na{b=c} 1\na 1 soon\n",
+    ),
+    (
+        "application/openmetrics-text; version=1.0.0",
+        "# by hand\n# TYPE theirs gauge\n# HELP theirs \ntheirs 1\ntheirs{a=\"b\",} 1\na  1\n# UNIT a b\n# EOF\n",
+    ),
+];
+
+#[test]
+fn an_application_that_answers_with_something_else_costs_its_own_metrics_alone() {
+    let pods = Pods::new();
+    for ((kind, text), port) in NO_EXPOSITIONS.into_iter().zip(9080..) {
+        let listener = pods.server.listen(dst("10.0.0.3", port));
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _ = stream.read(&mut [0; 4096]);
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n\r\n");
+                let _ = stream.write_all((head + text).as_bytes());
+            }
+        });
+    }
+    for ((kind, text), port) in NO_EXPOSITIONS.into_iter().zip(9080..) {
+        let application = format!("{port}/metrics");
+        let server = [("NETTING_APPLICATION_METRICS", application.as_str())];
+        let _sidecar = Sidecar::start_with(&pods.server, &server);
+        pods.node.run(|| {
+            let prometheus = Prometheus::start("10.0.0.3:15020");
+            let malformed = r#"netting_application_scrapes_total{outcome="malformed"} > 0"#;
+            until(kind, || promql(prometheus.port, malformed));
+            assert_eq!(promql(prometheus.port, "up"), Some(1.0), "{kind}");
+            let theirs = text.contains("theirs").then_some(1.0);
+            assert_eq!(promql(prometheus.port, "theirs"), theirs, "{kind}");
+        });
+    }
 }

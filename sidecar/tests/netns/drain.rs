@@ -25,7 +25,7 @@ fn finishes_what_is_running_when_it_is_told_to_end() {
     let mut greeted = running.try_clone().expect("a socket can be cloned");
     greeted.write_all(b"before, ").expect("it is passed on");
     pod.wait_for(
-        "/metrics",
+        "/instruments",
         r#"netting_tcp_connections_active{direction="inbound"} 1"#,
     );
 

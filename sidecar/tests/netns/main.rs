@@ -91,7 +91,7 @@ fn an_inbound_connection_reaches_the_application_where_it_was_going() {
         let expected = format!("app {} hello", family.pod);
         assert_eq!(answer.expect("the application answers"), expected);
     }
-    let metrics = pod.admin("/metrics");
+    let metrics = pod.admin("/instruments");
     assert!(
         metrics.contains(r#"netting_tcp_connections_opened_total{direction="inbound"} 2"#),
         "{metrics}"
@@ -141,7 +141,7 @@ fn an_unknown_address_is_reached_as_it_is() {
         );
     }
     let passed = r#"netting_tcp_connections_passed_through_total{direction="outbound",reason="unknown_address"} 2"#;
-    let metrics = pod.admin("/metrics");
+    let metrics = pod.admin("/instruments");
     assert!(metrics.contains(passed), "{metrics}");
 }
 
@@ -154,7 +154,7 @@ fn without_a_catalog_the_pod_is_ready_and_everything_passes_through() {
         .and_then(|stream| ask(stream, "hello"));
     assert_eq!(answer.expect("it answers"), "outside 10.0.0.2 hello");
     assert!(
-        pod.admin("/metrics")
+        pod.admin("/instruments")
             .contains(r#"reason="catalog_unavailable"} 1"#)
     );
 }
@@ -171,7 +171,10 @@ fn the_pods_own_address_is_reached_from_within() {
             format!("app {} hello", family.pod)
         );
     }
-    assert!(pod.admin("/metrics").contains(r#"reason="own_address"} 2"#));
+    assert!(
+        pod.admin("/instruments")
+            .contains(r#"reason="own_address"} 2"#)
+    );
 }
 
 #[test]
@@ -197,7 +200,7 @@ fn a_neighbour_cannot_reach_other_addresses_through_the_pod() {
     pod.peer_routes_to_the_pod(beyond.ip());
     assert!(is_broken_off(pod.peer_connect(beyond)));
     let refused = r#"{direction="inbound",reason="foreign_destination"} 1"#;
-    let metrics = pod.admin("/metrics");
+    let metrics = pod.admin("/instruments");
     assert!(metrics.contains(refused), "{metrics}");
 }
 
@@ -263,7 +266,7 @@ fn http_is_answered_request_by_request() {
     }
     let ended = upstream.join().expect("it does not panic");
     ended.expect("one connection is used three times");
-    let metrics = pod.admin("/metrics");
+    let metrics = pod.admin("/instruments");
     let requests = metrics.lines().find(|line| {
         line.starts_with("http_client_request_duration_seconds_count{")
             && line.contains(r#"http_response_status_code="200""#)

@@ -71,7 +71,7 @@ fn a_probe_fails_while_the_application_does_not_listen_and_passes_once_it_does()
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     let passed = r#"netting_probes_total{outcome="passed",probe="liveness"} 2"#;
-    let metrics = pod.admin("/metrics");
+    let metrics = pod.admin("/instruments");
     assert!(metrics.contains(passed), "{metrics}");
 }
 

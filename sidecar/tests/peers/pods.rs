@@ -99,7 +99,7 @@ impl Pods {
             self.sidecars.push(Sidecar::start_with(pod, variables));
         }
         for pod in [&self.client, &self.server] {
-            sidecar::wait_for(pod, "/metrics", "\nnetting_discovery_connected 1\n");
+            sidecar::wait_for(pod, "/instruments", "\nnetting_discovery_connected 1\n");
         }
     }
 
@@ -123,7 +123,7 @@ impl Pods {
     /// Otherwise the calls would be the same because nothing was in their way.
     fn assert_passed_both_sidecars(&self) {
         for (pod, direction) in [(&self.client, "outbound"), (&self.server, "inbound")] {
-            let metrics = sidecar::admin(pod, "/metrics").expect("the admin port answers");
+            let metrics = sidecar::admin(pod, "/instruments").expect("the admin port answers");
             let opened =
                 format!("netting_tcp_connections_opened_total{{direction=\"{direction}\"}} ");
             let count = metrics.lines().find_map(|line| line.strip_prefix(&opened));

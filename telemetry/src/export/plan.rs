@@ -1,6 +1,6 @@
 //! From a configured exporter to what encodes and what sends for it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -98,7 +98,7 @@ impl Maker<'_> {
             tags: self.exporter.tags.clone(),
             resource: self.resource.to_vec(),
             histograms: self.exporter.histograms,
-            known: Vec::new(),
+            known: HashSet::new(),
         };
         let protocol = Protocol {
             headers: &[

@@ -4,18 +4,17 @@
 
 use std::{
     collections::HashSet,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::StatusCode;
-use prost::Message as _;
+use prost::{Message as _, encoding::message};
 
 use super::{encoded::Encoded, queue::Batch};
 use crate::{
     config::Histograms,
-    prometheus::{label_name, metric_name},
+    prometheus::{SCOPE, label_name, metric_name},
     proto::prometheus::{Exemplar, Label, Sample, TimeSeries, WriteRequest},
     snapshot::{self, Data, Distribution, Labels, Metric, Point, Snapshot},
 };
@@ -41,8 +40,11 @@ pub(crate) struct RemoteWrite {
     pub(crate) resource: Vec<(String, String)>,
     pub(crate) histograms: Histograms,
     /// Those of the last snapshot.
-    pub(crate) known: Vec<Vec<Label>>,
+    pub(crate) known: HashSet<Known>,
 }
+
+/// The labels of a series as they are sent: as text each of them would take an allocation.
+pub(crate) type Known = Box<[u8]>;
 
 /// The series of one snapshot.
 struct Round<'a> {
@@ -70,13 +72,10 @@ impl RemoteWrite {
         }
         let at_ms = round.at_ms;
         let mut series = round.series;
-        let now: Vec<_> = series.iter().map(|series| series.labels.clone()).collect();
-        let hashes: HashSet<u64> = now.iter().map(hash).collect();
+        let now = series.iter().map(known).collect();
         let before = std::mem::replace(&mut self.known, now);
-        let gone = before
-            .into_iter()
-            .filter(|labels| !hashes.contains(&hash(labels)));
-        series.extend(gone.map(|labels| sampled(labels, STALE, at_ms)));
+        let gone = before.difference(&self.known);
+        series.extend(gone.map(|known| ended(known, at_ms)));
         requests(series)
     }
 
@@ -84,8 +83,8 @@ impl RemoteWrite {
     pub(crate) fn end(&mut self, at: SystemTime) -> Encoded {
         // After the last values, which are then seen by whoever asks for that moment.
         let at_ms = millis(at + Duration::from_millis(1));
-        let known = std::mem::take(&mut self.known).into_iter();
-        requests(known.map(|labels| sampled(labels, STALE, at_ms)).collect())
+        let known = std::mem::take(&mut self.known);
+        requests(known.iter().map(|known| ended(known, at_ms)).collect())
     }
 
     fn common(&self, snapshot: &Snapshot) -> Vec<Label> {
@@ -208,6 +207,7 @@ impl Round<'_> {
             .map(|own| label(&label_name(own.key), own.value.to_string()))
             .collect();
         all.push(label("__name__", name.to_owned()));
+        all.push(label(SCOPE.0, SCOPE.1.to_owned()));
         all.extend(le.map(|le| label("le", le.to_owned())));
         self.labels(all)
     }
@@ -279,12 +279,16 @@ fn total(family: String) -> String {
     }
 }
 
-fn hash(labels: &Vec<Label>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for Label { name, value } in labels {
-        (name, value).hash(&mut hasher);
-    }
-    hasher.finish()
+fn known(series: &TimeSeries) -> Known {
+    let mut known = Vec::new();
+    message::encode_repeated(1, &series.labels, &mut known);
+    known.into()
+}
+
+/// A series, at its end.
+fn ended(known: &Known, timestamp: i64) -> TimeSeries {
+    let series = TimeSeries::decode(&**known).expect("it is what was encoded");
+    sampled(series.labels, STALE, timestamp)
 }
 
 #[allow(

@@ -39,6 +39,8 @@ pub(super) enum Failure {
     Status,
     /// It breaks off.
     Broken,
+    /// It says what is no exposition, or has lines that are none of one.
+    Malformed,
     /// It says more than it may.
     TooLarge,
     /// It takes too long.
@@ -52,6 +54,7 @@ impl Failure {
             Failure::Unreachable => "unreachable",
             Failure::Status => "status",
             Failure::Broken => "broken",
+            Failure::Malformed => "malformed",
             Failure::TooLarge => "too_large",
             Failure::Late => "late",
         }
@@ -73,14 +76,15 @@ impl FromStr for Application {
 }
 
 impl Application {
-    /// Asks it at the pod's own address for this format, and says in which one it
-    /// answers.
+    /// Asks it at the pod's own address for this format, with the scraper's own query, and
+    /// says in which one it answers. (If it is none of the two, the text will tell.)
     ///
     /// # Errors
     /// If there is no good answer.
     pub(super) async fn ask(
         &self,
         pod: IpAddr,
+        query: Option<&str>,
         wanted: Format,
     ) -> Result<(Format, Incoming), Failure> {
         let addr = SocketAddr::new(pod, self.port);
@@ -97,7 +101,7 @@ impl Application {
                 "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
             }
         };
-        let request = Request::get(&self.path)
+        let request = Request::get(self.path_with(query))
             .header(HOST, addr.to_string())
             .header(ACCEPT, accept)
             .header(USER_AGENT, "netting-sidecar")
@@ -116,6 +120,15 @@ impl Application {
             Format::Text
         };
         Ok((format, response.into_body()))
+    }
+
+    fn path_with(&self, query: Option<&str>) -> String {
+        let path = &self.path;
+        match query {
+            None | Some("") => path.clone(),
+            Some(query) if path.contains('?') => format!("{path}&{query}"),
+            Some(query) => format!("{path}?{query}"),
+        }
     }
 }
 
@@ -146,5 +159,19 @@ mod tests {
             (application.port, application.path.as_str()),
             (9080, "/metrics?a=b")
         );
+    }
+
+    #[test]
+    fn what_the_scraper_asks_for_goes_behind_the_path() {
+        for (path, query, expected) in [
+            ("metrics", None, "/metrics"),
+            ("metrics", Some(""), "/metrics"),
+            ("metrics", Some("a=b%20c&d"), "/metrics?a=b%20c&d"),
+            ("metrics?a=b", None, "/metrics?a=b"),
+            ("metrics?a=b", Some("c=d"), "/metrics?a=b&c=d"),
+        ] {
+            let application: Application = format!("9080/{path}").parse().expect("it is one");
+            assert_eq!(application.path_with(query), expected);
+        }
     }
 }

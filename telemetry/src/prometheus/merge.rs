@@ -1,11 +1,12 @@
-//! The application's exposition, passed on line by line beside the sidecar's own.
+//! The application's exposition, passed on line by line beside the sidecar's own, but for
+//! lines that are none.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     mem,
 };
 
-use super::{Format, metric_name, target, text};
+use super::{Format, metric_name, readable::is_readable, target, text};
 use crate::snapshot::{Metric, Snapshot};
 
 /// The family that says what the process is.
@@ -29,6 +30,8 @@ pub(super) struct Lines<'s> {
     target: BTreeMap<String, String>,
     begun: Vec<u8>,
     ended: bool,
+    /// Whether lines were left out that no scraper could read.
+    pub(super) is_malformed: bool,
 }
 
 /// The sidecar's own metrics that the application has too.
@@ -57,6 +60,7 @@ impl<'s> Lines<'s> {
             target: text::target_labels(&snapshot.resource),
             begun: Vec::new(),
             ended: false,
+            is_malformed: false,
         }
     }
 
@@ -99,7 +103,7 @@ impl<'s> Lines<'s> {
             return;
         }
         match metric {
-            Some(metric) if fits => out.extend(text::scoped(metric, self.format).bytes()),
+            Some(metric) if fits => out.extend(text::series(metric, self.format).bytes()),
             Some(_) => drop(self.both.left_out.insert(family)),
             None => {}
         }
@@ -129,19 +133,30 @@ impl<'s> Lines<'s> {
 
     fn line(&mut self, out: &mut Vec<u8>) {
         let mut begun = mem::take(&mut self.begun);
-        let line = begun.trim_ascii();
+        let line = match self.format {
+            Format::Text => begun.trim_ascii(),
+            Format::OpenMetrics => begun.strip_suffix(b"\n").unwrap_or(&begun),
+        };
         // OpenMetrics ends here, and has no empty lines; the sidecar's own follows.
         self.ended |= line == b"# EOF";
         if !self.ended && !line.is_empty() {
-            self.begin(line, out);
-            match target::with(line, &self.target) {
-                Some(both) => out.extend_from_slice(&both),
-                None => out.extend_from_slice(line),
-            }
-            out.push(b'\n');
+            self.pass(line, out);
         }
         begun.clear();
         self.begun = begun;
+    }
+
+    fn pass(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        if !is_readable(line, self.format) {
+            self.is_malformed = true;
+            return;
+        }
+        self.begin(line, out);
+        match target::with(line, &self.target) {
+            Some(both) => out.extend_from_slice(&both),
+            None => out.extend_from_slice(line),
+        }
+        out.push(b'\n');
     }
 }
 
@@ -228,6 +243,7 @@ mod tests {
                 "http_duration_seconds",
             ),
             ("{\"quoted.name\"} 1\n", ""),
+            ("up is what it is\n", ""),
         ] {
             let expected: Vec<String> = theirs.split_terminator(',').map(str::to_owned).collect();
             assert_eq!(passed(&[line]).1, expected, "{line}");
@@ -274,6 +290,28 @@ mod tests {
             (out.as_str(), theirs),
             ("up_total 5\n", vec!["up".to_owned()])
         );
+    }
+
+    #[test]
+    fn lines_that_are_none_are_left_out() {
+        let ours = ours();
+        for (format, theirs, expected) in [
+            (Format::Text, "{\"status\":\"UP\"}\n", ""),
+            (Format::Text, "<html>\na 1\n </html>\n", "a 1\n"),
+            (Format::OpenMetrics, "# by hand\na  1\na 1\n", "a 1\n"),
+        ] {
+            let mut lines = Lines::new(&ours, format);
+            let mut out = Vec::new();
+            let taken = lines.take(theirs.as_bytes(), &mut out);
+            assert_eq!((taken, lines.is_malformed), (Ok(()), true), "{theirs}");
+            assert_eq!(out, expected.as_bytes(), "{theirs}");
+        }
+        let mut lines = Lines::new(&ours, Format::OpenMetrics);
+        let mut out = Vec::new();
+        let theirs = b"# HELP a \n# TYPE a gauge\na 1\n# EOF\n<html>\n";
+        assert_eq!(lines.take(theirs, &mut out), Ok(()));
+        assert!(!lines.is_malformed);
+        assert_eq!(out, b"# HELP a \n# TYPE a gauge\na 1\n");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Extension, Router,
     body::Body,
-    http::HeaderMap,
+    http::{HeaderMap, Uri},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -32,7 +32,7 @@ use super::{
     merge::{Lines, TARGET},
     metric_name,
     router::{Wanted, answer},
-    text::text,
+    scraped,
 };
 use crate::{
     Metrics,
@@ -77,10 +77,11 @@ pub fn merged_router(metrics: Metrics, application: Application) -> Router {
         asked,
         left_out,
     };
-    let answer = async move |accepted: Option<Extension<Accepted>>, headers: HeaderMap| {
-        let pod = accepted.map(|Extension(accepted)| accepted.local.ip());
-        merging.answer(pod, &headers).await
-    };
+    let answer =
+        async move |accepted: Option<Extension<Accepted>>, uri: Uri, headers: HeaderMap| {
+            let pod = accepted.map(|Extension(accepted)| accepted.local.ip());
+            merging.answer(pod, uri.query(), &headers).await
+        };
     Router::new().route("/metrics", get(answer))
 }
 
@@ -94,22 +95,27 @@ struct Merging {
 
 impl Merging {
     /// Where the scraper asks, the application is. Loopback is private to the pod.
-    async fn answer(&self, pod: Option<IpAddr>, headers: &HeaderMap) -> Response {
+    async fn answer(
+        &self,
+        pod: Option<IpAddr>,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Response {
         let Some(pod) = pod.filter(|pod| !pod.is_loopback()) else {
-            return answer(&self.metrics, headers);
+            return answer(&self.metrics, scraped, headers);
         };
-        self.answer_at(pod, headers).await
+        self.answer_at(pod, query, headers).await
     }
 
-    async fn answer_at(&self, pod: IpAddr, headers: &HeaderMap) -> Response {
+    async fn answer_at(&self, pod: IpAddr, query: Option<&str>, headers: &HeaderMap) -> Response {
         let wanted = Wanted::by(headers);
         let until = Instant::now() + patience(headers);
-        let asked = timeout_at(until, self.application.ask(pod, wanted.format)).await;
+        let asked = timeout_at(until, self.application.ask(pod, query, wanted.format)).await;
         let (format, theirs) = match asked.unwrap_or(Err(Failure::Late)) {
             Ok(answered) => answered,
             Err(failure) => {
                 self.failed(failure);
-                return answer(&self.metrics, headers);
+                return answer(&self.metrics, scraped, headers);
             }
         };
         let (sender, pieces) = mpsc::channel(QUEUE);
@@ -130,6 +136,7 @@ impl Merging {
         let mut lines = Lines::new(&snapshot, format);
         let passed = timeout_at(until, copy(&mut body, &mut lines, &mut output)).await;
         match passed.unwrap_or(Err(Failure::Late)) {
+            Ok(()) if lines.is_malformed => self.failed(Failure::Malformed),
             Ok(()) => self.asked.of("passed").inc(),
             Err(failure) => self.failed(failure),
         }
@@ -142,7 +149,7 @@ impl Merging {
         if both.done.contains(TARGET) {
             snapshot.resource = labels::none();
         }
-        last.extend(text(&snapshot, format).bytes());
+        last.extend(scraped(&snapshot, format).bytes());
         output.end(last).await;
     }
 

@@ -1,25 +1,43 @@
-//! `GET /metrics`, and `GET /instruments`, which is the same for `netting`.
+//! `GET /metrics` for scrapers, and `GET /instruments` for the `netting` command.
 
 use std::io::Write as _;
 
 use axum::{
     Router,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use flate2::{Compression, write::GzEncoder};
 
-use super::{Format, accepts_gzip, negotiate, text};
-use crate::Metrics;
+use super::{Format, accepts_gzip, negotiate, scraped, text};
+use crate::{Metrics, snapshot::Snapshot};
 
 /// Below this, compressing saves less than a packet.
 const COMPRESSED_BYTES_MIN: usize = 1024;
 
-/// `GET` of a path, answered in the format that is asked for.
-pub fn router(metrics: Metrics, path: &str) -> Router {
-    let answer = async move |headers: HeaderMap| answer(&metrics, &headers);
-    Router::new().route(path, get(answer))
+/// How a snapshot is written.
+type Write = fn(&Snapshot, Format) -> String;
+
+/// `GET /metrics`, answered in the format that is asked for.
+pub fn router(metrics: Metrics) -> Router {
+    let answer = async move |headers: HeaderMap| answer(&metrics, scraped, &headers);
+    Router::new().route("/metrics", get(answer))
+}
+
+/// `GET` of any path that no other route has, answered like `/metrics` if it is this one.
+pub fn router_beside(metrics: Metrics, path: String) -> Router {
+    let answer = async move |uri: Uri, headers: HeaderMap| match uri.path() == path {
+        true => answer(&metrics, scraped, &headers),
+        false => StatusCode::NOT_FOUND.into_response(),
+    };
+    Router::new().fallback(get(answer))
+}
+
+/// `GET /instruments`, likewise: who asks there knows whose the series are.
+pub fn instruments_router(metrics: Metrics) -> Router {
+    let answer = async move |headers: HeaderMap| answer(&metrics, text, &headers);
+    Router::new().route("/instruments", get(answer))
 }
 
 /// How a scraper wants to be answered.
@@ -51,9 +69,9 @@ impl Wanted {
     }
 }
 
-pub(super) fn answer(metrics: &Metrics, headers: &HeaderMap) -> Response {
+pub(super) fn answer(metrics: &Metrics, write: Write, headers: &HeaderMap) -> Response {
     let mut wanted = Wanted::by(headers);
-    let exposition = text(&metrics.snapshot(), wanted.format).into_bytes();
+    let exposition = write(&metrics.snapshot(), wanted.format).into_bytes();
     wanted.gzip &= exposition.len() >= COMPRESSED_BYTES_MIN;
     let body = if wanted.gzip {
         compressed(&exposition)
@@ -83,7 +101,9 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use std::io::Read as _;
 
+    use axum::{body::Body, http::Request};
     use flate2::read::GzDecoder;
+    use tower::ServiceExt as _;
 
     use super::*;
 
@@ -92,7 +112,7 @@ mod tests {
         for (name, value) in accept {
             headers.append(name, value.parse().expect("a plain value"));
         }
-        answer(&Metrics::new("test", "1.2.3"), &headers)
+        answer(&Metrics::new("test", "1.2.3"), scraped, &headers)
     }
 
     async fn body(response: Response) -> Vec<u8> {
@@ -109,7 +129,9 @@ mod tests {
         );
         let text = String::from_utf8(body(text).await).expect("it is text");
         assert!(
-            text.contains("\nnetting_build_info{part=\"test\",version=\"1.2.3\"} 1\n"),
+            text.contains(
+                "\nnetting_build_info{part=\"test\",version=\"1.2.3\",otel_scope_name=\"netting\"} 1\n"
+            ),
             "{text}"
         );
         assert!(!text.contains("# EOF"), "{text}");
@@ -123,6 +145,28 @@ mod tests {
             "application/openmetrics-text; version=1.0.0; charset=utf-8"
         );
         assert!(body(openmetrics).await.ends_with(b"# EOF\n"));
+    }
+
+    #[tokio::test]
+    async fn a_path_beside_leaves_others_as_they_are() {
+        let metrics = Metrics::new("test", "0");
+        let there = Router::new().route("/ready", get(|| async { "ready" }));
+        for (beside, path, expected) in [
+            ("/stats", "/stats?a=b", "# HELP netting_build_info"),
+            ("/stats", "/stat", ""),
+            ("/ready", "/ready", "ready"),
+            ("/{*any}", "/stats", ""),
+        ] {
+            let router = there
+                .clone()
+                .merge(router_beside(metrics.clone(), beside.to_owned()));
+            let request = Request::get(path).body(Body::empty()).expect("a path");
+            let response = router.oneshot(request).await.expect("it never fails");
+            let is_found = response.status() == StatusCode::OK;
+            assert_eq!(is_found, !expected.is_empty(), "{path}");
+            let text = String::from_utf8(body(response).await).expect("it is text");
+            assert!(text.starts_with(expected), "{path}: {text}");
+        }
     }
 
     #[tokio::test]
@@ -144,7 +188,7 @@ mod tests {
             header::ACCEPT_ENCODING,
             "gzip".parse().expect("a plain value"),
         );
-        let response = answer(&metrics, &headers);
+        let response = answer(&metrics, text, &headers);
         assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
         let compressed = body(response).await;
         let mut text = String::new();

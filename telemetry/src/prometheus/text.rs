@@ -7,25 +7,27 @@ use std::{
 };
 
 use super::{
-    Format,
+    Format, SCOPE,
     names::{label_name, metric_name, write_name},
 };
 use crate::snapshot::{Data, Distribution, Exemplar, Label, Labels, Metric, Point, Snapshot};
 
-/// <https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#instrumentation-scope-1>
-const SCOPE: &str = "otel_scope_name=\"netting\"";
-
 /// What all series of a snapshot are in Prometheus' text format, or in OpenMetrics.
 #[must_use]
 pub fn text(snapshot: &Snapshot, format: Format) -> String {
-    let mut exposition = Exposition::new(format);
-    exposition.target(&snapshot.resource);
-    for metric in &snapshot.metrics {
-        exposition.metric(metric);
-    }
-    if format == Format::OpenMetrics {
-        exposition.out.push_str("# EOF\n");
-    }
+    Exposition::new(format).of(snapshot)
+}
+
+/// The same for scrapers, which have metrics of others too: each series says whose it is.
+#[must_use]
+pub fn scraped(snapshot: &Snapshot, format: Format) -> String {
+    Exposition::scoped(format).of(snapshot)
+}
+
+/// The series of a metric alone, to be scraped beside others of its family.
+pub(super) fn series(metric: &Metric, format: Format) -> String {
+    let mut exposition = Exposition::scoped(format);
+    exposition.series(metric, &metric_name(metric).family);
     exposition.out
 }
 
@@ -47,15 +49,6 @@ pub(super) fn kind(metric: &Metric) -> &'static str {
     }
 }
 
-/// The series of a metric alone, told apart from others of its family as OpenTelemetry's
-/// rules have it: by the scope that they come from.
-pub(super) fn scoped(metric: &Metric, format: Format) -> String {
-    let mut exposition = Exposition::new(format);
-    exposition.scope = SCOPE;
-    exposition.series(metric, &metric_name(metric).family);
-    exposition.out
-}
-
 /// What `target_info` says of the process, with what has to be escaped. Other than a
 /// metric's own, these come from anywhere, and two of them may be called the same here.
 pub(super) fn target_labels(resource: &Labels) -> BTreeMap<String, String> {
@@ -72,8 +65,8 @@ pub(super) fn target_labels(resource: &Labels) -> BTreeMap<String, String> {
 
 struct Exposition {
     format: Format,
-    /// A label that all series have.
-    scope: &'static str,
+    /// A label that all series have, or nothing.
+    scope: String,
     out: String,
 }
 
@@ -81,9 +74,28 @@ impl Exposition {
     fn new(format: Format) -> Self {
         Self {
             format,
-            scope: "",
+            scope: String::new(),
             out: String::new(),
         }
+    }
+
+    fn scoped(format: Format) -> Self {
+        let (name, value) = SCOPE;
+        Self {
+            scope: format!("{name}=\"{value}\""),
+            ..Self::new(format)
+        }
+    }
+
+    fn of(mut self, snapshot: &Snapshot) -> String {
+        self.target(&snapshot.resource);
+        for metric in &snapshot.metrics {
+            self.metric(metric);
+        }
+        if self.format == Format::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+        self.out
     }
 
     /// What the process is, in a metric of its own.
@@ -143,7 +155,7 @@ impl Exposition {
             labels.clear();
             write_labels(&point.labels, &mut labels);
             let comma = !labels.is_empty() && !self.scope.is_empty();
-            labels.extend([if comma { "," } else { "" }, self.scope]);
+            labels.extend([if comma { "," } else { "" }, &self.scope]);
             series(self, &labels, &point.value);
         }
     }

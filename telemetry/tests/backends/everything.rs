@@ -12,6 +12,7 @@ use netting_telemetry::{
     Metrics,
     config::{Rehearsal, Signal, Telemetry},
     export::{Exporters, Running},
+    prometheus::{Format, scraped},
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 
@@ -366,9 +367,8 @@ fn promtool_has_nothing_to_say_about_the_exposition() {
         .spawn()
         .expect("promtool is installed by `hack/test.sh telemetry`");
     let mut stdin = promtool.stdin.take().expect("it is piped");
-    stdin
-        .write_all(metrics.expose().as_bytes())
-        .expect("it reads");
+    let text = scraped(&metrics.snapshot(), Format::Text);
+    stdin.write_all(text.as_bytes()).expect("it reads");
     drop(stdin);
     let output = promtool.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);

@@ -16,7 +16,10 @@ use crate::{
 type Series = BTreeMap<String, BTreeSet<String>>;
 
 /// What every series gets from whoever asks for it, or from remote write.
-const TARGET: [&str; 2] = ["job", "instance"];
+const TARGET: [&str; 3] = ["job", "instance", SCOPE];
+
+/// By which a series of ours is told from an application's of the same name.
+const SCOPE: &str = "otel_scope_name";
 
 /// Series of others, each of which the alert that asks for it says that it needs.
 const OF_OTHERS: [(&str, &[&str]); 4] = [
@@ -79,6 +82,12 @@ fn resource() -> BTreeSet<String> {
     resource.iter().map(|label| label_name(label.key)).collect()
 }
 
+/// Whether applications have metrics of this name: one that the conventions give.
+fn may_be_others(name: &str) -> bool {
+    let is_others = OF_OTHERS.iter().any(|(other, _)| *other == name);
+    !name.starts_with("netting_") && name != "target_info" && !is_others
+}
+
 /// What an expression names that there isn't, and what its legend names that the result
 /// does not have.
 fn wrong(expression: &str, legend: &str, series: &Series) -> Vec<String> {
@@ -95,6 +104,9 @@ fn wrong(expression: &str, legend: &str, series: &Series) -> Vec<String> {
                 continue;
             };
             known.extend(labels.iter().cloned());
+            if may_be_others(name) && !selector.labels.iter().any(|label| label == SCOPE) {
+                wrong.push(format!("{name} may be an application's without {SCOPE}"));
+            }
             for label in &selector.labels {
                 if !labels.contains(label) && !TARGET.contains(&label.as_str()) {
                     wrong.push(format!("{name} has no label {label}"));
@@ -140,6 +152,11 @@ fn what_is_not_there_is_noticed() {
         ),
         ("target_info{pod=\"a\"}", "", "target_info has no label pod"),
         ("vector(1)", "", "asks for nothing"),
+        (
+            "sum(process_memory_usage_bytes)",
+            "",
+            "process_memory_usage_bytes may be an application's without otel_scope_name",
+        ),
     ] {
         assert_eq!(
             wrong(expression, legend, &series),

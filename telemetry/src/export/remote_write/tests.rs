@@ -8,7 +8,7 @@ fn encoder(histograms: Histograms) -> RemoteWrite {
         tags: vec![("env.name".to_owned(), "prod".to_owned())],
         resource: vec![("service.namespace".to_owned(), "shops".to_owned())],
         histograms,
-        known: Vec::new(),
+        known: HashSet::new(),
     }
 }
 

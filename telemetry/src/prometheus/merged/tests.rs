@@ -16,6 +16,7 @@ const THINGS: Descriptor = Descriptor {
     unit: "{thing}",
     description: "Things",
 };
+const OURS: &str = "\nnetting_things_total{otel_scope_name=\"netting\"} 3\n";
 const TEXT: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\n\r\n";
 const OPENMETRICS: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/openmetrics-text; version=1.0.0\r\n\r\n";
@@ -55,7 +56,7 @@ async fn scrape(merging: &Merging, asks: &[(&'static str, &'static str)]) -> (He
         let name = header::HeaderName::from_static(name);
         (name, header::HeaderValue::from_static(value))
     });
-    let response = merging.answer_at(POD, &asks.collect()).await;
+    let response = merging.answer_at(POD, Some("y=2"), &asks.collect()).await;
     assert_eq!(response.status(), StatusCode::OK);
     let (head, body) = response.into_parts();
     let body = body.collect().await.expect("it comes to its end");
@@ -83,7 +84,7 @@ async fn both_are_in_one_exposition_of_the_applications_format() {
         text.starts_with("# TYPE up gauge\nup 1\n# HELP target "),
         "{text}"
     );
-    assert!(text.contains("\nnetting_things_total 3\n"), "{text}");
+    assert!(text.contains(OURS), "{text}");
     assert_eq!(
         (text.matches("# EOF").count(), text.ends_with("\n# EOF\n")),
         (1, true),
@@ -91,7 +92,7 @@ async fn both_are_in_one_exposition_of_the_applications_format() {
     );
     let asked = asked.await.expect("it was asked");
     assert!(
-        asked.starts_with("GET /stats/prometheus?x=1 HTTP/1.1\r\n"),
+        asked.starts_with("GET /stats/prometheus?x=1&y=2 HTTP/1.1\r\n"),
         "{asked}"
     );
     assert!(
@@ -154,21 +155,26 @@ async fn what_is_passed_on_is_compressed_if_that_is_wanted() {
     GzDecoder::new(&*body)
         .read_to_string(&mut text)
         .expect("it is gzip");
-    assert!(
-        text.starts_with(&lines) && text.contains("netting_things_total 3\n"),
-        "{text}"
-    );
+    assert!(text.starts_with(&lines) && text.contains(OURS), "{text}");
 }
 
 #[tokio::test]
 async fn an_application_without_a_good_answer_costs_nothing_but_its_metrics() {
     let not_found = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned();
     let broken = "HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\nup 1\nu".to_owned();
+    let json = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{\"up\": 1}\n".to_owned();
+    let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\n\r\n\
+                <!doctype html>\n<title>Shop</title>\n<script>\nup = 1\n</script>"
+        .to_owned();
+    let partly = format!("{TEXT}up 1\nup{{a=\"b}} 2\n");
     let endless = format!("{TEXT}{}", "x".repeat(100_000));
     for (answer, outcome, theirs) in [
         (not_found, "status", ""),
         ("SSH-2.0\r\n".to_owned(), "broken", ""),
         (broken, "broken", "up 1\n"),
+        (json, "malformed", ""),
+        (page, "malformed", ""),
+        (partly, "malformed", "up 1\n"),
         (endless, "too_large", ""),
     ] {
         let (merging, _) = application(vec![answer]).await;
@@ -177,15 +183,12 @@ async fn an_application_without_a_good_answer_costs_nothing_but_its_metrics() {
             text.starts_with(&format!("{theirs}# HELP target_info")),
             "{outcome}: {text}"
         );
-        assert!(
-            text.contains("\nnetting_things_total 3\n"),
-            "{outcome}: {text}"
-        );
+        assert!(text.contains(OURS), "{outcome}: {text}");
         assert_eq!(merging.asked.of(outcome).get(), 1, "{outcome}");
     }
     let nobody = merging("1/metrics");
     let text = text_of(scrape(&nobody, &[]).await.1);
-    assert!(text.contains("\nnetting_things_total 3\n"), "{text}");
+    assert!(text.contains(OURS), "{text}");
     assert_eq!(nobody.asked.of("unreachable").get(), 1);
 }
 
@@ -197,14 +200,14 @@ async fn a_scraper_does_not_wait_longer_than_it_wants_to() {
     let merging = merging(&format!("{port}/metrics"));
     let waits = [("x-prometheus-scrape-timeout-seconds", "0.6")];
     let text = text_of(scrape(&merging, &waits).await.1);
-    assert!(text.contains("\nnetting_things_total 3\n"), "{text}");
+    assert!(text.contains(OURS), "{text}");
     assert_eq!(merging.asked.of("late").get(), 1);
 }
 
 #[tokio::test]
 async fn the_application_is_not_asked_over_loopback() {
     let merging = merging("1/metrics");
-    let response = merging.answer(Some(POD), &HeaderMap::new()).await;
+    let response = merging.answer(Some(POD), None, &HeaderMap::new()).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(merging.asked.of("unreachable").get(), 0);
 }

@@ -107,6 +107,32 @@ http_server_request_duration_seconds_count{http_request_method="GET"} 3
 }
 
 #[test]
+fn for_scrapers_each_series_but_of_the_target_says_whose_it_is() {
+    for format in [Format::Text, Format::OpenMetrics] {
+        let (own, scraped) = (text(&snapshot(), format), scraped(&snapshot(), format));
+        let mut series = 0;
+        for (own, scraped) in own.lines().zip(scraped.lines()) {
+            if own.starts_with(['#', 't']) {
+                assert_eq!(own, scraped);
+                continue;
+            }
+            series += 1;
+            let scope = "otel_scope_name=\"netting\"";
+            assert_eq!(scraped.matches(scope).count(), 1, "{scraped}");
+            let without = [
+                format!("{{{scope}}}"),
+                format!(",{scope}"),
+                format!("{scope},"),
+            ];
+            let without = without.iter().find(|part| scraped.contains(*part));
+            let without = without.expect("it is one of these");
+            assert_eq!(scraped.replacen(without, "", 1), own);
+        }
+        assert_eq!((series, own.lines().count()), (7, scraped.lines().count()));
+    }
+}
+
+#[test]
 fn joins_what_two_attributes_of_the_resource_say_under_one_name() {
     let mut snapshot = snapshot();
     snapshot.metrics.clear();

@@ -80,7 +80,7 @@ impl Sidecar<'_> {
 
     /// That connections took the way through it.
     pub(super) fn check_has_proxied(&self, direction: &str) -> anyhow::Result<()> {
-        let metrics = self.metrics()?;
+        let metrics = self.admin("/instruments")?;
         let series = format!("netting_tcp_connections_opened_total{{direction=\"{direction}\"}} ");
         let opened = metrics.lines().find_map(|line| line.strip_prefix(&series));
         ensure!(
