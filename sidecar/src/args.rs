@@ -245,6 +245,11 @@ pub struct Args {
     #[arg(long, env = "NETTING_APPLICATION_METRICS")]
     pub application_metrics: Option<Application>,
 
+    /// Where the sidecar's metrics are served besides /metrics: /actuator/prometheus. The
+    /// webhook writes it, where the pod's annotations have Prometheus ask each port there.
+    #[arg(long, env = "NETTING_METRICS_PATH")]
+    pub metrics_path: Option<String>,
+
     /// How metrics are kept.
     #[command(flatten)]
     pub metrics: MetricsArgs,

@@ -114,6 +114,9 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let mut own = dump::router(args.clone(), view, exporters.report())
         .merge(probes)
         .merge(metrics.instruments_router());
+    if let Some(path) = args.metrics_path.clone().filter(|_| telemetry.prometheus()) {
+        own = own.merge(metrics.router_beside(path));
+    }
     // The application's are scraped through here, whatever becomes of ours.
     if telemetry.prometheus() || args.application_metrics.is_some() {
         own = own.merge(match args.application_metrics.clone() {

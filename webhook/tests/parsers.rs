@@ -386,6 +386,13 @@ fn the_sidecar_takes_what_it_is_to_tell_and_what_to_leave_alone() {
     }));
     let application = "9080/stats?format=prometheus".parse();
     assert_eq!(args.application_metrics, application.ok());
+    assert_eq!(args.metrics_path, None);
+    let args = sidecar_args(json!({
+        "prometheus.io/scrape": "true",
+        "prometheus.io/path": "/actuator/prometheus",
+    }));
+    assert_eq!(args.application_metrics, None);
+    assert_eq!(args.metrics_path.as_deref(), Some("/actuator/prometheus"));
 }
 
 #[test]

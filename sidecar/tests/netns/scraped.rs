@@ -13,12 +13,12 @@ use super::{
 };
 
 /// Scrapes the admin port at an address of the pod, and returns the whole answer.
-fn scrape(pod: &Pod, ip: &str) -> io::Result<String> {
+fn scrape(pod: &Pod, ip: &str, path: &str) -> io::Result<String> {
     let mut stream = pod.peer_connect(dst(ip, 15020))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET /metrics HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -84,15 +84,40 @@ fn one_scrape_finds_the_applications_metrics_and_the_sidecars() {
     let pod = Pod::start_with(&environment, |listener| catalog::serve(listener, known));
     let ours = "# TYPE netting_tcp_connections_opened_total counter\n";
     for family in FAMILIES {
-        let alone = scrape(&pod, family.pod).expect("it answers");
+        let alone = scrape(&pod, family.pod, "/metrics").expect("it answers");
         assert!(alone.contains(ours) && !alone.contains("asked{"), "{alone}");
         serve(pod.listen(dst(family.pod, 9080)));
-        let both = scrape(&pod, family.pod).expect("it answers");
-        let theirs = "asked{line=\"GET /stats?format=prometheus HTTP/1.1\"} 1\n";
+        let both = scrape(&pod, family.pod, "/metrics?name=a%20b").expect("it answers");
+        let theirs = "asked{line=\"GET /stats?format=prometheus&name=a%20b HTTP/1.1\"} 1\n";
         assert!(both.contains(theirs) && both.contains(ours), "{both}");
     }
-    let own = pod.admin("/metrics");
+    let own = pod.admin("/instruments");
     let passed = "netting_application_scrapes_total{outcome=\"passed\"} 2\n";
     let unreachable = "netting_application_scrapes_total{outcome=\"unreachable\"} 2\n";
     assert!(own.contains(passed) && own.contains(unreachable), "{own}");
+}
+
+#[test]
+fn where_each_port_is_scraped_at_a_path_the_sidecar_answers_there_too() {
+    for (path, status) in [
+        ("/actuator/prometheus", "HTTP/1.1 200 "),
+        ("/actuator", "HTTP/1.1 404 "),
+        // It stays what it is.
+        ("/ready", "HTTP/1.1 200 "),
+    ] {
+        let told = match path {
+            "/ready" => path,
+            _ => "/actuator/prometheus",
+        };
+        let environment = [("NETTING_METRICS_PATH", told)];
+        let known = catalog::Known::default();
+        let pod = Pod::start_with(&environment, |listener| catalog::serve(listener, known));
+        for family in FAMILIES {
+            let answer = scrape(&pod, family.pod, path).expect("it answers");
+            assert!(answer.starts_with(status), "{path}: {answer}");
+            let has_metrics = answer.contains("\nnetting_build_info{");
+            assert_eq!(has_metrics, path == "/actuator/prometheus", "{answer}");
+        }
+        assert!(pod.admin("/metrics").contains("\nnetting_build_info{"));
+    }
 }

@@ -23,8 +23,17 @@ const METRICS: &str = "/metrics";
 /// since the pod's status keeps what is replaced.
 const REPLACED_BYTES_MAX: usize = 1024;
 
-/// Points a pod's annotations at the sidecar. Returns the variable that tells the sidecar
-/// where the application's own metrics are, if there are any to be served with its own.
+/// Where a pod is scraped.
+enum Scraped {
+    /// At one port, and a path: `9080/metrics`.
+    At(String),
+    /// At each port that a container declares, the sidecar's too, at this path.
+    AtEachPort(String),
+}
+
+/// Has whoever scrapes a pod find the sidecar's metrics. Where it can, it points the pod's
+/// annotations at the sidecar, which then serves the application's metrics with its own.
+/// Returns the variable that tells the sidecar where it is asked, or whom to ask.
 pub(super) fn redirect(
     draft: &mut Draft,
     pod: &Pod<'_>,
@@ -42,23 +51,29 @@ pub(super) fn redirect(
         }
         return None;
     }
-    let application = application(pod, warnings)?;
-    let port = names::ADMIN_PORT.to_string();
-    draft.set(&["metadata", "annotations", PORT], json!(port));
-    if pod.annotation(PATH).is_some() {
-        draft.set(&["metadata", "annotations", PATH], json!(METRICS));
+    match scraped(pod, warnings)? {
+        Scraped::At(_) if !chosen.merge_metrics => None,
+        Scraped::At(application) => {
+            let port = names::ADMIN_PORT.to_string();
+            draft.set(&["metadata", "annotations", PORT], json!(port));
+            if pod.annotation(PATH).is_some() {
+                draft.set(&["metadata", "annotations", PATH], json!(METRICS));
+            }
+            Some(json!({"name": "NETTING_APPLICATION_METRICS", "value": application}))
+        }
+        Scraped::AtEachPort(path) => Some(json!({"name": "NETTING_METRICS_PATH", "value": path})),
     }
-    Some(json!({"name": "NETTING_APPLICATION_METRICS", "value": application}))
 }
 
-/// `9080/metrics`: where the pod says that the application's metrics are. Nothing, if it
-/// does not, or in a way that is better left alone.
-fn application(pod: &Pod<'_>, warnings: &mut Warnings) -> Option<String> {
+/// Nothing, if the pod does not say that it is scraped, or in a way that is better left
+/// alone.
+fn scraped(pod: &Pod<'_>, warnings: &mut Warnings) -> Option<Scraped> {
     pod.annotation(SCRAPE).filter(|scrape| *scrape == "true")?;
-    // Without it, Prometheus finds each port that a container declares: the sidecar's too.
-    let port = pod.annotation(PORT)?;
-    let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
-    if port == names::ADMIN_PORT {
+    let port = match pod.annotation(PORT) {
+        None => None,
+        Some(port) => Some(port.parse::<u16>().ok().filter(|port| *port != 0)?),
+    };
+    if port == Some(names::ADMIN_PORT) {
         return None;
     }
     if pod
@@ -81,7 +96,16 @@ fn application(pod: &Pod<'_>, warnings: &mut Warnings) -> Option<String> {
     let is_kept = replaced
         .iter()
         .all(|value| value.len() <= REPLACED_BYTES_MAX);
-    (is_path && is_kept).then(|| format!("{port}/{}", path.trim_start_matches('/')))
+    if !is_path || !is_kept {
+        return None;
+    }
+    let path = path.trim_start_matches('/');
+    match port {
+        Some(port) => Some(Scraped::At(format!("{port}/{path}"))),
+        None => Some(format!("/{path}"))
+            .filter(|path| path != METRICS)
+            .map(Scraped::AtEachPort),
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +164,9 @@ mod tests {
             assert_eq!(redirected.told, None, "{annotations}");
             assert!(redirected.warnings.is_empty(), "{annotations}");
         }
+        let apart = redirected(&scraped(&[]), |chosen| chosen.merge_metrics = false);
+        assert_eq!((apart.patch, apart.told), (json!([]), None));
+        assert_eq!(apart.warnings, Vec::<String>::new());
         let encrypted = redirected(&scraped(&[(SCHEME, "https")]), |_| {});
         assert_eq!((encrypted.patch, encrypted.told), (json!([]), None));
         let warning = "netting: prometheus.io/scheme is not http: \
@@ -166,6 +193,23 @@ mod tests {
             "/metadata/annotations/prometheus.io~1path": "/stats?format=prometheus"});
         assert_eq!(json!(redirected.status.before), before);
         assert!(redirected.status.annotations.is_empty());
+    }
+
+    #[test]
+    fn tells_the_sidecar_the_path_where_each_port_is_scraped() {
+        for (path, told) in [
+            ("/metrics", None),
+            ("/actuator/prometheus", Some("/actuator/prometheus")),
+            ("stats", Some("/stats")),
+            ("/$(HOME)", None),
+        ] {
+            for merge in [true, false] {
+                let annotations = json!({SCRAPE: "true", PATH: path});
+                let redirected = redirected(&annotations, |chosen| chosen.merge_metrics = merge);
+                assert_eq!(redirected.patch, json!([]), "{path}");
+                assert_eq!(redirected.told, told.map(|told| json!(told)), "{path}");
+            }
+        }
     }
 
     #[test]

@@ -103,6 +103,12 @@ pub struct Defaults {
     #[arg(long, env = "NETTING_SCRAPE_ANNOTATIONS")]
     pub scrape_annotations: bool,
 
+    /// Leave prometheus.io/port and prometheus.io/path of pods as they are, where neither
+    /// the pod nor its namespace says whether the sidecar is to serve the application's
+    /// metrics with its own
+    #[arg(long, env = "NETTING_NO_MERGE_METRICS")]
+    pub no_merge_metrics: bool,
+
     /// CPU (cores) that the sidecar requests
     #[arg(
         long,
@@ -171,6 +177,7 @@ impl Defaults {
             drain_timeout: self.proxy_drain_timeout,
             rewrite_http_probes: self.rewrite_http_probes,
             scrape_annotations: self.scrape_annotations,
+            merge_metrics: !self.no_merge_metrics,
         })
     }
 }

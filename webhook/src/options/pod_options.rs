@@ -50,6 +50,9 @@ pub struct PodOptions {
     /// Whether a pod that does not say if it is scraped gets annotations that have the
     /// sidecar scraped.
     pub scrape_annotations: bool,
+    /// Whether the sidecar serves the application's metrics with its own, where a pod says
+    /// at which port it is scraped.
+    pub merge_metrics: bool,
 }
 
 impl PodOptions {
@@ -171,6 +174,10 @@ impl Layers<'_> {
             "scrape-annotations" => {
                 let add = given.value.parse().map_err(|_| "is not true or false");
                 set(&mut chosen.scrape_annotations, add, given, warnings);
+            }
+            "merge-metrics" => {
+                let merge = given.value.parse().map_err(|_| "is not true or false");
+                set(&mut chosen.merge_metrics, merge, given, warnings);
             }
             // Looked at together, since they must agree.
             "proxy-cpu-request" | "proxy-cpu-limit" => {}

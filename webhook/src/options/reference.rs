@@ -26,7 +26,7 @@ const LIMIT: &str = "none; but where each container of the pod has one";
 
 /// Those of pods, in the order of the page. All of them but `inject` may be on a
 /// namespace too, for its pods.
-pub const PODS: [Annotation; 18] = [
+pub const PODS: [Annotation; 19] = [
     annotation(
         "inject",
         "`disabled` leaves the pod out. (A label of this name asks for a sidecar.)",
@@ -107,6 +107,11 @@ pub const PODS: [Annotation; 18] = [
         "scrape-annotations",
         "`true`: a pod without `prometheus.io/scrape` is annotated with it, for the sidecar's metrics",
         "`false`",
+    ),
+    annotation(
+        "merge-metrics",
+        "`false`: `prometheus.io/port` and `/path` stay as they are, and the sidecar's metrics are at its own port alone",
+        "`true`: they lead to the sidecar, which serves the application's metrics with its own",
     ),
     annotation(
         "status",

@@ -157,6 +157,15 @@ fn whether_scrape_annotations_are_added_is_said_in_full() {
 }
 
 #[test]
+fn whether_metrics_are_merged_is_said_in_full() {
+    for (value, merge, warned) in [("true", true, 0), ("false", false, 0), ("no", true, 1)] {
+        let (options, warnings) = overlay(json!({"netting.dev/merge-metrics": value}));
+        assert_eq!(options.merge_metrics, merge, "{value}");
+        assert_eq!(warnings.len(), warned, "{warnings:?}");
+    }
+}
+
+#[test]
 fn a_list_is_bounded() {
     let ports: Vec<_> = (1..=100).map(|port| port.to_string()).collect();
     let (options, warnings) = overlay(json!({"netting.dev/skip-inbound-ports": ports.join(",")}));

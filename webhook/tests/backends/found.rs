@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// How most configurations go by annotations: the job of Prometheus' own example,
-/// `documentation/examples/prometheus-kubernetes.yml`.
+/// `documentation/examples/prometheus-kubernetes.yml`, and parameters as its Helm chart has
+/// them.
 const BY_ANNOTATIONS: &str = r#"
 - job_name: kubernetes-pods
   kubernetes_sd_configs: [{role: pod}]
@@ -33,6 +34,9 @@ const BY_ANNOTATIONS: &str = r#"
     action: replace
     target_label: __metrics_path__
     regex: (.+)
+  - action: labelmap
+    regex: __meta_kubernetes_pod_annotation_prometheus_io_param_(.+)
+    replacement: __param_$1
   - source_labels: [__address__, __meta_kubernetes_pod_annotation_prometheus_io_port]
     action: replace
     regex: ([^:]+)(?::\d+)?;(\d+)
@@ -77,6 +81,12 @@ fn pods() -> Vec<Running> {
     let declined = json!({"prometheus.io/scrape": "false"});
     let added = json!({"netting.dev/scrape-annotations": "true"});
     let all_ports = json!({"prometheus.io/scrape": "true"});
+    let at_a_path =
+        json!({"prometheus.io/scrape": "true", "prometheus.io/path": "/actuator/prometheus"});
+    let asking = json!({"prometheus.io/scrape": "true", "prometheus.io/port": "9080",
+        "prometheus.io/path": "/v1/metrics", "prometheus.io/param_format": "prometheus"});
+    let apart = json!({"prometheus.io/scrape": "true", "prometheus.io/port": "9080",
+        "netting.dev/merge-metrics": "false"});
     let mut pods = control_plane();
     pods.extend([
         injected("plain", &json!({})),
@@ -86,6 +96,9 @@ fn pods() -> Vec<Running> {
         injected("declined", &declined),
         injected("added", &added),
         injected("all-ports", &all_ports),
+        injected("at-a-path", &at_a_path),
+        injected("asking", &asking),
+        injected("apart", &apart),
         application("unmeshed", &json!({})),
         application("unmeshed-scraped", &scraped),
     ]);
@@ -148,7 +161,7 @@ fn scraped(config: &str, pods: &[Running]) -> BTreeMap<String, Vec<String>> {
 /// How often the admin ports among them are.
 fn admin_ports(scraped: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, usize> {
     let count = |urls: &Vec<String>| {
-        let admin = urls.iter().filter(|url| url.ends_with(":15020/metrics"));
+        let admin = urls.iter().filter(|url| url.contains(":15020/"));
         admin.count()
     };
     let counts = scraped.iter().map(|(pod, urls)| (pod.clone(), count(urls)));
@@ -177,10 +190,21 @@ fn annotations_alone_find_the_control_plane_and_every_pod_that_has_them() {
     let pods = pods();
     let scraped = scraped(&format!("scrape_configs:{BY_ANNOTATIONS}"), &pods);
     let mut expected = once_each(&pods);
-    for by_another in ["plain", "encrypted", "odd", "declined"] {
+    for by_another in ["plain", "encrypted", "odd", "declined", "apart"] {
         expected.remove(by_another);
     }
     assert_eq!(admin_ports(&scraped), expected);
+    for (pod, url) in [
+        (
+            "asking",
+            "http://192.0.2.11:15020/metrics?format=prometheus",
+        ),
+        // Where its sidecar was told to answer.
+        ("at-a-path", "http://192.0.2.10:15020/actuator/prometheus"),
+        ("at-a-path", "http://192.0.2.10:9080/actuator/prometheus"),
+    ] {
+        assert!(scraped[pod].iter().any(|it| it == url), "{scraped:?}");
+    }
 }
 
 #[test]
@@ -192,7 +216,8 @@ fn with_a_job_that_goes_by_annotations_nothing_is_missed_or_scraped_twice() {
     for (pod, url) in [
         ("encrypted", "https://192.0.2.5:9080/metrics"),
         ("odd", "http://192.0.2.6:9080/$%28HOME%29"),
-        ("unmeshed-scraped", "http://192.0.2.11:9080/metrics"),
+        ("apart", "http://192.0.2.12:9080/metrics"),
+        ("unmeshed-scraped", "http://192.0.2.14:9080/metrics"),
     ] {
         assert!(
             scraped[pod].iter().any(|it| it == url),
