@@ -22,11 +22,13 @@ case " $* " in
 esac
 # A profile by perf needs symbols, which a release has not.
 symbols=
+scrapes=
 packages=(iptables iproute2 util-linux curl wrk nghttp2-client nginx python3-venv)
 for argument; do
   case $argument in
     --strace) packages+=(strace) ;;
     --profile) packages+=(linux-perf) && symbols=/symbols ;;
+    --telemetry) scrapes=yes ;;
   esac
 done
 
@@ -58,6 +60,10 @@ fi
 # The same selection of packages as in hack/demo.sh, since cargo would build them anew for another one.
 cargo build --locked --workspace --bin netting-catalog --bin netting-sandbox
 
+if [[ -n $scrapes ]]; then
+  printf 'what instruments cost, and a scrape of 10,000 series:\n'
+  cargo run --quiet --locked --release --package netting-telemetry --example cost
+fi
 ulimit -n 16384 || fail 'it needs 16384 open files: raise the hard limit (ulimit -Hn)'
 exec unshare --net --mount --propagation private "$target/release/netting-bench" \
   --optimised "$optimised" --control-plane "$target/debug" \

@@ -1,6 +1,8 @@
-//! What instruments cost: to record into, to keep, to scrape.
+//! What instruments cost: to record into, to keep, to scrape. Fails if a scrape takes longer
+//! than it may.
 //!
-//! `cargo run --release -p netting-telemetry --example cost`
+//! A part of `hack/bench.sh --telemetry`; alone, it is
+//! `cargo run --release -p netting-telemetry --example cost`.
 
 use std::{
     fs,
@@ -16,7 +18,7 @@ use netting_telemetry::{
     labels::{labels, none},
     peer::Peer,
     process::resident_memory_bytes,
-    prometheus::{Format, text},
+    prometheus::{Format, scraped},
     registry::Settings,
     requests::{Ended, Method, Version},
     snapshot::{Data, Descriptor, Metric},
@@ -26,6 +28,8 @@ use tokio::runtime::Builder;
 
 const ROUNDS: u32 = 5_000_000;
 const SCRAPES: u32 = 20;
+/// What a scrape of 10,000 lines may take at its best: others may be busy too.
+const SCRAPE_MAX: Duration = Duration::from_millis(20);
 
 fn main() {
     // First, while no memory is left over that could be used again.
@@ -150,11 +154,11 @@ fn scrape(what: &str, count: usize, fill: impl Fn(&Metrics, usize)) {
     let kept = resident_memory_bytes().unwrap_or_default() - before;
     let took = took(|| {
         for _ in 0..SCRAPES {
-            black_box(text(&metrics.snapshot(), Format::Text));
+            black_box(scraped(&metrics.snapshot(), Format::Text));
         }
     });
     let took = took / SCRAPES;
-    let exposition = text(&metrics.snapshot(), Format::Text);
+    let exposition = scraped(&metrics.snapshot(), Format::Text);
     let lines = exposition
         .lines()
         .filter(|line| !line.starts_with('#'))
@@ -176,11 +180,11 @@ fn series_of(metric: &Metric) -> usize {
     }
 }
 
-/// A scrape as its scraper sees it, the best of several: others may be busy too.
+/// A scrape as its scraper sees it, the best of several.
 fn over_http(what: &str, count: usize, fill: impl Fn(&Metrics, usize)) {
     let metrics = metrics();
     fill(&metrics, count);
-    let lines = text(&metrics.snapshot(), Format::Text).lines().count();
+    let lines = scraped(&metrics.snapshot(), Format::Text).lines().count();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = listener.local_addr().expect("it is bound");
     listener.set_nonblocking(true).expect("it is a socket");
@@ -194,6 +198,10 @@ fn over_http(what: &str, count: usize, fill: impl Fn(&Metrics, usize)) {
         let (took, bytes) = scrapes.min().expect("there are some");
         let kilobytes = bytes / 1000;
         println!("{what} over HTTP, {encoding}: {lines} lines in {took:?}, {kilobytes} kB");
+        assert!(
+            took < SCRAPE_MAX,
+            "{what}, {encoding}: longer than {SCRAPE_MAX:?}"
+        );
     }
 }
 

@@ -40,7 +40,8 @@ pub struct Args {
     #[arg(long)]
     pub profile: bool,
 
-    /// Measure what telemetry costs the sidecars instead: none of it, Prometheus, all exporters
+    /// Measure what telemetry costs the sidecars instead: none of it, Prometheus, all exporters;
+    /// and what a scrape of 10,000 series takes
     #[arg(long, conflicts_with_all = ["json", "strace", "profile"])]
     pub telemetry: bool,
 
