@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     asked::{BOARDS, of_board},
+    process::until_eq,
     query::{json, promql},
 };
 
@@ -68,7 +69,7 @@ fn values(port: u16, query: &str) -> Vec<f64> {
 pub(crate) fn are_counted_by_no_query(port: u16, of_here: impl Fn(&str) -> Vec<String>) {
     let those =
         "count(rate(http_server_request_duration_seconds_count{otel_scope_name=\"\"}[15s]) > 0)";
-    assert_eq!(promql(port, those), Some(2.0), "{those}");
+    until_eq(those, Some(2.0), || promql(port, those));
     let mut asked = 0;
     for of_board in BOARDS.into_iter().flat_map(of_board) {
         for query in of_here(&of_board.expression) {
