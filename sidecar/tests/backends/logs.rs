@@ -116,9 +116,9 @@ fn a_standard_output_that_nobody_reads_costs_no_request() {
         let status = application::ask(&stream, &path, "").expect("it is answered");
         assert_eq!(status, "HTTP/1.1 200 -");
     }
-    // Whoever waits to write finds out that nobody ever will read, and counts what is lost.
-    drop(unread);
+    // While whoever writes is stuck, for it may be so for ever.
     let dropped =
         "netting_telemetry_dropped_total{error_type=\"queue_full\",netting_exporter=\"access_log\"";
     sidecar::wait_for(&pods.server, "/metrics", dropped);
+    drop(unread);
 }
