@@ -15,7 +15,7 @@ pub(crate) struct Workload<'p> {
 }
 
 impl<'p> Workload<'p> {
-    /// The pod's controller; the Deployment behind it, if it is a ReplicaSet of one.
+    /// The pod's controller, or the Deployment or CronJob behind that.
     pub(crate) fn of(pod: &Pod<'p>) -> Option<Self> {
         let owners = pod.raw()["metadata"]["ownerReferences"].as_array()?;
         let owner = owners.iter().find(|owner| owner["controller"] == true)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use netting_telemetry::resource::{self, TEMPLATE_HASH};
 
-/// A pod's controller, or the Deployment behind it. Empty for a pod that has none.
+/// A pod's controller, or the Deployment or CronJob behind it. Empty for a pod that has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// Such as `Deployment`.
