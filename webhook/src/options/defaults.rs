@@ -98,8 +98,7 @@ pub struct Defaults {
     pub rewrite_http_probes: bool,
 
     /// Annotate pods with prometheus.io/scrape, for the sidecar's metrics to be scraped,
-    /// where neither the pod nor its namespace says whether they are. (What a pod says of
-    /// its application always includes the sidecar's)
+    /// where neither the pod nor its namespace says whether they are
     #[arg(long, env = "NETTING_SCRAPE_ANNOTATIONS")]
     pub scrape_annotations: bool,
 
