@@ -73,7 +73,7 @@ COPY --from=netting-binaries /binaries/ /
 ENV PATH=/netting:/usr/sbin:/usr/bin
 WORKDIR /
 LABEL org.opencontainers.image.title="netting" \
-      org.opencontainers.image.description="A service mesh for Kubernetes: sidecar, init container, catalog and webhook" \
+      org.opencontainers.image.description="A service mesh for Kubernetes: sidecar, init container, catalog, webhook and command" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.created="$CREATED" \

@@ -51,12 +51,18 @@ printf 'building (some minutes the first time): the sidecar as it ships, the cat
 cargo build --locked --release --package netting-bench
 if [[ -n $symbols ]]; then
   CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
-    cargo build --locked --release --target-dir "$target$symbols" --package netting-sidecar --package netting-iptables-init
-  optimised=$target$symbols/release
+    cargo build --locked --release --target-dir "$target$symbols" --package netting-data-plane
+  data_plane=$target$symbols/release/netting-data-plane
 else
-  build_static release 3 netting-iptables-init netting-sidecar
-  optimised=$PWD/$(static_directory release)
+  build_static release 3 netting-data-plane
+  data_plane=$PWD/$(static_directory release)/netting-data-plane
 fi
+# One program, which goes by the name that it is called by, as in the image.
+optimised=$scratch/programs
+mkdir -p "$optimised"
+for name in netting-iptables-init netting-sidecar; do
+  ln -sf "$data_plane" "$optimised/$name"
+done
 # The same selection of packages as in hack/demo.sh, since cargo would build them anew for another one.
 cargo build --locked --workspace --bin netting-catalog --bin netting-sandbox
 

@@ -88,7 +88,7 @@ make_image() { # NAME
   case $name in
     netting)
       user=4150:4150
-      description='A service mesh for Kubernetes: sidecar, init container, catalog and webhook'
+      description='A service mesh for Kubernetes: sidecar, init container, catalog, webhook and command'
       oci_layer "$root/base" 'iptables and users'
       oci_layer "$root/binaries" 'binaries of Netting'
       ;;

@@ -77,12 +77,14 @@ knows_only netting-catalog netting-runtime netting-telemetry netting-proto
 knows_only netting-webhook netting-runtime netting-telemetry
 # The webhook as a library, and through it what that links.
 knows_only netting netting-webhook netting-runtime netting-telemetry netting-proto
-# Both halves of the control plane in one program: nothing but a choice between the two.
+# What the image has as one program: nothing but a choice by name.
+knows_only netting-data-plane netting-iptables-init netting-sidecar netting-runtime netting-telemetry netting-proto
 knows_only netting-control-plane netting-catalog netting-webhook netting-runtime netting-telemetry netting-proto
 # Like any application, it knows nothing of the mesh that it's run in.
 knows_only netting-test-app
 
 never_links netting-sidecar kube kube-client kube-core kube-runtime k8s-openapi
+never_links netting-data-plane kube kube-client kube-core kube-runtime k8s-openapi
 never_links netting-iptables-init kube kube-client kube-core kube-runtime k8s-openapi tokio
 never_links netting-runtime kube k8s-openapi
 never_links netting-telemetry kube k8s-openapi

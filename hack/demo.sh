@@ -44,13 +44,13 @@ unset NETTING_KUBECONFIG NETTING_IMAGE NETTING_TEST_IMAGE
 printf 'building (some minutes the first time): what runs in each pod as it ships, the rest not optimised\n'
 cargo build --locked --workspace --bins
 cargo build --locked --package netting-e2e --example demo
-build_static release 3 netting-iptables-init netting-sidecar
+build_static release 3 netting-data-plane
 export NETTING_BIN_DIR=$target/demo
 mkdir -p "$NETTING_BIN_DIR"
 for name in sandbox catalog webhook test-app; do
   ln -f "$target/debug/netting-$name" "$NETTING_BIN_DIR"
 done
 for name in sidecar iptables-init; do
-  ln -f "$(static_directory release)/netting-$name" "$NETTING_BIN_DIR"
+  ln -f "$(static_directory release)/netting-data-plane" "$NETTING_BIN_DIR/netting-$name"
 done
 exec "${as_root[@]}" "$target/debug/examples/demo" "$@"

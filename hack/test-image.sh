@@ -19,7 +19,7 @@ directory=$(realpath "${1:-target/image}")
 # shellcheck source=hack/image/checkers.sh
 . hack/image/checkers.sh
 install_checkers
-# The command is in no image, and has a bill as well. Made before sudo, which may not know cargo.
+# The command by itself, for people, has a bill as well. Made before sudo, which may not know cargo.
 bill_targets=(x86_64-unknown-linux-gnu aarch64-apple-darwin)
 if [[ ${2:-} != again ]]; then
   for target in "${bill_targets[@]}"; do
@@ -195,6 +195,12 @@ check_binary() { # NAME
   check "$1 --help answers" contains "$(inside "/netting/$1" --help 2>&1)" 'Usage:'
 }
 
+is_no_program() { # NAME
+  local output
+  ! output=$(inside "/netting/$1" 2>&1) || { echo 'it runs' && return 1; }
+  contains "$output" 'run it by the name of netting'
+}
+
 # A network namespace like a pod's (loopback, one interface with an address of each family, a
 # default route), with the image's files as its root. All of it goes away with the namespaces.
 in_pod() { # COMMAND...
@@ -254,14 +260,19 @@ for image in netting netting-test-app; do
   check_layout
   if [[ $image == netting ]]; then
     check_contents 4150:4150
-    for binary in netting-iptables-init netting-sidecar netting-catalog netting-webhook; do
+    for binary in netting netting-iptables-init netting-sidecar netting-catalog netting-webhook; do
       check_binary "$binary"
     done
+    check 'the command works without a cluster' \
+      contains "$(inside /netting/netting render 2>&1)" 'kind: MutatingWebhookConfiguration'
+    for program in netting-data-plane netting-control-plane; do
+      check "$program by another name says which names it has" is_no_program "$program"
+    done
     check_iptables
-    check_bill netting-iptables-init netting-sidecar netting-control-plane
+    check_bill netting-data-plane netting-control-plane
     check 'a bill without a package of Debian is refused' refuses_a_bill_with \
       's/,"deb:iptables"//; /^\{"bom-ref":"deb:iptables"/d' 'packages in the image are' \
-      netting-iptables-init netting-sidecar netting-control-plane
+      netting-data-plane netting-control-plane
   else
     check_contents 65534:65534
     inside_user=65534:65534 check_binary "$image"

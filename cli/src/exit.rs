@@ -2,7 +2,23 @@
 
 use std::{io, process::ExitCode};
 
-use crate::cluster::CannotAsk;
+use crate::{Args, cluster::CannotAsk};
+
+/// Does what the command line says, and tells an error to whoever reads stderr.
+#[tokio::main]
+pub async fn run(args: Args) -> ExitCode {
+    let exit = match args.run().await {
+        Ok(exit) => exit,
+        Err(error) => {
+            let exit = Exit::of(&error);
+            if exit != Exit::Fine {
+                eprintln!("netting: {error:#}");
+            }
+            exit
+        }
+    };
+    exit.into()
+}
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,4 +38,4 @@ pub mod traffic;
 pub mod workload;
 
 pub use args::Args;
-pub use exit::Exit;
+pub use exit::{Exit, run};

@@ -1,5 +1,5 @@
-//! The webhook and the catalog as one program, which of them by the name that it is
-//! called by: the image holds what they share, most of it, only once.
+//! The webhook, the catalog and the command as one program, which of them by the name
+//! that it is called by: the image holds what they share, most of it, only once.
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -15,11 +15,13 @@ fn main() -> ExitCode {
     let called = env::args_os().next().unwrap_or_default();
     let name = Path::new(&called).file_name().unwrap_or_default();
     match name.to_str() {
+        Some("netting") => netting_cli::run(netting_cli::Args::parse()),
         Some("netting-catalog") => netting_catalog::main(netting_catalog::Args::parse()),
         Some("netting-webhook") => netting_webhook::process::main(netting_webhook::Args::parse()),
         _ => {
             eprintln!(
-                "netting-control-plane: run it by the name of netting-catalog or netting-webhook"
+                "netting-control-plane: run it by the name of netting, netting-catalog or \
+                 netting-webhook"
             );
             ExitCode::from(2)
         }

@@ -3,7 +3,18 @@
 # hack/image/stage.sh, which the Dockerfile runs; so there is one truth for both.
 
 # Of the image `netting`, the packages whose binaries it has.
-netting_packages=(netting-iptables-init netting-sidecar netting-control-plane)
+netting_packages=(netting-data-plane netting-control-plane)
+
+# The names that a package's program is run by in the image, as one goes by its name.
+link_programs() { # DIRECTORY
+  local name
+  for name in netting-iptables-init netting-sidecar; do
+    ln -sf netting-data-plane "$1/$name"
+  done
+  for name in netting netting-catalog netting-webhook; do
+    ln -sf netting-control-plane "$1/$name"
+  done
+}
 
 # Builds an image's binaries, and sets `binaries` to the directory that they're in.
 build_binaries() { # NAME PROFILE
@@ -13,7 +24,7 @@ build_binaries() { # NAME PROFILE
       # What every pod runs is built for speed, and apart, so that it gets no feature of a
       # dependency that only the others need. These are on no request's path, and at most a
       # few of them run: size counts.
-      build_static "$2" 3 netting-iptables-init netting-sidecar
+      build_static "$2" 3 netting-data-plane
       build_static "$2" z netting-control-plane
       ;;
     netting-test-app) build_static "$2" 3 netting-test-app ;;
@@ -35,9 +46,7 @@ fill_binaries() { # NAME ROOT STATUS_D
     install -D -m 0755 "$binaries/$package" "$root/netting/$package"
   done
   if [[ $name == netting ]]; then
-    # One program by two names, as they share most of it.
-    ln -s netting-control-plane "$root/netting/netting-catalog"
-    ln -s netting-control-plane "$root/netting/netting-webhook"
+    link_programs "$root/netting"
   fi
   mkdir -p "$root/usr/share/doc/netting"
   write_sbom "$name" "$3" "${packages[@]}" >"$root/usr/share/doc/netting/$name.cdx.json"

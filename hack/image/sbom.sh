@@ -4,22 +4,13 @@
 # repository's root; uses the variables tag and epoch. Scanners find it in the image by its name,
 # which ends in .cdx.json. https://cyclonedx.org/docs/1.5/json/
 
-# The crates that binaries link, a line each: name, version and licence. As cargo builds packages
-# that are asked for together, features are those of all of them. Procedural macros and build
-# scripts run on the machine that builds, and are in no binary.
-linked_crates() { # PACKAGE...
-  cargo tree --locked "${@/#/--package=}" --edges normal,no-proc-macro \
+# The crates that a binary links, a line each: name, version and licence. Procedural macros and
+# build scripts run on the machine that builds, and are in no binary.
+linked_crates() { # PACKAGE
+  cargo tree --locked --package="$1" --edges normal,no-proc-macro \
     --target "$(static_target)" --prefix none --format $'{p}\t{l}' |
     sed -nE 's/ \(\*\)$//; s# */ *# OR #g; s/^([^ ]+) v([^ \t]+)[^\t]*\t(.*)$/\1\t\2\t\3/p' |
     sort -u
-}
-
-# Packages that are built together, as build_binaries does it.
-built_together() { # PACKAGE
-  case $1 in
-    netting-iptables-init | netting-sidecar) echo netting-iptables-init netting-sidecar ;;
-    *) echo "$1" ;;
-  esac
 }
 
 # name@version and SHA-256 of every crate from a registry.
@@ -97,8 +88,7 @@ write_sbom() { # NAME STATUS_D PACKAGE...
   version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
   work=$(mktemp -d)
   for package; do
-    # shellcheck disable=SC2046  # one word each
-    linked_crates $(built_together "$package")
+    linked_crates "$package"
   done | sort -u | crate_components >"$work/components"
   libraries=$(toolchain_components | tee -a "$work/components" | refs | joined)
   package_components "$status" >>"$work/components"
