@@ -3,7 +3,7 @@
 //! its capabilities there and nowhere else.
 //! <https://kubernetes.io/docs/concepts/workloads/pods/user-namespaces/>
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -54,19 +54,22 @@ impl UserPod {
     }
 
     /// Runs the init container's binary as the runtime would: as the pod's root, with the two
-    /// capabilities that netting-init is given, and with a `/run` of its own.
+    /// capabilities that netting-init is given, and with a `/run` of its own. It is handed over
+    /// open, for the way to it may be closed to that user, such as through a home directory.
     fn init(&self, flags: &[&str]) -> Run {
         let own_run = "mount -t tmpfs tmpfs /run && exec setpriv --no-new-privs \
                        --bounding-set -all,+net_admin,+net_raw \
                        --inh-caps -all,+net_admin,+net_raw \"$@\"";
+        let binary = File::open(env!("CARGO_BIN_EXE_netting-iptables-init"));
         let process = self.holder.id().to_string();
         let mut command = Command::new("nsenter");
         command
             .args(["--target", &process, "--user", "--net"])
             .args(["--setuid", "0", "--setgid", "0"])
             .args(["unshare", "--mount", "sh", "-ec", own_run, "sh"])
-            .arg(env!("CARGO_BIN_EXE_netting-iptables-init"))
+            .arg("/proc/self/fd/0")
             .args(flags)
+            .stdin(binary.expect("it is built"))
             .env_clear()
             .env("PATH", PATH);
         Run::from(command.output().expect("util-linux is installed"))

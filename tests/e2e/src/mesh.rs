@@ -181,13 +181,13 @@ impl Mesh {
         }
     }
 
-    /// What a part's admin port says of its metrics.
+    /// What a part's admin port says of its own metrics.
     ///
     /// # Errors
     /// If it has no pod, or that does not answer.
     pub async fn metrics(&self, part: Part) -> anyhow::Result<String> {
         let pod = self.staying_pod(part).await?;
-        observe::pod_get(&self.client, &pod, 15020, "metrics").await
+        observe::pod_get(&self.client, &pod, 15020, "instruments").await
     }
 
     /// Why a pod was or was not injected, as the webhook's log names it.

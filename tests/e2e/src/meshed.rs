@@ -161,12 +161,12 @@ impl Meshed {
         carried().await?.context("it goes on")
     }
 
-    /// What a sidecar says of its metrics.
+    /// What a sidecar says of its own metrics.
     ///
     /// # Errors
     /// If it does not answer.
     pub async fn sidecar_metrics(&self, pod: &Pod) -> anyhow::Result<String> {
-        observe::pod_get(self.namespace.client(), pod, ADMIN_PORT, "metrics").await
+        observe::pod_get(self.namespace.client(), pod, ADMIN_PORT, "instruments").await
     }
 
     /// Fetches a URL once from a pod of its own.

@@ -46,7 +46,7 @@ async fn a_labelled_namespace_is_meshed_and_its_traffic_balanced() -> anyhow::Re
 
     for pod in &echo {
         let metrics = meshed.sidecar_metrics(pod).await?;
-        let inbound = r#"netting_tcp_connections_opened_total{direction="inbound","#;
+        let inbound = r#"netting_tcp_connections_opened_total{direction="inbound"}"#;
         ensure!(
             metrics.contains(inbound),
             "it came in through the sidecar: {metrics}"
@@ -74,7 +74,7 @@ async fn pods_that_must_not_be_injected_are_not_and_it_says_why() -> anyhow::Res
     ] {
         let said = meshed.mesh.reason(namespace.name(), pod).await?;
         ensure!(said == reason, "{pod}: {said}");
-        let counted = format!("netting_admissions_total{{decision=\"skip\",reason=\"{reason}\",");
+        let counted = format!("netting_admissions_total{{decision=\"skip\",reason=\"{reason}\"}}");
         ensure!(metrics.contains(&counted), "{counted} is not in {metrics}");
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn series(metrics: &str, name: &str) -> Option<f64> {
 
 /// Resident memory of a pod's sidecar, in MB (10^6 bytes).
 pub(crate) async fn sidecar_memory(namespace: &Namespace, pod: &Pod) -> anyhow::Result<f64> {
-    let metrics = observe::pod_get(namespace.client(), pod, ADMIN_PORT, "metrics").await?;
+    let metrics = observe::pod_get(namespace.client(), pod, ADMIN_PORT, "instruments").await?;
     let bytes = series(&metrics, "process_memory_usage_bytes");
     Ok(bytes.context("the sidecar tells its memory")? / 1e6)
 }
