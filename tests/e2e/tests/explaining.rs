@@ -280,8 +280,11 @@ async fn is_so(meshed: &Meshed, client: &Pod, to: &str, reason: &str) -> anyhow:
         "own_port" => counted("refused"),
         "balanced" => held.is_some_and(|held| {
             let endpoints = held["endpoints"].as_array().into_iter().flatten();
-            let mut made = endpoints.map(|one| one["connections_total"].as_u64());
-            made.any(|made| made > Some(0))
+            // A request may go over a connection that was made for another service.
+            let mut sent = endpoints.flat_map(|one| {
+                ["connections_total", "requests_total"].map(|count| one[count].as_u64())
+            });
+            sent.any(|sent| sent > Some(0))
         }),
         _ => counted("passed_through"),
     })
