@@ -1,7 +1,7 @@
 //! A snapshot with what came since the last one: delta temporality
 //! (<https://opentelemetry.io/docs/specs/otel/metrics/data-model/#temporality>).
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use crate::{
     config::Temporality,
@@ -56,8 +56,9 @@ impl Changes {
             data: self.data(metric, &mut next),
         });
         let changed = Snapshot {
+            resource: Labels::clone(&snapshot.resource),
+            at: snapshot.at,
             metrics: metrics.collect(),
-            ..snapshot.clone()
         };
         *self = next;
         changed
@@ -129,13 +130,14 @@ fn distribution(now: &Distribution, before: Option<&Distribution>) -> Option<Dis
     let none = Exponential::default();
     let earlier = before.exponential.as_ref().unwrap_or(&none);
     counts.iter().any(|count| *count > 0).then(|| Distribution {
+        bounds: Arc::clone(&now.bounds),
         counts,
         sum: (now.sum - before.sum).max(0.0),
         exponential: now
             .exponential
             .as_ref()
             .map(|now| exponential(now, earlier)),
-        ..now.clone()
+        exemplars: now.exemplars.clone(),
     })
 }
 
@@ -146,9 +148,10 @@ fn exponential(now: &Exponential, before: &Exponential) -> Exponential {
         .chain(before.counts.iter().copied())
         .collect();
     Exponential {
+        scale: now.scale,
         zeros: now.zeros.saturating_sub(before.zeros),
+        offset: now.offset,
         counts: less(&now.counts, &earlier).collect(),
-        ..now.clone()
     }
 }
 
