@@ -127,7 +127,8 @@ const HISTOGRAMS: [(&str, Histograms); 2] = [
     ("exponential", Histograms::Exponential),
 ];
 
-const TEMPORALITIES: [(&str, Temporality); 3] = [
+/// Its words.
+pub(super) const TEMPORALITIES: [(&str, Temporality); 3] = [
     ("cumulative", Temporality::Cumulative),
     ("delta", Temporality::Delta),
     ("lowmemory", Temporality::LowMemory),

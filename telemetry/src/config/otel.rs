@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use super::{
     ClientCertificate, Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Secret,
-    Signal, TIMEOUT, Temporality, endpoint,
+    Signal, TIMEOUT, Temporality, endpoint, exporter::TEMPORALITIES,
 };
 use crate::trace::Propagators;
 

@@ -2,7 +2,7 @@
 
 use std::{fs, str::FromStr, time::Duration};
 
-use super::{Histograms, OtlpProtocol, Temporality};
+use super::{Histograms, OtlpProtocol, TEMPORALITIES, Temporality};
 
 pub(super) fn protocol(text: &str) -> Result<OtlpProtocol, String> {
     match text {
@@ -30,14 +30,10 @@ pub(super) fn histograms(text: &str) -> Result<Histograms, String> {
 
 /// Written in any case, as the specification has it for this one.
 pub(super) fn temporality(text: &str) -> Result<Temporality, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "cumulative" => Ok(Temporality::Cumulative),
-        "delta" => Ok(Temporality::Delta),
-        "lowmemory" => Ok(Temporality::LowMemory),
-        _ => Err(format!(
-            "is {text}; cumulative, delta and lowmemory are known"
-        )),
-    }
+    let mut known = TEMPORALITIES.into_iter();
+    let named = known.find(|(word, _)| word.eq_ignore_ascii_case(text));
+    let temporality = named.map(|(_, temporality)| temporality);
+    temporality.ok_or_else(|| format!("is {text}; cumulative, delta and lowmemory are known"))
 }
 
 /// Nothing but these two words, or it is as though it were not said.
