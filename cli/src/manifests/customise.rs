@@ -77,13 +77,8 @@ fn give(container: &mut Value, own: &Container) {
     if let Some(variables) = container["env"].as_array_mut() {
         let added = own.env.iter();
         variables.extend(added.map(|(name, value)| json!({"name": name, "value": value})));
-        for variable in &own.referred {
-            if variables
-                .iter()
-                .all(|there| there["name"] != variable["name"])
-            {
-                variables.push(variable.clone());
-            }
+        if let Some(exporters) = &own.exporters {
+            exporters.give(variables);
         }
     }
     if !own.args.is_empty() {

@@ -3,7 +3,6 @@
 use clap::Parser as _;
 use netting_webhook::options::{Exporters, LogFilter};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::flags::known_to_the_catalog;
 use crate::{cluster::SYSTEM_NAMESPACE, exit::Usage, installation::trial};
@@ -76,8 +75,8 @@ pub(super) struct Changes {
 pub(super) struct Container {
     /// Variables to add.
     pub(super) env: Vec<(&'static str, String)>,
-    /// Variables with what the list of exporters refers to, as far as they aren't there.
-    pub(super) referred: Vec<Value>,
+    /// The list of exporters, if one is given: what it refers to is to be among the variables.
+    pub(super) exporters: Option<Exporters>,
     /// Arguments to give.
     pub(super) args: Vec<String>,
 }
@@ -149,15 +148,10 @@ impl Container {
             .find_map(|flag| flag.strip_prefix("telemetry="));
         Self {
             env: Vec::new(),
-            referred: telemetry.map(referred).unwrap_or_default(),
+            exporters: telemetry.and_then(|list| Exporters::read(list).0),
             args: flags.iter().map(|flag| format!("--{flag}")).collect(),
         }
     }
-}
-
-fn referred(list: &str) -> Vec<Value> {
-    let (exporters, _) = Exporters::read(list);
-    exporters.iter().flat_map(Exporters::variables).collect()
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

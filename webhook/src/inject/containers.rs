@@ -184,10 +184,6 @@ fn sidecar_env(pod: &Pod<'_>, options: &Options, chosen: &PodOptions) -> Value {
     if let Some(list) = chosen.telemetry.left_out() {
         env.push(value("NETTING_TELEMETRY_LEFT_OUT", list.to_owned()));
     }
-    for variable in chosen.telemetry.variables() {
-        if env.iter().all(|there| there["name"] != variable["name"]) {
-            env.push(variable);
-        }
-    }
+    chosen.telemetry.give(&mut env);
     Value::Array(env)
 }

@@ -81,6 +81,15 @@ impl Exporters {
         self.references.iter().map(variable).collect()
     }
 
+    /// Adds those variables to a container's, as far as they aren't there.
+    pub fn give(&self, env: &mut Vec<Value>) {
+        for variable in self.variables() {
+            if env.iter().all(|there| there["name"] != variable["name"]) {
+                env.push(variable);
+            }
+        }
+    }
+
     /// Unix sockets that have to be in the sidecar's file system.
     #[must_use]
     pub fn sockets(&self) -> &[PathBuf] {
