@@ -195,15 +195,21 @@ impl View {
 
     fn slot(&self, dst: OriginalDst, whose: Whose) -> Option<Arc<Slot>> {
         let now = Instant::now();
-        if let Some(slot) = self.slots.read().get(&dst) {
+        let slots = self.slots.read();
+        if let Some(slot) = slots.get(&dst) {
             *slot.used.lock() = now;
             return Some(Arc::clone(slot));
         }
+        // Before anybody is kept from looking: who tries all ports is turned away here.
+        if !self.is_room(&slots, whose) {
+            return None;
+        }
+        drop(slots);
         let mut slots = self.slots.write();
         if let Some(slot) = slots.get(&dst) {
             return Some(Arc::clone(slot));
         }
-        if slots.len() >= self.limits.destinations_max || !own::is_room(&slots, whose) {
+        if !self.is_room(&slots, whose) {
             return None;
         }
         let slot = Arc::new(Slot {
@@ -217,6 +223,11 @@ impl View {
         drop(slots);
         self.asked.notify_one();
         Some(slot)
+    }
+
+    /// Whether one more address may be followed.
+    fn is_room(&self, slots: &HashMap<OriginalDst, Arc<Slot>>, whose: Whose) -> bool {
+        slots.len() < self.limits.destinations_max && (whose != Whose::Own || own::is_room(slots))
     }
 
     /// The zone that the sidecar is in; empty if not known.

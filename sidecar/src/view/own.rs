@@ -25,10 +25,10 @@ impl View {
     }
 }
 
-/// Whether one more address may be followed.
-pub(super) fn is_room(slots: &HashMap<OriginalDst, Arc<Slot>>, whose: Whose) -> bool {
+/// Whether one more of them may be followed.
+pub(super) fn is_room(slots: &HashMap<OriginalDst, Arc<Slot>>) -> bool {
     let is_own = |slot: &&Arc<Slot>| slot.whose == Whose::Own;
-    whose != Whose::Own || slots.values().filter(is_own).count() < PORTS_MAX
+    slots.values().filter(is_own).count() < PORTS_MAX
 }
 
 #[cfg(test)]
