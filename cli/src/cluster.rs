@@ -15,7 +15,7 @@ mod refusal;
 mod tests;
 mod version;
 
-pub use refusal::{Asked, CannotAsk};
+pub use refusal::{Asked, CannotAsk, is_refusal};
 pub use version::Version;
 
 use kubeconfig::Found;

@@ -18,7 +18,7 @@ use kube::{Api, Client, client::UpgradeConnectionError};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::cluster::Asked as _;
+use crate::cluster::{Asked as _, is_refusal};
 
 /// How long the way to the port may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,7 +125,7 @@ impl NoAnswer {
             } => status.code,
             _ => return false,
         };
-        matches!(code, 401 | 403)
+        is_refusal(code)
     }
 
     /// As a command's own failure: what the API server refuses is told as such.

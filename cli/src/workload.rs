@@ -68,6 +68,15 @@ impl fmt::Display for Workload {
     }
 }
 
+/// Whether all of a pod's containers have ended for good.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase>
+#[must_use]
+pub fn has_ended(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     admission::{AskedBy, Judgement, Standing, judge, options_of},
-    workload::Workload,
+    workload::{Workload, has_ended},
 };
 
 /// Names of so many pods are told of a finding about more.
@@ -119,11 +119,7 @@ fn options(facts: &Facts, mesh: &Mesh) -> (Options, Vec<Finding>) {
 
 /// Neither ended nor ending: those are nobody's concern any more.
 fn is_alive(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
+    pod.metadata.deletion_timestamp.is_none() && !has_ended(pod)
 }
 
 fn standing(mesh: &Mesh, pod: &Pod, namespace: &Namespace, judgement: &Judgement) -> Vec<Finding> {

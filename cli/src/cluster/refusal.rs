@@ -84,6 +84,12 @@ fn they_are(contexts: &str) -> String {
     }
 }
 
+/// Whether an API server that answers with this status does not let whoever asks.
+#[must_use]
+pub fn is_refusal(status: u16) -> bool {
+    matches!(status, 401 | 403)
+}
+
 fn listed(files: &[PathBuf]) -> String {
     let files = files.iter().map(|file| file.display().to_string());
     files.collect::<Vec<_>>().join(", ")

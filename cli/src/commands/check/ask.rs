@@ -14,7 +14,7 @@ use crate::{
         self, Fact, Facts, Unknown,
         facts::{Mesh, SECRET},
     },
-    cluster::Cluster,
+    cluster::{Cluster, is_refusal},
     exit::Exit,
     installation::trial::{self, Trial},
     mesh,
@@ -177,7 +177,7 @@ async fn named<K: Clone + DeserializeOwned + Debug>(api: Api<K>, name: &str) -> 
 fn unknown(doing: &str, error: &kube::Error) -> Unknown {
     match error {
         kube::Error::Api(status) => Unknown {
-            refused: matches!(status.code, 401 | 403),
+            refused: is_refusal(status.code),
             ..Unknown::new(doing, &status.message)
         },
         other => Unknown::new(doing, other),

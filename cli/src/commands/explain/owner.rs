@@ -9,6 +9,7 @@ use netting_webhook::names::INJECTED;
 use crate::{
     cluster::{Asked as _, Cluster},
     explain::{connection::Owner, service::is_node_local},
+    workload::has_ended,
 };
 
 /// What the API server leaves out for us: of the fields of a pod's status it looks at few, and
@@ -73,11 +74,9 @@ fn holder(pods: &[Pod], ip: IpAddr) -> Option<&Pod> {
     let has = |pod: &&Pod| {
         let shares_its_nodes = pod.spec.as_ref().and_then(|spec| spec.host_network) == Some(true);
         let status = pod.status.as_ref();
-        let phase = status.and_then(|status| status.phase.as_deref());
-        let has_ended = matches!(phase, Some("Succeeded" | "Failed"));
         let ips = status.and_then(|status| status.pod_ips.as_ref());
         let mut ips = ips.into_iter().flatten();
-        !shares_its_nodes && !has_ended && ips.any(|own| is(&own.ip, ip))
+        !shares_its_nodes && !has_ended(pod) && ips.any(|own| is(&own.ip, ip))
     };
     let started = |pod: &&Pod| pod.status.as_ref()?.start_time.as_ref().map(|time| time.0);
     pods.iter().filter(has).max_by_key(started)
