@@ -51,8 +51,12 @@ fn top(stub: &Stub, rows: u16) -> Terminal {
 async fn it_is_shown_until_q_and_the_terminal_is_given_back_as_it_was() {
     let stub = cluster().await;
     let mut terminal = top(&stub, 24);
-    let before = terminal.modes();
     terminal.until(ENTER);
+    assert_ne!(
+        terminal.modes().local_modes,
+        terminal.modes_before.local_modes,
+        "keys are read as they are pressed"
+    );
     terminal.until("workloads of shop");
     terminal.until("pod/web-6");
     assert!(
@@ -67,8 +71,10 @@ async fn it_is_shown_until_q_and_the_terminal_is_given_back_as_it_was() {
     terminal.press("q");
     terminal.until(LEAVE);
     assert_eq!(terminal.end(), Some(0), "{:?}", terminal.text);
-    let after = terminal.modes();
-    assert_eq!(after.local_modes, before.local_modes);
+    assert_eq!(
+        terminal.modes().local_modes,
+        terminal.modes_before.local_modes
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

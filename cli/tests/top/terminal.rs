@@ -26,8 +26,13 @@ pub(crate) struct Terminal {
     inner: OwnedFd,
     child: Child,
     shown: Receiver<Vec<u8>>,
+    bytes: Vec<u8>,
     /// All that was shown so far.
     pub(crate) text: String,
+    /// How much of it has been waited for.
+    looked_at: usize,
+    /// How keys and lines were treated before the command began.
+    pub(crate) modes_before: Termios,
 }
 
 impl Terminal {
@@ -40,6 +45,7 @@ impl Terminal {
         let flags = OFlags::RDWR | OFlags::NOCTTY;
         let inner = rustix::fs::open(&path, flags, Mode::empty()).expect("it can be opened");
         resize(&outer, rows);
+        let modes_before = modes(&inner);
         let stdio = || Stdio::from(inner.try_clone().expect("it can be shared"));
         // It becomes the command's own terminal, so that the command hears of its size.
         let child = Command::new("setsid")
@@ -67,18 +73,24 @@ impl Terminal {
             inner,
             child,
             shown,
+            bytes: Vec::new(),
             text: String::new(),
+            looked_at: 0,
+            modes_before,
         }
     }
 
-    /// Waits until this has been shown since the last wait.
+    /// Waits until this has been shown after what was waited for last.
     pub(crate) fn until(&mut self, says: &str) {
-        let from = self.text.len();
-        while !self.text[from..].contains(says) {
+        while !self.text[self.looked_at..].contains(says) {
             let more = self.shown.recv_timeout(PATIENCE);
             let more = more.unwrap_or_else(|_| panic!("{says:?} is not shown: {:?}", self.text));
-            self.text += &String::from_utf8_lossy(&more);
+            self.bytes.extend(more);
+            // All of it anew, since a character may come in two pieces.
+            self.text = String::from_utf8_lossy(&self.bytes).into_owned();
         }
+        let found = self.text[self.looked_at..].find(says);
+        self.looked_at += found.expect("it was just there") + says.len();
     }
 
     pub(crate) fn press(&mut self, key: &str) {
@@ -92,7 +104,7 @@ impl Terminal {
 
     /// How keys and lines are treated now.
     pub(crate) fn modes(&self) -> Termios {
-        tcgetattr(&self.inner).expect("it is a terminal")
+        modes(&self.inner)
     }
 
     /// Waits for its end, and returns its exit code.
@@ -106,6 +118,10 @@ impl Drop for Terminal {
         // It may have ended long ago.
         let _ = self.child.kill();
     }
+}
+
+fn modes(terminal: &OwnedFd) -> Termios {
+    tcgetattr(terminal).expect("it is a terminal")
 }
 
 fn resize(terminal: &OwnedFd, rows: u16) {
