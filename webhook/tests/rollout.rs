@@ -33,6 +33,8 @@ const RECORDED: &str = include_str!("fixtures/admission/edge-none-restricted.jso
 const SECRET: &str = "/api/v1/namespaces/netting/secrets/netting-webhook-tls";
 /// How long it takes until no node sends anything to a replica that ends.
 const PROPAGATION: Duration = Duration::from_secs(1);
+/// A replica accepts connections for far longer than that, for machines that are busy.
+const FLAGS: [&str; 2] = ["--shutdown-delay=10s", "--drain-timeout=30s"];
 
 /// What `/ready` answers: the status line.
 async fn ready(process: &Process) -> String {
@@ -117,7 +119,7 @@ impl Load {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollout_under_load_loses_no_admission() {
-    let start = || Process::start(Path::new(BINARY), &["--shutdown-delay=2s"]);
+    let start = || Process::start(Path::new(BINARY), &FLAGS);
     let old = start().await.expect("the webhook starts");
     until_ready(&old, true).await;
     let load = Load::start(Service {
@@ -160,7 +162,7 @@ async fn replicas_that_share_a_secret_are_rolled_under_load_while_it_changes() {
     let server = replicated();
     let api = server.listen().await;
     let start = async || {
-        let joined = Process::join(Path::new(BINARY), api, &["--shutdown-delay=2s"]).await;
+        let joined = Process::join(Path::new(BINARY), api, &FLAGS).await;
         let process = joined.expect("the webhook starts");
         until_ready(&process, true).await;
         process

@@ -21,7 +21,7 @@ use tokio::{
 /// Whom its certificate is for.
 pub(crate) const HOST: &str = "netting-webhook.netting.svc";
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running webhook, which ends with its owner.
 pub(crate) struct Process {
