@@ -157,6 +157,17 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
+/// A policy's timeout, longer than anything of a test takes that is not waited for on
+/// purpose.
+pub(crate) const PATIENCE_MS: u64 = 30_000;
+
+/// Lets that time pass at once.
+pub(crate) async fn lose_patience() {
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_millis(PATIENCE_MS + 1)).await;
+    tokio::time::resume();
+}
+
 /// Who is told of requests and connections one by one, by both proxies.
 #[derive(Clone)]
 pub(crate) struct Tells {

@@ -3,16 +3,13 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{Shutdown, TcpStream},
-    time::Duration,
 };
 
 use crate::{
     app::Recorder,
-    harness::{namespace::dst, pod::Pod},
+    harness::{PATIENCE, namespace::dst, pod::Pod},
 };
 
-/// Whatever the sidecar does with such a request it does at once.
-const STILL_OPEN: Duration = Duration::from_millis(700);
 /// What must not reach the application as a request of its own.
 pub(crate) const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -25,7 +22,7 @@ struct Passed {
 
 fn pass(mut stream: TcpStream, app: &Recorder, sent: &str) -> Passed {
     stream
-        .set_read_timeout(Some(STILL_OPEN))
+        .set_read_timeout(Some(PATIENCE))
         .expect("a socket can be set so");
     // It may be refused before the last byte is sent.
     let _ = stream.write_all(sent.as_bytes());

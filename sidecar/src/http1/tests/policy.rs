@@ -7,7 +7,7 @@ use netting_proto::v1;
 use tokio::time::Instant;
 
 use super::*;
-use crate::proxy::chain::Tells;
+use crate::proxy::chain::{PATIENCE_MS, Tells, lose_patience};
 
 /// The client's proxy before these endpoints, of a service with this policy.
 pub(super) async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
@@ -212,7 +212,7 @@ async fn a_connection_that_breaks_is_tried_again_if_asked() {
 #[tokio::test(flavor = "local")]
 async fn an_answer_that_does_not_come_is_a_504_that_says_so() {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(20),
+        timeout_ms: Some(300),
         ..Default::default()
     };
     let chain = before(&[silent().await, silent().await], impatient).await;
@@ -227,9 +227,9 @@ async fn an_answer_that_does_not_come_is_a_504_that_says_so() {
 
 /// How many endpoints are ejected once this was sent, as far as it is taken, and is not
 /// answered in time.
-async fn ejected_after(request: String) -> u64 {
+async fn ejected_after(request: String, timeout_ms: u64) -> u64 {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(300),
+        timeout_ms: Some(timeout_ms),
         eject_after: Some(1),
         ..Default::default()
     };
@@ -253,21 +253,22 @@ async fn a_client_that_pauses_amid_its_body_ejects_no_endpoint() {
     let post = |length, body| format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}");
     let chunk = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n";
     for amid in [post(3, "hi"), post(3, ""), chunk.to_owned()] {
-        assert_eq!(ejected_after(amid).await, 0);
+        assert_eq!(ejected_after(amid, 300).await, 0);
     }
     let more_than_sockets_hold = "x".repeat(32 << 20);
     for waits_for_the_endpoint in [
         post(2, "hi"),
         post(more_than_sockets_hold.len(), &more_than_sockets_hold),
     ] {
-        assert_eq!(ejected_after(waits_for_the_endpoint).await, 1);
+        // Long enough for all that sockets hold to be sent.
+        assert_eq!(ejected_after(waits_for_the_endpoint, 2000).await, 1);
     }
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_try_that_takes_too_long_is_followed_by_another_if_asked() {
     let impatient = v1::ServicePolicy {
-        per_try_timeout_ms: Some(300),
+        per_try_timeout_ms: Some(1000),
         ..retrying(on_503())
     };
     let chain = before(&[silent().await, endpoint(CLOSE).await], impatient).await;
@@ -308,11 +309,12 @@ async fn begun(policy: v1::ServicePolicy) -> (Chain, TcpStream, TcpStream) {
 #[tokio::test(flavor = "local")]
 async fn a_response_that_does_not_end_in_time_is_cut() {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(500),
+        timeout_ms: Some(PATIENCE_MS),
         eject_after: Some(1),
         ..Default::default()
     };
     let (chain, mut client, mut app) = begun(impatient).await;
+    lose_patience().await;
     let cut = client.read(&mut [0]).await;
     let cut = cut.expect_err("not as if it were complete");
     assert_eq!(cut.kind(), io::ErrorKind::ConnectionReset);
@@ -332,11 +334,11 @@ async fn a_response_that_does_not_end_in_time_is_cut() {
 #[tokio::test(flavor = "local")]
 async fn a_try_is_over_once_the_head_is_there() {
     let impatient = v1::ServicePolicy {
-        per_try_timeout_ms: Some(500),
+        per_try_timeout_ms: Some(PATIENCE_MS),
         ..Default::default()
     };
     let (_chain, mut client, mut app) = begun(impatient).await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    lose_patience().await;
     say(&mut app, "ow").await;
     expect(&mut client, "ow").await;
     say(&mut client, GET).await;
@@ -346,7 +348,7 @@ async fn a_try_is_over_once_the_head_is_there() {
 #[tokio::test(flavor = "local")]
 async fn a_tunnel_outlasts_the_time_for_a_request() {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(300),
+        timeout_ms: Some(PATIENCE_MS),
         ..Default::default()
     };
     let (app, addr) = listen().await;
@@ -359,7 +361,7 @@ async fn a_tunnel_outlasts_the_time_for_a_request() {
     let yes = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: chat\r\nConnection: Upgrade\r\n\r\n";
     say(&mut app, yes).await;
     expect(&mut client, yes).await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    lose_patience().await;
     say(&mut client, "ping").await;
     expect(&mut app, "ping").await;
 }

@@ -123,7 +123,7 @@ fn offer() -> Vec<u8> {
 async fn an_upstream_that_does_not_say_in_time_what_it_offers_is_late() {
     let (listener, addr) = listen().await;
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(50),
+        timeout_ms: Some(300),
         ..Default::default()
     };
     let chain = before(&[addr], impatient).await;

@@ -13,7 +13,7 @@ use super::{
     rules::{GOAWAY, HEADERS, SETTINGS, frame, next_frame},
     *,
 };
-use crate::proxy::chain::Tells;
+use crate::proxy::chain::{PATIENCE_MS, Tells, lose_patience};
 
 /// The client's proxy before these endpoints, of a service with this policy.
 pub(super) async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) -> Chain {
@@ -502,7 +502,7 @@ async fn a_stream_that_breaks_is_tried_again_if_asked() {
 #[tokio::test(flavor = "local")]
 async fn an_answer_that_does_not_come_is_told_in_the_callers_way() {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(20),
+        timeout_ms: Some(300),
         ..Default::default()
     };
     let chain = before(&[silent().await, silent().await], impatient).await;
@@ -519,9 +519,9 @@ async fn an_answer_that_does_not_come_is_told_in_the_callers_way() {
 
 /// How many endpoints are ejected once a call was begun with this data, and is not answered
 /// in time.
-async fn ejected_after(data: &[u8], ends: bool) -> u64 {
+async fn ejected_after(data: &[u8], ends: bool, timeout_ms: u64) -> u64 {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(300),
+        timeout_ms: Some(timeout_ms),
         eject_after: Some(1),
         ..Default::default()
     };
@@ -543,17 +543,18 @@ async fn ejected_after(data: &[u8], ends: bool) -> u64 {
 
 #[tokio::test(flavor = "local")]
 async fn a_client_that_pauses_amid_its_stream_ejects_no_endpoint() {
-    assert_eq!(ejected_after(b"", false).await, 0);
-    assert_eq!(ejected_after(b"hi", false).await, 0);
-    assert_eq!(ejected_after(b"hi", true).await, 1);
+    assert_eq!(ejected_after(b"", false, 300).await, 0);
+    assert_eq!(ejected_after(b"hi", false, 300).await, 0);
+    // Long enough for as much to be sent as is taken.
+    assert_eq!(ejected_after(b"hi", true, 2000).await, 1);
     let more_than_its_window = vec![7; 1 << 20];
-    assert_eq!(ejected_after(&more_than_its_window, false).await, 1);
+    assert_eq!(ejected_after(&more_than_its_window, false, 2000).await, 1);
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_try_that_takes_too_long_is_followed_by_another_if_asked() {
     let impatient = v1::ServicePolicy {
-        per_try_timeout_ms: Some(300),
+        per_try_timeout_ms: Some(1000),
         ..retrying()
     };
     let chain = before(&[silent().await, good().await], impatient).await;
@@ -577,44 +578,54 @@ async fn the_whole_request_ends_in_its_time_however_many_tries_are_left() {
     assert!(chain.retries("response_timeout") < 4);
 }
 
-/// An endpoint whose responses begin at once, and end a while later, if nobody resets
-/// them; and how many were.
-async fn slow() -> (SocketAddr, Rc<Cell<usize>>) {
+/// An endpoint whose responses begin at once, and end when the test tells.
+struct Slow {
+    addr: SocketAddr,
+    end: tokio::sync::watch::Sender<bool>,
+    /// How many were reset before.
+    cut: Rc<Cell<usize>>,
+}
+
+async fn slow() -> Slow {
     let cut = Rc::new(Cell::new(0));
     let count = Rc::clone(&cut);
+    let (end, wait) = tokio::sync::watch::channel(false);
     let handle = move |request: Request<RecvStream>, mut respond: Responder| {
-        let count = Rc::clone(&count);
+        let (count, mut wait) = (Rc::clone(&count), wait.clone());
         async move {
             let mut sink = respond.send_response(ok(), false).expect("connected");
             sink.send_data("slow ".into(), false).expect("connected");
-            let later = tokio::time::sleep(Duration::from_millis(600));
             tokio::select! {
                 _ = poll_fn(|cx| sink.poll_reset(cx)) => count.set(count.get() + 1),
-                () = later => sink.send_data("end".into(), true).expect("connected"),
+                Ok(_) = wait.wait_for(|end| *end) => {
+                    sink.send_data("end".into(), true).expect("connected");
+                }
             }
             drop(request);
         }
     };
-    (endpoint(handle).await.0, cut)
+    let (addr, _) = endpoint(handle).await;
+    Slow { addr, end, cut }
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_response_that_does_not_end_in_time_is_cut_and_others_go_on() {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(300),
+        timeout_ms: Some(PATIENCE_MS),
         eject_after: Some(1),
         ..Default::default()
     };
-    let (slow, cut) = slow().await;
-    let chain = before(&[slow], impatient).await;
+    let slow = slow().await;
+    let chain = before(&[slow.addr], impatient).await;
     let mut client = client(&chain).await;
     for request in [get(), grpc()] {
         let response = ask(&mut client, request).await;
         let mut body = response.expect("it is answered").into_body();
+        lose_patience().await;
         let error = read(&mut body).await.expect_err("it is cut");
         assert_eq!(error.reason(), Some(Code::CANCEL));
     }
-    while cut.get() < 2 {
+    while slow.cut.get() < 2 {
         tokio::task::yield_now().await;
     }
     let late = [r#"error_type="response_timeout""#];
@@ -630,30 +641,34 @@ async fn a_response_that_does_not_end_in_time_is_cut_and_others_go_on() {
 #[tokio::test(flavor = "local")]
 async fn a_try_is_over_once_the_head_is_there() {
     let impatient = v1::ServicePolicy {
-        per_try_timeout_ms: Some(300),
+        per_try_timeout_ms: Some(PATIENCE_MS),
         ..Default::default()
     };
-    let (slow, cut) = slow().await;
-    let chain = before(&[slow], impatient).await;
+    let slow = slow().await;
+    let chain = before(&[slow.addr], impatient).await;
     let response = ask(&mut client(&chain).await, get()).await;
     let mut body = response.expect("it is answered").into_body();
+    lose_patience().await;
+    slow.end.send_replace(true);
     assert_eq!(read(&mut body).await.expect("all of it"), b"slow end");
-    assert_eq!(cut.get(), 0);
+    assert_eq!(slow.cut.get(), 0);
 }
 
 #[tokio::test(flavor = "local")]
 async fn a_tunnel_outlasts_the_time_for_a_request() {
     let impatient = v1::ServicePolicy {
-        timeout_ms: Some(300),
+        timeout_ms: Some(PATIENCE_MS),
         ..Default::default()
     };
-    let (slow, _) = slow().await;
-    let chain = before(&[slow], impatient).await;
+    let slow = slow().await;
+    let chain = before(&[slow.addr], impatient).await;
     let tunnel = Request::connect("app:443")
         .body(())
         .expect("a good request");
     let response = ask(&mut client(&chain).await, tunnel).await;
     let mut body = response.expect("it is answered").into_body();
+    lose_patience().await;
+    slow.end.send_replace(true);
     assert_eq!(read(&mut body).await.expect("all of it"), b"slow end");
 }
 
