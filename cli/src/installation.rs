@@ -155,13 +155,11 @@ impl Installation {
         ours
     }
 
-    /// The version of an object's content, which changes when that does; `None` if the
-    /// object is not there.
+    /// The object of that title, if it is there.
     #[must_use]
-    pub fn revision(&self, title: &str) -> Option<&str> {
+    pub fn object(&self, title: &str) -> Option<&Value> {
         let mut objects = self.objects.iter();
-        let found = objects.find(|object| manifests::title(object) == title)?;
-        found["metadata"]["resourceVersion"].as_str()
+        objects.find(|object| manifests::title(object) == title)
     }
 
     /// Whether Helm keeps it: what it has noted would no longer be so, if others

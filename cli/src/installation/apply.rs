@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     cluster::{Asked as _, Cluster},
@@ -15,6 +15,9 @@ use super::{Installation, kinds::Kind, progress::Progress};
 
 /// Under this name the API server notes which fields are Netting's own.
 pub(super) const FIELD_MANAGER: &str = "netting";
+/// Which of its ReplicaSets a Deployment is at: its controller counts them.
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#deployment-kubernetes-io-revision>
+const DEPLOYMENT_REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// How objects are applied.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +41,7 @@ pub async fn all(
     let progress = Progress::new();
     for object in objects {
         let title = manifests::title(object);
-        let old = before.revision(&title);
+        let old = before.object(&title);
         // In a namespace that is not there nothing can be tried.
         if how.dry_run && old.is_none() {
             progress.say(Tone::Good, "create", &title);
@@ -47,15 +50,11 @@ pub async fn all(
         let applied = one(cluster, object, how).await.with_context(|| {
             format!("could not apply {title}; the same command goes on from there")
         })?;
-        let new = applied.metadata.resource_version.as_deref();
+        let applied = serde_json::to_value(applied).expect("an object is JSON");
         let (tone, done) = match old {
             None => (Tone::Good, "created"),
-            // A dry run doesn't tell: the version is that of what is there.
-            Some(_) if how.dry_run && is_as_before(before, &title, &applied) => {
-                (Tone::Faint, "unchanged")
-            }
+            Some(old) if content(old) == content(&applied) => (Tone::Faint, "unchanged"),
             Some(_) if how.dry_run => (Tone::Warning, "change"),
-            old if old == new => (Tone::Faint, "unchanged"),
             Some(_) => (Tone::Warning, "changed"),
         };
         progress.say(tone, done, &title);
@@ -93,21 +92,22 @@ pub(super) async fn one(
     }
 }
 
-fn is_as_before(before: &Installation, title: &str, applied: &DynamicObject) -> bool {
-    let content = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(metadata) = object["metadata"].as_object_mut() {
-            metadata.retain(|field, _| {
-                !["managedFields", "resourceVersion", "generation"].contains(&field.as_str())
-            });
+/// What an object says, without what controllers and the API server note about it, which
+/// moves while nobody changes anything: resourceVersion moves with the status.
+pub(super) fn content(object: &Value) -> Value {
+    let mut object = object.clone();
+    for (of, notes) in [
+        ("/metadata/annotations", &[DEPLOYMENT_REVISION][..]),
+        (
+            "/metadata",
+            &["managedFields", "resourceVersion", "generation"],
+        ),
+        ("", &["apiVersion", "kind", "status"]),
+    ] {
+        if let Some(fields) = object.pointer_mut(of).and_then(Value::as_object_mut) {
+            // A map in which nothing is left is as none.
+            fields.retain(|field, value| !notes.contains(&field.as_str()) && *value != json!({}));
         }
-        if let Some(object) = object.as_object_mut() {
-            object.retain(|field, _| !["apiVersion", "kind"].contains(&field.as_str()));
-        }
-        object
-    };
-    let applied = serde_json::to_value(applied).expect("an object is JSON");
-    let mut objects = before.objects().iter();
-    let old = objects.find(|object| manifests::title(object) == title);
-    old.is_some_and(|old| content(old) == content(&applied))
+    }
+    object
 }

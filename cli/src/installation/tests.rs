@@ -66,6 +66,29 @@ fn of_somebody_elses_namespace_only_the_note_is_ours() {
 }
 
 #[test]
+fn what_is_noted_of_an_object_meanwhile_is_no_change_of_it() {
+    let deployment = json!({"metadata": {"name": "netting-webhook", "resourceVersion": "7",
+        "labels": {"app": "webhook"}}, "spec": {"replicas": 1}});
+    let mut listed = deployment.clone();
+    listed["kind"] = "Deployment".into();
+    listed["metadata"]["resourceVersion"] = "9".into();
+    listed["metadata"]["generation"] = 1.into();
+    listed["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": "1"});
+    listed["status"] = json!({"replicas": 1, "unavailableReplicas": 1});
+    assert_eq!(apply::content(&listed), apply::content(&deployment));
+
+    for (field, value) in [
+        ("/spec/replicas", json!(2)),
+        ("/metadata/labels/app", json!("other")),
+        ("/metadata/annotations", json!({"netting.dev/settings": ""})),
+    ] {
+        let mut changed = listed.clone();
+        *changed.pointer_mut(field).expect("it is there") = value;
+        assert_ne!(apply::content(&changed), apply::content(&listed), "{field}");
+    }
+}
+
+#[test]
 fn every_manifest_is_of_a_kind_that_is_found_again() {
     let settings = Settings {
         ha: Some(true),
