@@ -7,6 +7,11 @@ mod command;
 #[path = "observing/stub.rs"]
 mod stub;
 
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
 use command::{Said, netting};
 use serde_json::{Value, json};
 use stub::Stub;
@@ -164,6 +169,46 @@ async fn a_check_of_one_namespace_tells_of_a_system_namespace_that_ends() {
     let said = netting_of(&stub, "check -n shop").await;
     ended_with(&said, 1, "namespace/netting: is being deleted");
     assert!(!said.stdout.contains("is not installed"), "{said:#?}");
+}
+
+#[tokio::test]
+async fn a_check_asks_nothing_of_pods_that_are_ending() {
+    let asked = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = Arc::clone(&asked);
+    let answer = move |path: &str| {
+        let pod = |namespace: &str, name: &str| {
+            json!({"metadata": {"namespace": namespace, "name": name,
+                "labels": {"netting.dev/injected": "true"}},
+                "spec": {"containers": []}, "status": {"phase": "Running"}})
+        };
+        let both = |namespace: &str, part: &str| {
+            let mut ending = pod(namespace, &format!("{part}-old"));
+            ending["metadata"]["deletionTimestamp"] = json!("2026-03-01T12:00:00Z");
+            let items = [ending, pod(namespace, &format!("{part}-new"))];
+            (
+                200,
+                json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}),
+            )
+        };
+        if let Some(pod) = path.strip_suffix("/portforward") {
+            let name = pod.rsplit('/').next().unwrap_or_default();
+            seen.lock().expect("no test panics").insert(name.to_owned());
+            return Some((404, json!({})));
+        }
+        match path {
+            "/api/v1/namespaces/netting/pods" => Some(both("netting", "netting-webhook")),
+            "/api/v1/pods" => Some(both("shop", "web")),
+            _ => None,
+        }
+    };
+    let stub = Stub::serve(version("33"), answer).await;
+    let said = netting_of(&stub, "check").await;
+    assert!(!said.stdout.contains("-old"), "{said:#?}");
+    let asked = asked.lock().expect("no test panics").clone();
+    assert_eq!(
+        asked.into_iter().collect::<Vec<_>>(),
+        ["netting-webhook-new", "web-new"]
+    );
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn mesh(cluster: &Cluster, namespaces: &[Namespace]) -> Mesh {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let ours = "app.kubernetes.io/part-of=netting";
     let pods = list(pods, "list Netting's own Pods", ours).await;
-    let running = pods.iter().flatten().filter(|pod| mesh::is_running(pod));
+    let running = pods.iter().flatten().filter(|pod| stays(pod));
     let running: Vec<Pod> = running.cloned().collect();
     let answers = mesh::ask_all(&client, &running, mesh::INSTRUMENTS).await;
     let metrics = answers.into_iter().map(|one| {
@@ -147,7 +147,7 @@ async fn sidecars(cluster: &Cluster, pods: &[Pod]) -> BTreeMap<String, Result<Co
     let label = names::INJECTED;
     let meshed = pods
         .iter()
-        .filter(|pod| pod.labels().contains_key(label) && mesh::is_running(pod));
+        .filter(|pod| pod.labels().contains_key(label) && stays(pod));
     let asked: Vec<Pod> = meshed.take(SIDECARS_ASKED_MAX).cloned().collect();
     let answers = mesh::ask_all(&cluster.client(), &asked, "/config").await;
     let configs = answers.into_iter().map(|one| {
@@ -156,6 +156,12 @@ async fn sidecars(cluster: &Cluster, pods: &[Pod]) -> BTreeMap<String, Result<Co
         (name, config.map_err(|error| error.line()))
     });
     configs.collect()
+}
+
+/// Whether a pod runs, and goes on doing so. One that is ending may be gone before it has
+/// answered, and after a rollout it is of the version that was.
+fn stays(pod: &Pod) -> bool {
+    mesh::is_running(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 
 async fn list<K: Clone + DeserializeOwned + Debug>(
