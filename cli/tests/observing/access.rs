@@ -31,13 +31,16 @@ impl Home {
     }
 
     /// A kubeconfig of one cluster, which `me` reaches by the context `shop`.
-    fn kubeconfig(&self, name: &str, cluster: &Value, me: &Value) -> PathBuf {
+    fn kubeconfig(&self, cluster: &Value, me: &Value) -> PathBuf {
         let shop = json!({"name": "shop", "context":
             {"cluster": cluster["name"], "user": "me", "namespace": "bakery"}});
-        self.write(
-            name,
-            &config(slice::from_ref(cluster), &[shop], me).to_string(),
-        )
+        let text = config(slice::from_ref(cluster), &[shop], me).to_string();
+        self.write("config", &text)
+    }
+
+    /// The same for an API server that knows the token `t1`, under the URL `server`.
+    fn with_token(&self, api: &Api, server: &str) -> PathBuf {
+        self.kubeconfig(&api.cluster("shop", server), &json!({"token": "t1"}))
     }
 }
 
@@ -148,7 +151,7 @@ async fn a_program_makes_the_credentials() {
     };
     let cluster = api.cluster("shop", &api.url());
     let run = async |user: Value| {
-        let kubeconfig = home.kubeconfig("config", &cluster, &user);
+        let kubeconfig = home.kubeconfig(&cluster, &user);
         command::run(&mut ask(&[("KUBECONFIG", text(&kubeconfig))])).await
     };
 
@@ -179,14 +182,14 @@ async fn a_client_certificate_says_who_asks() {
     home.write("me.key", &api.client.signing_key.serialize_pem());
     // Beside the kubeconfig, as minikube has them.
     let files = json!({"client-certificate": "me.crt", "client-key": "me.key"});
-    let kubeconfig = home.kubeconfig("config", &cluster, &files);
+    let kubeconfig = home.kubeconfig(&cluster, &files);
     let said = command::run(&mut ask(&[("KUBECONFIG", text(&kubeconfig))])).await;
     reached(&said, "certificate", "bakery");
 
-    let none = home.kubeconfig("config", &cluster, &json!({"token": "t1"}));
+    let none = home.kubeconfig(&cluster, &json!({"token": "t1"}));
     let said = command::run(&mut ask(&[("KUBECONFIG", text(&none))])).await;
     ended_with_2(&said, "does not answer");
-    let half = home.kubeconfig("config", &cluster, &json!({"client-certificate": "me.crt"}));
+    let half = home.kubeconfig(&cluster, &json!({"client-certificate": "me.crt"}));
     let said = command::run(&mut ask(&[("KUBECONFIG", text(&half))])).await;
     ended_with_2(&said, "the credentials of the kubeconfig can't be used");
 }
@@ -197,11 +200,7 @@ async fn the_api_server_is_asked_by_the_environments_proxy() {
     let proxy = Proxy::serve(Kind::Http("200 OK"), api.address).await;
     let home = Home::new();
     let server = format!("https://{HOST}:6443");
-    let kubeconfig = home.kubeconfig(
-        "config",
-        &api.cluster("shop", &server),
-        &json!({"token": "t1"}),
-    );
+    let kubeconfig = home.with_token(&api, &server);
     let url = format!("http://me:secret@{}", proxy.address);
     let mut variables = vec![("KUBECONFIG", text(&kubeconfig)), ("HTTPS_PROXY", &url)];
     // What Go's programs pass over in this list is no fault.
@@ -225,8 +224,7 @@ async fn the_api_server_is_asked_by_the_environments_proxy() {
 async fn a_server_of_this_machine_is_asked_without_the_environments_proxy() {
     let api = Api::serve(Knows::Token("t1")).await;
     let home = Home::new();
-    let cluster = api.cluster("kind", &api.url());
-    let kubeconfig = home.kubeconfig("config", &cluster, &json!({"token": "t1"}));
+    let kubeconfig = home.with_token(&api, &api.url());
     for proxy in ["http://me:secret@127.0.0.1:1", "no proxy at all"] {
         let variables = [("KUBECONFIG", text(&kubeconfig)), ("https_proxy", proxy)];
         reached(&command::run(&mut ask(&variables)).await, "t1", "bakery");
@@ -240,7 +238,7 @@ async fn the_kubeconfigs_own_proxy_is_used() {
     let home = Home::new();
     let mut cluster = api.cluster("shop", &format!("https://{HOST}:6443"));
     cluster["cluster"]["proxy-url"] = format!("socks5://me:secret@{}", socks.address).into();
-    let kubeconfig = home.kubeconfig("config", &cluster, &json!({"token": "t1"}));
+    let kubeconfig = home.kubeconfig(&cluster, &json!({"token": "t1"}));
     let variables = [
         ("KUBECONFIG", text(&kubeconfig)),
         ("HTTPS_PROXY", "http://127.0.0.1:1"),
@@ -257,11 +255,7 @@ async fn a_proxy_that_leads_nowhere_is_named_without_its_password() {
     let refusing = Proxy::serve(refusing, api.address).await;
     let home = Home::new();
     let server = format!("https://{HOST}:6443");
-    let kubeconfig = home.kubeconfig(
-        "config",
-        &api.cluster("shop", &server),
-        &json!({"token": "t1"}),
-    );
+    let kubeconfig = home.with_token(&api, &server);
     for (proxy, says) in [
         (
             format!("http://me:secret@{}", refusing.address),
