@@ -96,13 +96,16 @@ fn accept(listener: &TcpListener, client: SocketAddr) -> io::Result<TcpStream> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     // Linux applies a socket's receive timeout to accept(2) as well (socket(7)).
     SockRef::from(listener).set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    while Instant::now() < deadline {
+    loop {
         let (accepted, peer) = listener.accept()?;
         if (peer.ip(), peer.port()) == (client.ip(), client.port()) {
             return Ok(accepted);
         }
+        // Looked at last: a process that had to wait for its turn has still one look.
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
-    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// Looks for a connection from `client` to `port` on loopback among those of the pod. Its own

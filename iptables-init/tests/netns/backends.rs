@@ -52,7 +52,7 @@ fn legacy_is_used_where_somebody_has_programmed_legacy() {
     let pod = Pod::new();
     for command in ["iptables-legacy", "ip6tables-legacy"] {
         pod.ns.sh(&format!(
-            "{command} -t nat -A OUTPUT -p udp --dport 53 -j RETURN"
+            "{command} -w -t nat -A OUTPUT -p udp --dport 53 -j RETURN"
         ));
     }
     uses(&pod.apply(&[]), "legacy");
@@ -68,7 +68,7 @@ fn nft_is_used_where_somebody_has_programmed_both() {
         "ip6tables-nft",
     ] {
         pod.ns.sh(&format!(
-            "{command} -t nat -A OUTPUT -p udp --dport 53 -j RETURN"
+            "{command} -w -t nat -A OUTPUT -p udp --dport 53 -j RETURN"
         ));
     }
     uses(&pod.apply(&[]), "nft");

@@ -61,7 +61,7 @@ with_each_backend! {
     fn that_others_translate_stay_theirs(backend) {
         let pod = Pod::new();
         let rule = "PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080";
-        pod.ns.sh(&format!("iptables-{backend} -t nat -A {rule}"));
+        pod.ns.sh(&format!("iptables-{backend} -w -t nat -A {rule}"));
         pod.apply(&["--no-verify"]);
         let application = pod.ns.listen("10.77.0.2:8080");
         let client = pod.peer.connect("10.77.0.2:80");

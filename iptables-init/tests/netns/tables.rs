@@ -6,7 +6,7 @@ use crate::pod::{Pod, Run, init_command};
 /// Rules of others, around Netting's and with words that look like Netting's.
 fn add_foreign_rules(pod: &Pod, backend: &str) {
     for command in ["iptables", "ip6tables"] {
-        let nat = format!("{command}-{backend} -t nat");
+        let nat = format!("{command}-{backend} -w -t nat");
         pod.ns.sh(&format!(
             r#"{nat} -N SOMEBODY
             {nat} -A SOMEBODY -p tcp --dport 53 -j REDIRECT --to-ports 5353
@@ -58,10 +58,10 @@ with_each_backend! {
         let pod = Pod::apply_with(backend, &[]);
         let intact = pod.tables();
         pod.ns.sh(&format!(
-            "iptables-{backend} -t nat -A OUTPUT -p tcp -j NETTING_OUTBOUND
-             iptables-{backend} -t nat -I OUTPUT -j NETTING_OUTBOUND
-             iptables-{backend} -t nat -F NETTING_INBOUND
-             ip6tables-{backend} -t nat -F OUTPUT"
+            "iptables-{backend} -w -t nat -A OUTPUT -p tcp -j NETTING_OUTBOUND
+             iptables-{backend} -w -t nat -I OUTPUT -j NETTING_OUTBOUND
+             iptables-{backend} -w -t nat -F NETTING_INBOUND
+             ip6tables-{backend} -w -t nat -F OUTPUT"
         ));
         assert_ne!(pod.tables(), intact);
         pod.apply(&["--no-verify"]);
@@ -96,8 +96,8 @@ with_each_backend! {
     fn cleaning_up_takes_jumps_out_that_others_added(backend) {
         let pod = Pod::apply_with(backend, &[]);
         pod.ns.sh(&format!(
-            "iptables-{backend} -t nat -N SOMEBODY
-             iptables-{backend} -t nat -A SOMEBODY -p tcp -g NETTING_OUTBOUND"
+            "iptables-{backend} -w -t nat -N SOMEBODY
+             iptables-{backend} -w -t nat -A SOMEBODY -p tcp -g NETTING_OUTBOUND"
         ));
         pod.apply(&["--cleanup"]);
         let table = pod.table(&format!("iptables-{backend}"));
@@ -168,7 +168,7 @@ with_each_backend! {
         let run = pod.apply(&["--dry-run", &flag(backend), "--skip-inbound-ports=22"]);
         let (v4, v6) = run.stdout.split_once("# ip6tables").expect("both families are printed");
         for (command, rules) in [("iptables", v4), ("ip6tables", &format!("#{v6}"))] {
-            pod.ns.sh(&format!("{command}-{backend}-restore --noflush <<'END'\n{rules}\nEND"));
+            pod.ns.sh(&format!("{command}-{backend}-restore -w --noflush <<'END'\n{rules}\nEND"));
         }
         let by_hand = pod.tables();
         pod.apply(&["--no-verify", "--skip-inbound-ports=22"]);

@@ -17,12 +17,12 @@ fn proves(run: &Run, family: &str, probe: &str, seen_by: &str) {
     );
 }
 
-/// Verifies, and expects the answer within a second whatever it is.
+/// Verifies, and expects an answer long before TCP itself would give up.
 fn verify(pod: &Pod, flags: &[&str]) -> Run {
     let started = Instant::now();
     let run = pod.init(&[&["verify"], flags].concat());
     let took = started.elapsed();
-    assert!(took < Duration::from_millis(1500), "it took {took:?}");
+    assert!(took < Duration::from_secs(20), "it took {took:?}");
     run
 }
 
@@ -84,7 +84,7 @@ with_each_backend! {
     fn fails_where_rules_of_others_come_first(backend) {
         let pod = Pod::apply_with(backend, &[]);
         pod.ns.sh(&format!(
-            "iptables-{backend} -t nat -I OUTPUT -p tcp -j REDIRECT --to-ports 7777"
+            "iptables-{backend} -w -t nat -I OUTPUT -p tcp -j REDIRECT --to-ports 7777"
         ));
         let run = verify(&pod, &[]);
         run.fails_saying(&["IPv4 connections are not redirected to port 15001", "did not come back"]);
@@ -98,7 +98,7 @@ with_each_backend! {
 
     fn fails_where_only_one_family_works(backend) {
         let pod = Pod::apply_with(backend, &[]);
-        pod.ns.sh(&format!("ip6tables-{backend} -t nat -F OUTPUT"));
+        pod.ns.sh(&format!("ip6tables-{backend} -w -t nat -F OUTPUT"));
         let run = verify(&pod, &[]);
         run.fails_saying(&["IPv6 connections are not redirected", "[2001:db8::1]:9"]);
     }

@@ -87,8 +87,8 @@ impl App {
     #[must_use]
     pub fn load(name: &str, url: &str, rate: u32) -> Self {
         let load = format!(
-            "load --url {url} --rate {rate} --duration 0 --new-connection-per-request \
-             --retry-connect --stats-port {STATS_PORT}"
+            "load --url {url} --rate {rate} --duration 0 --timeout 20s \
+             --new-connection-per-request --retry-connect --stats-port {STATS_PORT}"
         );
         Self::new(name, &load)
     }

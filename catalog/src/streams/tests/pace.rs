@@ -96,14 +96,14 @@ async fn a_change_is_with_the_sidecar_within_milliseconds() {
 
 #[tokio::test]
 async fn each_side_hears_the_other_in_every_interval() {
-    let server = with_heartbeats_every(Duration::from_millis(400)).await;
+    let server = with_heartbeats_every(Duration::from_secs(2)).await;
     let mut client = server.open().await;
     client.say(Kind::Hello(v1::Hello::default())).await;
     let Message::Welcome(welcome) = client.hear().await else {
         panic!("Welcome is first");
     };
-    assert_eq!(welcome.heartbeat_interval_ms, 400);
-    for sequence in 1..=3 {
+    assert_eq!(welcome.heartbeat_interval_ms, 2000);
+    for sequence in 1..=2 {
         let unasked = v1::Heartbeat { sequence: 0 };
         assert_eq!(client.hear().await, Message::Heartbeat(unasked));
         client.beat(sequence).await;

@@ -173,7 +173,7 @@ async fn finish_answers_what_is_in_flight_and_closes_idle_connections() {
     let mut server = start(OnSigterm::Finish, Duration::ZERO);
     let mut idle = server.connect().await;
     let mut busy = server.connect().await;
-    busy.write_all(b"GET /slow?ms=100 HTTP/1.1\r\nhost: echo\r\n\r\n")
+    busy.write_all(b"GET /slow?ms=2000 HTTP/1.1\r\nhost: echo\r\n\r\n")
         .await
         .expect("it reads");
     while server.stats().await["in_flight"] != 1 {
@@ -186,6 +186,6 @@ async fn finish_answers_what_is_in_flight_and_closes_idle_connections() {
     );
     let (head, body) = answer(busy).await;
     assert!(head.contains("\r\nconnection: close"), "{head}");
-    assert!(body.contains("/slow?ms=100"), "{body}");
+    assert!(body.contains("/slow?ms=2000"), "{body}");
     (&mut server.task).await.expect("the server ends");
 }

@@ -102,7 +102,7 @@ async fn finish_lets_open_connections_end_and_accepts_no_more() {
 
 #[tokio::test]
 async fn lingering_accepts_until_its_time_is_over() {
-    let (port, ask, server) = start(OnSigterm::Linger(Duration::from_millis(200)));
+    let (port, ask, server) = start(OnSigterm::Linger(Duration::from_secs(2)));
     ask.ask();
     let late = open(port).await;
     server.await.expect("the server ends");
