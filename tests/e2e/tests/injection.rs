@@ -170,17 +170,23 @@ async fn a_probe_says_what_the_application_would_say() -> anyhow::Result<()> {
     let meshed = Meshed::start().await?;
     let namespace = &meshed.namespace;
     let tcp = json!({"tcpSocket": {"port": PORT}});
-    let listens = App::echo("listens").readiness(each_second(tcp.clone()));
-    namespace.pod(&listens).await?;
-    namespace.until_ready("listens").await?;
-
     // A proxy that accepts and breaks off again is taken for a refusal now and then,
     // but not so many times in a row.
-    let mut often = each_second(tcp);
+    let mut often = each_second(tcp.clone());
     often["failureThreshold"] = json!(8);
-    let deaf = App::new("deaf", "sleep").liveness(often);
-    namespace.pod(&deaf).await?;
-    until_restarted(&meshed, "deaf", "app").await?;
+    for mode in ["native", "classic"] {
+        let listens = App::echo(&format!("listens-{mode}"))
+            .annotation(MODE, mode)
+            .readiness(each_second(tcp.clone()));
+        let pod = namespace.pod(&listens).await?;
+        namespace.until_ready(&pod.name_any()).await?;
+
+        let deaf = App::new(&format!("deaf-{mode}"), "sleep")
+            .annotation(MODE, mode)
+            .liveness(often.clone());
+        let pod = namespace.pod(&deaf).await?;
+        until_restarted(&meshed, &pod.name_any(), "app").await?;
+    }
 
     let over_http = json!({"httpGet": {"path": "/healthz", "port": PORT}});
     for (name, rewritten) in [("as-it-is", "false"), ("rewritten", "true")] {
