@@ -6,11 +6,20 @@ mod command;
 #[path = "observing/stub.rs"]
 mod stub;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    sync::{Barrier, Mutex, mpsc},
+};
 
 use command::netting;
 use serde_json::{Value, json};
 use stub::Stub;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    task::block_in_place,
+};
 
 /// What must not be in a bundle, wherever it was in the cluster.
 const CANARY: &str = "correct-horse-battery";
@@ -207,4 +216,84 @@ async fn where_nothing_can_be_written_nothing_is_collected() {
         assert!(said.stderr.contains(says), "{said:#?}");
     }
     assert_eq!(fs::read_to_string(&there).expect("it is there"), "mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_are_asked_together_so_that_those_of_a_dead_node_hold_up_nobody() {
+    // Each log comes once all of them were asked for.
+    let all = Barrier::new(3);
+    let together = move |path: &str| {
+        if path.ends_with("/log") {
+            block_in_place(|| all.wait());
+        }
+        answer(path)
+    };
+    let stub = Stub::serve(version(), together).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let to = dir.path().join("bundle");
+    let said = netting(&format!(
+        "--kubeconfig {} support-bundle --to {}",
+        stub.kubeconfig,
+        to.display()
+    ))
+    .await;
+    assert_eq!(said.code, Some(0), "{said:#?}");
+    for step in [
+        "looking, as netting check does",
+        "listing objects",
+        "asking 2 pods",
+    ] {
+        assert!(said.stderr.contains(step), "{step}: {said:#?}");
+    }
+    let files = read_all(&to);
+    for log in ["web-1.netting-init.log", "netting-catalog-1.catalog.log"] {
+        assert!(file(&files, log).contains("the last line"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_interrupted_leaves_nothing_in_the_way_of_the_next() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let hold = move |path: &str| {
+        if path.ends_with("/log") {
+            // Until the other end is dropped.
+            let _ = block_in_place(|| held.lock().expect("no test panics").recv());
+        }
+        answer(path)
+    };
+    let stub = Stub::serve(version(), hold).await;
+    let dir = tempfile::tempdir().expect("a directory");
+    for name in ["bundle", "bundle.tar.gz"] {
+        let to = dir.path().join(name);
+        let mut command = command::command();
+        command
+            .args(["--kubeconfig", &stub.kubeconfig, "support-bundle", "--to"])
+            .arg(&to)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("it runs");
+        let stderr = child.stderr.take().expect("it is piped");
+        let mut lines = BufReader::new(stderr).lines();
+        loop {
+            let line = lines.next_line().await.expect("it is text");
+            let line = line.expect("it can't end before its pods have answered");
+            if line.starts_with("asking") {
+                break;
+            }
+        }
+        child.kill().await.expect("it runs until then");
+        let left = fs::read_dir(dir.path()).expect("it is there").count();
+        assert_eq!(left, 0, "{name}");
+    }
+    drop(release);
+    let to = dir.path().join("bundle");
+    let again = netting(&format!(
+        "--kubeconfig {} support-bundle --to {}",
+        stub.kubeconfig,
+        to.display()
+    ))
+    .await;
+    assert_eq!(again.code, Some(0), "{again:#?}");
 }

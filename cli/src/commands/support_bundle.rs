@@ -1,6 +1,7 @@
 //! `netting support-bundle`: what a report about a fault needs, without secrets.
 
 mod archive;
+mod asked;
 mod collect;
 mod redact;
 
@@ -49,7 +50,7 @@ impl Args {
             format!("netting-support-{now}.tar.gz").into()
         });
         // Found out before anything is collected.
-        let archive = archive::Archive::create(&to)?;
+        let archive = archive::Archive::at(&to)?;
         let limits = collect::Limits {
             pods: self.pods_max,
             log_lines: self.log_lines,

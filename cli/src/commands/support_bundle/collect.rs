@@ -1,25 +1,41 @@
 //! Collects it. What can't be had is said in the bundle itself.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
+use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration,
     apps::v1::Deployment,
     core::v1::{Namespace, Node, Pod, Service},
     events::v1::Event,
 };
-use kube::{
-    Api, ResourceExt as _,
-    api::{ListParams, LogParams},
-};
+use kube::{Api, ResourceExt as _, api::ListParams};
 use netting_webhook::{
     documents,
     names::{INIT_CONTAINER, SIDECAR_CONTAINER},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
 
-use super::{archive::Bundle, redact};
-use crate::{check::Report, cluster::Cluster, commands::check::ask, forward::NoAnswer, mesh};
+use super::{
+    archive::Bundle,
+    asked::{self, ANSWER_TIMEOUT, Asked, in_time},
+    redact,
+};
+use crate::{
+    check::{Report, finding::counted},
+    cluster::Cluster,
+    commands::check::ask,
+    installation::{PART_OF, progress::Progress},
+    mesh,
+};
+
+/// So many answers are waited for at the same time.
+const ASKED_AT_ONCE: usize = 16;
+/// After so many answers it is said how far it is.
+const TOLD_EVERY: usize = 50;
+/// How long `netting check` may take, which may ask a hundred pods.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 
 /// How much of it.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +64,7 @@ are in it.
 struct Collector<'a> {
     cluster: &'a Cluster,
     limits: Limits,
+    progress: Progress,
     bundle: Bundle,
     missing: Vec<String>,
 }
@@ -57,6 +74,7 @@ pub(super) async fn bundle(cluster: &Cluster, limits: Limits) -> (Bundle, usize)
     let mut collector = Collector {
         cluster,
         limits,
+        progress: Progress::new(),
         bundle: Bundle::new(),
         missing: Vec::new(),
     };
@@ -67,12 +85,8 @@ pub(super) async fn bundle(cluster: &Cluster, limits: Limits) -> (Bundle, usize)
         cluster.version
     );
     collector.put("versions.txt", versions);
-    let report = Report::of(&ask::facts(cluster, false, None).await);
-    let report = serde_json::to_value(&report).expect("findings are JSON");
-    // It repeats what people wrote into annotations.
-    collector.put("check.json", redact::text(&format!("{report:#}\n")));
+    collector.check().await;
     collector.objects().await;
-    collector.control_plane().await;
     collector.pods().await;
     let missed = collector.missing.len();
     let missing = match collector.missing.as_slice() {
@@ -92,7 +106,19 @@ impl Collector<'_> {
         self.missing.push(format!("{what}: {why}"));
     }
 
+    async fn check(&mut self) {
+        self.progress.title("looking, as netting check does");
+        let facts = timeout(CHECK_TIMEOUT, ask::facts(self.cluster, false, None)).await;
+        let Ok(facts) = facts else {
+            return self.miss("check.json", format!("not done within {CHECK_TIMEOUT:?}"));
+        };
+        let report = serde_json::to_value(Report::of(&facts)).expect("findings are JSON");
+        // It repeats what people wrote into annotations.
+        self.put("check.json", redact::text(&format!("{report:#}\n")));
+    }
+
     async fn objects(&mut self) {
+        self.progress.title("listing objects");
         let client = self.cluster.client();
         let namespace = self.cluster.system_namespace.clone();
         self.list("nodes", Api::<Node>::all(client.clone())).await;
@@ -119,7 +145,7 @@ impl Collector<'_> {
     where
         K: Clone + DeserializeOwned + Serialize + Debug,
     {
-        match api.list(&ListParams::default()).await {
+        match in_time(ANSWER_TIMEOUT, api.list(&ListParams::default())).await {
             Ok(listed) => {
                 let yaml = yaml(&listed.items);
                 self.put(format!("objects/{name}.yaml"), yaml);
@@ -128,73 +154,79 @@ impl Collector<'_> {
         }
     }
 
-    async fn control_plane(&mut self) {
-        let namespace = self.cluster.system_namespace.clone();
-        let api: Api<Pod> = Api::namespaced(self.cluster.client(), &namespace);
-        let pods = match api.list(&ListParams::default()).await {
-            Ok(pods) => pods.items,
-            Err(error) => return self.miss("list Netting's pods", error),
-        };
-        for pod in &pods {
+    /// Netting's own, and those with a sidecar.
+    async fn pods(&mut self) {
+        let (own, meshed) = (self.own().await, self.meshed().await);
+        let mut asked = Vec::new();
+        for pod in &own {
             let path = format!("control-plane/{}", pod.name_any());
             self.put(format!("{path}.yaml"), yaml(pod));
-            self.admin(pod, "/config", format!("{path}.config.json"))
-                .await;
-            let metrics = format!("{path}.metrics.txt");
-            self.admin(pod, mesh::INSTRUMENTS, metrics).await;
             let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-            for container in containers {
-                self.logs(pod, &container.name, &path).await;
+            let names = containers.map(|container| container.name.as_str());
+            asked.extend(asked::of(pod, &path, names));
+        }
+        for pod in &meshed {
+            let path = format!("pods/{}", mesh::name_of(pod));
+            self.put(format!("{path}.yaml"), yaml(pod));
+            asked.extend(asked::of(pod, &path, [INIT_CONTAINER, SIDECAR_CONTAINER]));
+        }
+        let pods = counted(own.len() + meshed.len(), "pod");
+        self.progress.title(&format!(
+            "asking {pods} for configuration, metrics and logs"
+        ));
+        self.answers(&asked).await;
+    }
+
+    async fn own(&mut self) -> Vec<Pod> {
+        let namespace = &self.cluster.system_namespace;
+        let api: Api<Pod> = Api::namespaced(self.cluster.client(), namespace);
+        let ours = ListParams::default().labels(&format!("{}={}", PART_OF.0, PART_OF.1));
+        match in_time(ANSWER_TIMEOUT, api.list(&ours)).await {
+            Ok(pods) => pods.items,
+            Err(error) => {
+                self.miss("list Netting's pods", error);
+                Vec::new()
             }
         }
     }
 
-    async fn pods(&mut self) {
-        let pods = match mesh::pods(self.cluster, None).await {
+    async fn meshed(&mut self) -> Vec<Pod> {
+        let mut pods = match in_time(ANSWER_TIMEOUT, mesh::pods(self.cluster, None)).await {
             Ok(pods) => pods,
-            Err(error) => return self.miss("list pods with a sidecar", error),
+            Err(error) => {
+                self.miss("list pods with a sidecar", error);
+                return Vec::new();
+            }
         };
         if pods.len() > self.limits.pods {
             let why = format!("{} of {}; see --pods-max", self.limits.pods, pods.len());
             self.miss("pods beyond the limit", why);
+            pods.truncate(self.limits.pods);
         }
-        for pod in pods.iter().take(self.limits.pods) {
-            let path = format!(
-                "pods/{}/{}",
-                pod.namespace().unwrap_or_default(),
-                pod.name_any()
-            );
-            self.put(format!("{path}.yaml"), yaml(pod));
-            self.admin(pod, "/config", format!("{path}.config.json"))
-                .await;
-            let metrics = format!("{path}.metrics.txt");
-            self.admin(pod, mesh::INSTRUMENTS, metrics).await;
-            for container in [INIT_CONTAINER, SIDECAR_CONTAINER] {
-                self.logs(pod, container, &path).await;
+        pods
+    }
+
+    async fn answers(&mut self, asked: &[Asked<'_>]) {
+        let (client, lines) = (self.cluster.client(), self.limits.log_lines);
+        let answers = stream::iter(asked)
+            .map(async |one| (&one.path, one.answer(&client, lines).await))
+            .buffer_unordered(ASKED_AT_ONCE);
+        let mut answers = std::pin::pin!(answers.enumerate());
+        let mut missing = Vec::new();
+        while let Some((before, (path, answer))) = answers.next().await {
+            match answer {
+                Ok(Some(text)) => self.put(path, text),
+                Ok(None) => {}
+                Err(why) => missing.push((path, why)),
+            }
+            if (before + 1) % TOLD_EVERY == 0 {
+                let told = format!("  {} of {} answers", before + 1, asked.len());
+                self.progress.title(&told);
             }
         }
-    }
-
-    async fn admin(&mut self, pod: &Pod, from: &str, path: String) {
-        match mesh::ask(&self.cluster.client(), pod, from).await {
-            Ok(text) => self.put(path, redact::text(&text)),
-            Err(NoAnswer::Gone(_)) => {}
-            Err(error) => self.miss(&path, error.line()),
-        }
-    }
-
-    async fn logs(&mut self, pod: &Pod, container: &str, path: &str) {
-        let path = format!("{path}.{container}.log");
-        let namespace = pod.namespace().unwrap_or_default();
-        let api: Api<Pod> = Api::namespaced(self.cluster.client(), &namespace);
-        let params = LogParams {
-            container: Some(container.to_owned()),
-            tail_lines: Some(self.limits.log_lines),
-            ..LogParams::default()
-        };
-        match api.logs(&pod.name_any(), &params).await {
-            Ok(log) => self.put(path, redact::text(&log)),
-            Err(error) => self.miss(&path, error),
+        missing.sort();
+        for (path, why) in missing {
+            self.miss(path, why);
         }
     }
 }
