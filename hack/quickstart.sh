@@ -75,7 +75,8 @@ check_tools() {
 }
 
 has_cluster() {
-  kind get clusters 2>/dev/null | grep --fixed-strings --line-regexp --quiet -- "$name"
+  # Not from a pipe, whose writer would fail when grep has seen enough.
+  grep --fixed-strings --line-regexp --quiet -- "$name" <<<"$(kind get clusters 2>/dev/null)"
 }
 
 delete_cluster() {
@@ -139,17 +140,26 @@ install_netting() {
 deploy_demo() {
   kube apply --server-side --filename hack/quickstart/demo.yaml ||
     fail "the demo is not deployed: see above, then run this again"
-  local app
+  local app bare
+  # Once Netting was taken away, so are their sidecars, and applying what is there makes no new pods.
+  bare=$(kube --namespace netting-demo get pods --output name \
+    --selector 'app in (echo,load),netting.dev/injected!=true') ||
+    fail "the demo's pods can't be listed: see above, then run this again"
+  if [[ -n $bare ]]; then
+    kube --namespace netting-demo rollout restart deployment/echo deployment/load ||
+      fail "the demo's pods get no sidecars: see above, then run this again"
+  fi
   for app in echo load; do
     kube --namespace netting-demo rollout status "deployment/$app" --timeout 180s ||
       fail "the demo doesn't start: kubectl --context kind-$name -n netting-demo describe pods"
   done
 }
 
-# Of a port of the first pod with a label, through the API server.
+# Of a port of the first pod of an application that has a sidecar, through the API server.
 ask() { # APP PORT PATH
   local pod
-  pod=$(kube --namespace netting-demo get pods --selector "app=$1" --output 'jsonpath={.items[0].metadata.name}')
+  pod=$(kube --namespace netting-demo get pods --selector "app=$1,netting.dev/injected=true" \
+    --output 'jsonpath={.items[0].metadata.name}')
   kube get --raw "/api/v1/namespaces/netting-demo/pods/$pod:$2/proxy/$3"
 }
 

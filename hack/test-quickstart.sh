@@ -37,6 +37,7 @@ esac'
   stub kubectl 'case "$*" in
   "version --client"*) echo "  \"gitVersion\": \"v${KUBECTL_VERSION:-1.30.2}\"," ;;
   *jsonpath*) echo pod-1 ;;
+  *injected!=true*) [[ -z ${BARE:-} ]] || echo pod/load-1 ;;
   *pod-1:9090*) echo "{\"ok\": 50}" ;;
   *pod-1:15020*) if (($(grep --count pod-1:15020 "$CALLS") <= ${UNMEASURED:-0})); then
     echo "# nothing yet"
@@ -195,6 +196,11 @@ check 'both images are loaded' called 'images/netting.tar --name netting' 'image
 : >"$work/calls"
 check 'a second run goes through as well' says 'there already'
 check 'and makes no second cluster' never_called 'kind create'
+check 'and restarts no pods that have sidecars' never_called 'rollout restart'
+: >"$work/calls"
+BARE=yes check 'pods that lost their sidecars since' says 'To try next'
+check 'are made again' in_this_order 'apply --server-side' \
+  'rollout restart deployment/echo deployment/load' 'rollout status deployment/echo'
 
 # What fails, and what is said of what to do about it.
 failures=(
@@ -203,16 +209,18 @@ failures=(
   "load image-archive|the nodes don't take the image netting: see above"
   'install --image-pull-policy|Netting is not installed: see above, then run this again'
   'apply --server-side|the demo is not deployed: see above'
-  "deployment/echo|the demo doesn't start: kubectl --context kind-netting -n netting-demo describe pods"
-  "deployment/load|the demo doesn't start"
+  "injected!=true|the demo's pods can't be listed"
+  "rollout restart|the demo's pods get no sidecars: see above"
+  "status deployment/echo|the demo doesn't start: kubectl --context kind-netting -n netting-demo describe pods"
+  "status deployment/load|the demo doesn't start"
   "custom-columns|the demo's pods can't be listed"
   "pod-1:9090|the demo's client doesn't answer"
   "pod-1:15020|the sidecar doesn't answer"
 )
 for failure in "${failures[@]}"; do
   begin
-  FAIL_AT=${failure%%|*} check "a failure at '${failure%%|*}' ends it, and says what to do" refuses "${failure#*|}"
-  FAIL_AT=${failure%%|*} check 'and says what failed' refuses 'told to fail'
+  BARE=yes FAIL_AT=${failure%%|*} check "a failure at '${failure%%|*}' ends it, and says what to do" refuses "${failure#*|}"
+  BARE=yes FAIL_AT=${failure%%|*} check 'and says what failed' refuses 'told to fail'
 done
 begin
 UNMEASURED=30 check 'a sidecar that measures nothing is told of' refuses 'has measured no request yet'
@@ -231,6 +239,13 @@ check 'and nothing else was done' never_called 'netting --context'
 : >"$work/calls"
 check 'taking it away twice is no fault' says 'nothing to take away' --delete
 check 'and deletes nothing' never_called 'kind delete'
+
+begin
+{ echo netting && seq --format 'other-%.0f' 20000; } >"$work/clusters"
+check 'among ever so many clusters' says 'there already'
+check 'the own one is found' never_called 'kind create'
+check 'and taken away' says '' --delete
+check 'by kind again' called 'kind delete cluster --name netting'
 
 begin
 echo other >"$work/clusters"
