@@ -114,6 +114,8 @@ impl Stream {
         // Tunnels last as long as they like.
         let is_tunnel = request.head.method == http::Method::CONNECT;
         let whole = tries.deadline().filter(|_| !is_tunnel);
+        // With its status, a call is over.
+        let is_call = is_grpc(&request.head.headers);
         let mut upload = Upload::default();
         let asked = self.ask(&taken.hold, request, &mut upload);
         let answered = within(until, asked).await;
@@ -137,10 +139,25 @@ impl Stream {
         tries.answered();
         sent.let_go();
         let response = Response::from_parts(head, body);
-        let passed_back = self.pass_back(response, upload, taken, received);
-        let ended = within(whole, passed_back).await;
-        let late = Ended::Reset(Code::CANCEL, Reason::ResponseTimeout);
-        Tried::Last(ended.unwrap_or(late))
+        let passed_back = self.pass_back(response, &mut upload, &mut taken, received);
+        Tried::Last(match within(whole, passed_back).await {
+            Some(Ended::Whole) if !is_call => self.pass_on_rest(upload, whole).await,
+            Some(ended) => ended,
+            None => Ended::Reset(Code::CANCEL, Reason::ResponseTimeout),
+        })
+    }
+
+    /// Passes on what the client says after its response has ended: an upstream may answer
+    /// early and go on reading, or reset the stream (RFC 9113 section 8.1).
+    async fn pass_on_rest(&mut self, upload: Upload<'_>, whole: Option<Instant>) -> Ended {
+        if upload.is_over() {
+            return Ended::Whole;
+        }
+        self.has_answer();
+        match within(whole, upload.finish()).await {
+            Some(()) => Ended::Whole,
+            None => Ended::Cut(Reason::ResponseTimeout),
+        }
     }
 
     /// Whether the upstream lets streams ask for other protocols.
@@ -178,8 +195,8 @@ impl Stream {
     async fn pass_back(
         &mut self,
         response: Response<RecvStream>,
-        mut upload: Upload<'_>,
-        mut taken: Taken,
+        upload: &mut Upload<'_>,
+        taken: &mut Taken,
         received: &Passed,
     ) -> Ended {
         let (mut head, mut body) = response.into_parts();

@@ -1,6 +1,6 @@
 //! One request and its response.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use h2::{Reason as Code, RecvStream, server::SendResponse};
@@ -29,6 +29,8 @@ pub(super) struct Stream {
     pub(super) session: Busy,
     pub(super) respond: SendResponse<Bytes>,
     begun: Instant,
+    /// How long its response took, if that ended before the request.
+    took: Option<Duration>,
     pub(super) status: Option<u16>,
     /// How the call ended, if it is one of gRPC.
     pub(super) grpc_status: Option<u32>,
@@ -47,6 +49,8 @@ pub(super) enum Ended {
     Whole,
     /// There is no response, and the client is told so.
     Failed(Reason),
+    /// The response has ended as the upstream wanted. The rest of the request does not go on.
+    Cut(Reason),
     /// Its other half was reset with this code, as this one is now.
     Reset(Code, Reason),
     /// The client reset it.
@@ -59,6 +63,7 @@ impl Stream {
             session,
             respond,
             begun: Instant::now(),
+            took: None,
             status: None,
             grpc_status: None,
             upstream: None,
@@ -99,9 +104,16 @@ impl Stream {
                 self.respond.send_reset(code);
                 Some(reason)
             }
+            // Let go of, it is reset once the response is sent, with NO_ERROR.
+            Ended::Cut(reason) => Some(reason),
             Ended::Abandoned => Some(Reason::DownstreamReset),
         };
         self.note(method, failed, &head, (sent.bytes(), received.bytes()));
+    }
+
+    /// The response has ended, and the request goes on.
+    pub(super) fn has_answer(&mut self) {
+        self.took = Some(self.begun.elapsed());
     }
 
     /// Answers in the application's place.
@@ -159,7 +171,7 @@ impl Stream {
             status: self.status,
             error: failed.map(Reason::as_str),
             call,
-            took: self.begun.elapsed(),
+            took: self.took.unwrap_or_else(|| self.begun.elapsed()),
             sent,
             received,
             trace: span.as_ref().map(|span| span.context()),

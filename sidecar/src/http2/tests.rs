@@ -16,6 +16,7 @@ use crate::proxy::chain::{Chain, listen};
 mod authority;
 mod cancelled;
 mod connect;
+mod early;
 mod keepalive;
 mod limits;
 mod policy;

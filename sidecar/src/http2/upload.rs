@@ -29,6 +29,19 @@ impl<'u> Upload<'u> {
         })))
     }
 
+    /// Goes on alone, to its end: all of the body is sent, or one of the streams is reset.
+    pub(super) async fn finish(self) {
+        if let Some(upload) = self.0 {
+            // Whoever reset a stream knows.
+            let _ = upload.await;
+        }
+    }
+
+    /// Whether there is nothing more to send.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Waits for something else. Nothing, if the client resets the stream.
     pub(super) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> Option<T> {
         let mut other = pin!(other);

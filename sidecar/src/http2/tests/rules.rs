@@ -19,22 +19,32 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 pub(super) async fn next_frame(
     reading: &mut (impl AsyncRead + Unpin),
 ) -> io::Result<(u8, Vec<u8>)> {
+    let (kind, _, payload) = next_with_flags(reading).await?;
+    Ok((kind, payload))
+}
+
+/// Reads one frame: its kind, flags and payload.
+pub(super) async fn next_with_flags(
+    reading: &mut (impl AsyncRead + Unpin),
+) -> io::Result<(u8, u8, Vec<u8>)> {
     let mut head = [0; 9];
     reading.read_exact(&mut head).await?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
     let mut payload = vec![0; length as usize];
     reading.read_exact(&mut payload).await?;
-    Ok((head[3], payload))
+    Ok((head[3], head[4], payload))
 }
 
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
+pub(super) const PING: u8 = 6;
 pub(super) const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
+pub(super) const ACK: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 /// `GET http://a/`, from HPACK's static table.
 pub(super) const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
