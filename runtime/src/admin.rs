@@ -10,7 +10,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Extension, Router,
     extract::{ConnectInfo, DefaultBodyLimit, FromRequest as _, Request, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
+    middleware::map_response_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -19,7 +20,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Semaphore,
+};
 
 use crate::{Readiness, logging::LogHandle};
 
@@ -35,11 +40,16 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 /// one more, the oldest that is not at work for its client is closed: who holds idle
 /// connections must not keep the kubelet out, which would take the pod for dead.
 const CONNECTIONS_MAX: usize = 128;
-/// A client that connects and says nothing gives its place back after this.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that connects and says nothing gives its place back after this, and so does
+/// one that asks nothing more. Nobody's usual interval: who asks every 10 seconds is not
+/// to find the connection closed under the next request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(13);
+/// After this, the next answer is a connection's last. Who keeps theirs open connects anew.
+const KEEP_ALIVE_MAX: Duration = Duration::from_secs(60);
 /// No connection takes a place for longer, whatever it sends or does not read, unless
-/// its request is kept ([`Accepted::keep`]). Who keeps theirs open connects anew.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// its request is kept ([`Accepted::keep`]): a request within [`KEEP_ALIVE_MAX`], the two
+/// minutes that a scrape may take at most, and half a minute to read its end.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60 + 120 + 30);
 /// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -95,24 +105,44 @@ pub async fn serve(listener: TcpListener, router: Router) {
             return;
         };
         open.add(&accepted);
-        let service = router
-            .clone()
-            .layer(Extension(accepted.clone()))
-            .layer(Extension(ConnectInfo(peer)));
+        let router = router.clone();
         tokio::spawn(async move {
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-            tokio::select! {
-                served = served => if let Err(error) = served {
-                    tracing::debug!(%error, %peer, "connection to the admin port ended early");
-                },
-                () = accepted.over(CONNECTION_TIME_MAX) => {}
-            }
+            attend(stream, peer, accepted, router).await;
             drop(place);
         });
     }
+}
+
+/// One connection, until its client or its time ends it.
+async fn attend(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    accepted: Accepted,
+    router: Router,
+) {
+    let service = router
+        .layer(map_response_with_state(accepted.clone(), last_in_time))
+        .layer(Extension(accepted.clone()))
+        .layer(Extension(ConnectInfo(peer)));
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::debug!(%error, %peer, "connection to the admin port ended early");
+        },
+        () = accepted.over(CONNECTION_TIME_MAX) => {}
+    }
+}
+
+/// An old connection ends with an answer, rather than in one or under a request.
+async fn last_in_time(State(accepted): State<Accepted>, mut response: Response) -> Response {
+    if accepted.since.elapsed() >= KEEP_ALIVE_MAX {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// The connection that a request came by; an [`axum::Extension`] of each request.
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Accepted {
     /// The address that the client connected to, one of this process's own.
     pub local: SocketAddr,
+    pub(super) since: Instant,
     state: Arc<State>,
 }
 
@@ -38,12 +39,13 @@ pub struct Kept(Arc<State>);
 pub(super) struct Open(VecDeque<Weak<State>>);
 
 impl Accepted {
-    /// A connection to this address. An IPv4 address comes as such, also where the
-    /// listener is one for both families.
+    /// A connection to this address, from now on. An IPv4 address comes as such, also
+    /// where the listener is one for both families.
     #[must_use]
     pub fn at(local: SocketAddr) -> Self {
         Self {
             local: SocketAddr::new(local.ip().to_canonical(), local.port()),
+            since: Instant::now(),
             state: Arc::default(),
         }
     }
@@ -109,7 +111,7 @@ impl Open {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Instant, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 

@@ -12,6 +12,8 @@ use tokio::{
 use super::*;
 use crate::logging;
 
+mod lifetimes;
+
 /// A body of which nothing ever comes.
 struct Endless;
 
