@@ -133,6 +133,9 @@ fn judge(
         let others = obstacles.collect();
         return Err(Obstacles { first, others });
     }
+    if namespace.unanswered {
+        warnings.push("netting: the namespace's options are not known; defaults are used".into());
+    }
     let chosen = PodOptions::choose(options, &pod, *namespace, warnings);
     if options.catalog_may_be_out_of_reach(&pod) {
         let policy = pod.spec("dnsPolicy").and_then(Value::as_str);

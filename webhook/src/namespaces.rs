@@ -3,6 +3,11 @@
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
+use crate::{
+    decision::Asks,
+    names,
+    options::{self, Bounds},
+};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace};
 use kube::{
@@ -15,21 +20,17 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
-use crate::{
-    decision::Asks,
-    names,
-    options::{self, Bounds},
-};
-
+mod asking;
 mod limits;
 
+use asking::Asking;
 pub use limits::bounds;
 
-/// A namespace that has not been heard of is asked for, for so long. A pod does not
-/// wait for more.
-pub const ASK_TIMEOUT: Duration = Duration::from_millis(250);
+/// A namespace that has not been heard of is asked for, for so long: with the wait for
+/// room before it, well within the 5 s after which the API server goes on without an
+/// answer.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Meta = PartialObjectMeta<Namespace>;
 
@@ -44,6 +45,8 @@ pub struct Known {
     pub bounds: Bounds,
     /// Whether its label asks for sidecars for its pods; `None` if nobody was asked.
     pub asks: Option<bool>,
+    /// Whether the API server was asked for all of this, and didn't say.
+    pub unanswered: bool,
 }
 
 impl Known {
@@ -56,6 +59,7 @@ impl Known {
             pod_security: self.pod_security.as_deref(),
             bounds: Some(&self.bounds),
             asks: self.asks,
+            unanswered: self.unanswered,
         }
     }
 }
@@ -71,6 +75,7 @@ impl From<Meta> for Known {
             pod_security: label(names::POD_SECURITY).map(str::to_owned),
             bounds: Bounds::default(),
             asks: Some(label(names::INJECT).is_some_and(|value| Asks::of(value) == Asks::Yes)),
+            unanswered: false,
         }
     }
 }
@@ -80,7 +85,7 @@ impl From<Meta> for Known {
 pub struct Namespaces {
     store: Store<Meta>,
     ranges: Store<LimitRange>,
-    api: Api<Meta>,
+    asking: Asking,
 }
 
 impl Namespaces {
@@ -88,16 +93,23 @@ impl Namespaces {
     /// polled.
     pub fn follow(client: Client) -> (Self, impl Future<Output = ()> + use<>) {
         let api: Api<Meta> = Api::all(client.clone());
-        let (store, namespaces) = reflected(api.clone(), "namespaces", shorten);
+        let (store, namespaces) = reflected(api, "namespaces", shorten);
+        let every_range = Api::all(client.clone());
         let (ranges, limit_ranges) =
-            reflected(Api::all(client), "limitranges", |range: &mut LimitRange| {
+            reflected(every_range, "limitranges", |range: &mut LimitRange| {
                 range.metadata.managed_fields = None;
                 range.metadata.annotations = None;
             });
         let following = async move {
             tokio::join!(namespaces, limit_ranges);
         };
-        (Self { store, ranges, api }, following)
+        let asking = Asking::new(client);
+        let namespaces = Self {
+            store,
+            ranges,
+            asking,
+        };
+        (namespaces, following)
     }
 
     /// Waits until all that there is has been heard of once.
@@ -112,34 +124,15 @@ impl Namespaces {
     /// What matters of a namespace. Nothing, if it is unknown and the API server does
     /// not say in time.
     pub async fn known(&self, name: &str) -> Known {
+        let Some(namespace) = self.store.get(&ObjectRef::new(name)) else {
+            return self.asking.about(name).await;
+        };
         let ranges = self.ranges.state();
         let of_it = |range: &&Arc<LimitRange>| range.metadata.namespace.as_deref() == Some(name);
         let ranges = ranges.iter().filter(of_it).map(AsRef::as_ref);
         Known {
             bounds: limits::bounds(ranges),
-            ..self.itself(name).await
-        }
-    }
-
-    async fn itself(&self, name: &str) -> Known {
-        if let Some(known) = self.store.get(&ObjectRef::new(name)) {
-            return Known::from(known.as_ref().clone());
-        }
-        let why = match timeout(ASK_TIMEOUT, self.api.get_opt(name)).await {
-            Ok(Ok(Some(namespace))) => return namespace.into(),
-            Ok(Ok(None)) => "there is no such namespace".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {ASK_TIMEOUT:?}"),
-        };
-        tracing::warn!(
-            namespace = name,
-            why,
-            "going on without the namespace's annotations"
-        );
-        Known {
-            // A pod that asks by no word of Netting's is better left as it is.
-            asks: Some(false),
-            ..Known::default()
+            ..namespace.as_ref().clone().into()
         }
     }
 }

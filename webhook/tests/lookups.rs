@@ -115,6 +115,10 @@ async fn limit_ranges_bound_the_pods_of_their_own_namespace() {
     };
     // The API server lists all of them in one place too.
     let path = |name: &str| format!("/api/v1/limitranges/{name}");
+    for name in ["shop", "bank", "elsewhere"] {
+        let path = format!("/api/v1/namespaces/{name}");
+        server.lock().put(&path, namespace("info"));
+    }
     server.lock().put(&path("one"), range("shop", "32Mi"));
     server.lock().put(&path("other"), range("bank", "1Gi"));
     let (namespaces, following) = Namespaces::follow(server.client());
@@ -135,25 +139,58 @@ async fn limit_ranges_bound_the_pods_of_their_own_namespace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_that_is_not_known_yet_is_asked_for_and_not_waited_for() {
+async fn a_namespace_that_is_not_known_yet_is_asked_for_and_waited_for_no_longer_than_that() {
     let server = ApiServer::default();
     server
         .lock()
         .put("/api/v1/namespaces/shop", namespace("debug"));
+    let range = json!({"kind": "LimitRange", "apiVersion": "v1", "metadata": {},
+        "spec": {"limits": [{"type": "Container", "min": {"memory": "32Mi"}}]}});
+    server
+        .lock()
+        .put("/api/v1/namespaces/shop/limitranges/one", range);
     let (namespaces, _not_polled) = Namespaces::follow(server.client());
-    assert_eq!(
-        log_level(&namespaces, "shop").await.as_deref(),
-        Some("debug")
-    );
-    assert_eq!(log_level(&namespaces, "nowhere").await, None);
+    let known = namespaces.known("shop").await;
+    let min = known.bounds.memory.container.min;
+    assert_eq!(min.map(|min| min.to_string()).as_deref(), Some("32Mi"));
+    assert_eq!(known.annotations["netting.dev/log-level"], "debug");
+    assert!(!known.unanswered);
+
+    let unknown = async |name: &str| {
+        let known = namespaces.known(name).await;
+        known.unanswered && known.annotations.is_empty()
+    };
+    assert!(unknown("nowhere").await);
     server.lock().forbidden = vec![(Method::GET, "/namespaces")];
-    assert_eq!(log_level(&namespaces, "shop").await, None);
+    assert!(unknown("shop").await);
 
     server.lock().forbidden = Vec::new();
     server.lock().silent = true;
     let begun = Instant::now();
-    assert_eq!(log_level(&namespaces, "shop").await, None);
+    assert!(unknown("shop").await);
     assert_eq!(begun.elapsed(), ASK_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_one_namespace_that_wait_share_a_question() {
+    let server = ApiServer::default();
+    server.lock().silent = true;
+    let (namespaces, _not_polled) = Namespaces::follow(server.client());
+    let wait = async |name: &str| namespaces.known(name).await.unanswered;
+    let waited = tokio::join!(wait("shop"), wait("bank"), wait("shop"), wait("shop"));
+    assert_eq!(waited, (true, true, true, true));
+    let asked_for = |name: &str| {
+        let path = format!("/api/v1/namespaces/{name}");
+        let server = server.lock();
+        server.asked.iter().filter(|asked| **asked == path).count()
+    };
+    assert_eq!((asked_for("shop"), asked_for("bank")), (1, 1));
+
+    server.lock().silent = false;
+    server
+        .lock()
+        .put("/api/v1/namespaces/shop", namespace("debug"));
+    assert!(!wait("shop").await, "what failed is asked anew");
 }
 
 /// What was said of native sidecars, in turn.
@@ -212,7 +249,7 @@ async fn sidecars_are_native_once_every_kubelet_has_been_upgraded_too() {
     let said = follow_version(&server);
     let said = || said.lock().expect("nobody panics with it").clone();
     sleep(10 * SETTLED).await;
-    assert_eq!(said(), [false], "nobody may say what the kubelets are");
+    assert!(said().is_empty(), "nobody may say what the kubelets are");
 
     server.lock().forbidden = Vec::new();
     let put = |name: &str, kubelet: &str| {
@@ -227,6 +264,47 @@ async fn sidecars_are_native_once_every_kubelet_has_been_upgraded_too() {
     put("old", "v1.29.0");
     sleep(10 * SETTLED).await;
     assert_eq!(said(), [false, true]);
+}
+
+/// A retry comes within half a minute, and then all that was asked for has been answered.
+const RETRIED: Duration = Duration::from_secs(40);
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_native_sidecars_stays_known_while_the_api_server_does_not_say() {
+    let server = ApiServer::default();
+    server.lock().kubernetes = Some(version("31"));
+    let put = |kubelet: &str| {
+        server.lock().put("/api/v1/nodes/one", node(kubelet));
+    };
+    put("v1.31.2");
+    let said = follow_version(&server);
+    let said = || said.lock().expect("nobody panics with it").clone();
+    sleep(SETTLED).await;
+    assert_eq!(said(), [true]);
+
+    let unreadable = json!({"major": "", "minor": "", "gitVersion": "master"});
+    let mut expected = vec![true];
+    for (kubelet, native) in [("v1.28.15", false), ("v1.29.0", true)] {
+        for fault in ["refused", "silent", "unreadable"] {
+            let before = server.lock().kubernetes.clone();
+            match fault {
+                "refused" => server.lock().forbidden = vec![(Method::GET, "/nodes")],
+                "silent" => server.lock().silent = true,
+                _ => server.lock().kubernetes = Some(unreadable.clone()),
+            }
+            sleep(10 * SETTLED).await;
+            assert_eq!(said(), expected, "{fault}");
+            let mut server = server.lock();
+            server.forbidden = Vec::new();
+            server.silent = false;
+            server.kubernetes = before;
+        }
+        // Still before the next look that nothing was wrong with.
+        put(kubelet);
+        expected.push(native);
+        sleep(RETRIED).await;
+        assert_eq!(said(), expected, "it is asked again soon");
+    }
 }
 
 fn review(pod: usize) -> Review {

@@ -9,14 +9,18 @@ use axum::{
     http::{Request, StatusCode, header},
 };
 use clap::Parser as _;
+use http_body_util::BodyExt as _;
 use netting_telemetry::{Metrics, admission::AdmissionMetrics};
 use netting_webhook::{
     Args,
     mutate::Mutate,
     namespaces::{ASK_TIMEOUT, Namespaces},
 };
-use serde_json::json;
-use tokio::{task::JoinSet, time::Instant};
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tower::ServiceExt as _;
 
 use api_server::ApiServer;
@@ -27,6 +31,10 @@ mod api_server;
 
 /// So many bodies of 128 KiB have room at a time.
 const AT_A_TIME: u32 = 256;
+/// A body waits so long for it.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
+/// The API server waits so long altogether, by the webhook's configuration.
+const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A webhook whose API server never says anything about namespaces.
 fn webhook() -> (Router, Metrics) {
@@ -63,18 +71,21 @@ fn body() -> Bytes {
     review(&note).into()
 }
 
+fn request() -> Request<Body> {
+    let body = body();
+    Request::post("/mutate")
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(header::CONTENT_LENGTH, body.len())
+        .body(Body::from(body))
+        .expect("the request is well-formed")
+}
+
 /// Sends so many at once, and counts them by their status and how long they took.
 async fn send(router: &Router, count: u32) -> Vec<(StatusCode, bool, Duration)> {
-    let body = body();
     let begun = Instant::now();
     let mut sent = JoinSet::new();
     for _ in 0..count {
-        let request = Request::post("/mutate")
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::CONTENT_LENGTH, body.len())
-            .body(Body::from(body.clone()))
-            .expect("the request is well-formed");
-        let answer = router.clone().oneshot(request);
+        let answer = router.clone().oneshot(request());
         sent.spawn(async move {
             let response = answer.await.expect("the router never fails");
             let again = response.headers().contains_key(header::RETRY_AFTER);
@@ -87,28 +98,45 @@ async fn send(router: &Router, count: u32) -> Vec<(StatusCode, bool, Duration)> 
 #[tokio::test(start_paused = true)]
 async fn those_that_wait_hold_the_room_of_those_that_come_after() {
     let (router, _) = webhook();
-    let answered = send(&router, AT_A_TIME + 1).await;
-    assert!(
-        answered
-            .iter()
-            .all(|(status, ..)| *status == StatusCode::OK)
+    let first = send(&router, AT_A_TIME);
+    let late = async {
+        // Less than a second before the first ones have waited for long enough.
+        sleep(ASK_TIMEOUT - ROOM_TIMEOUT / 2).await;
+        send(&router, 1).await
+    };
+    let (first, late) = tokio::join!(first, late);
+    for (status, _, took) in first.iter().chain(&late) {
+        assert_eq!(*status, StatusCode::OK);
+        assert!(*took < WEBHOOK_TIMEOUT, "nobody would hear of it");
+    }
+    let (.., took) = late[0];
+    assert!(took > ASK_TIMEOUT, "it waits for one of the others first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_waited_in_vain_is_injected_and_told_that_defaults_are_used() {
+    let (router, _) = webhook();
+    let response = router.oneshot(request()).await;
+    let response = response.expect("the router never fails");
+    let answer = response.into_body().collect().await.expect("it is whole");
+    let answer: Value = serde_json::from_slice(&answer.to_bytes()).expect("it is JSON");
+    assert_eq!(answer["response"]["allowed"], true);
+    assert!(answer["response"]["patch"].is_string(), "it is injected");
+    assert_eq!(
+        answer["response"]["warnings"],
+        json!(["netting: the namespace's options are not known; defaults are used"])
     );
-    let late = answered.iter().filter(|(.., took)| *took > ASK_TIMEOUT);
-    assert_eq!(late.count(), 1, "the last one waits for one of the others");
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_finds_no_room_is_told_to_ask_again_and_counted() {
     let (router, metrics) = webhook();
-    // As many as get room within a second, and one more.
-    let rounds = u32::try_from(Duration::from_secs(1).as_millis() / ASK_TIMEOUT.as_millis());
-    let rounds = 1 + rounds.expect("they are few");
-    let answered = send(&router, (rounds + 1) * AT_A_TIME).await;
+    let answered = send(&router, AT_A_TIME + 1).await;
     let refused: Vec<_> = answered
         .iter()
         .filter(|(status, ..)| *status == StatusCode::TOO_MANY_REQUESTS)
         .collect();
-    assert!(!refused.is_empty(), "some found no room");
+    assert_eq!(refused.len(), 1, "the last one found no room in time");
     assert!(refused.iter().all(|(_, again, _)| *again));
     let series = r#"netting_admissions_total{decision="refuse",reason="busy"}"#;
     let exposed = metrics.expose();

@@ -353,6 +353,25 @@ fn a_label_that_is_a_mistake_asks_for_nothing_and_its_author_is_told() {
 }
 
 #[test]
+fn whoever_is_injected_without_the_namespaces_options_is_told() {
+    let namespace = Namespace {
+        unanswered: true,
+        ..Namespace::named("shop")
+    };
+    for (spec, reason, warned) in [
+        (json!({"hostNetwork": true}), "host_network", false),
+        (json!({}), "requested", true),
+    ] {
+        let mut pod = json!({"spec": {"containers": [{"name": "app"}]}});
+        json_patch::merge(&mut pod["spec"], &spec);
+        let verdict = decide(&pod, &namespace, &crate::test_options());
+        assert_eq!(verdict.decision.reason(), reason);
+        let told = |line: &String| line.contains("the namespace's options are not known");
+        assert_eq!(verdict.warnings.iter().any(told), warned, "{spec}");
+    }
+}
+
+#[test]
 fn look_alikes_are_no_obstacles() {
     for changes in [
         json!({"spec": {"hostNetwork": false, "hostUsers": false}}),

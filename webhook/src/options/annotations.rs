@@ -19,6 +19,9 @@ pub struct Namespace<'a> {
     pub bounds: Option<&'a Bounds>,
     /// Whether its label asks for sidecars for its pods; `None` if nobody knows.
     pub asks: Option<bool>,
+    /// Whether the API server was asked for all of this and didn't say, so that its pods
+    /// get the webhook's defaults.
+    pub unanswered: bool,
 }
 
 impl<'a> Namespace<'a> {
@@ -32,6 +35,7 @@ impl<'a> Namespace<'a> {
             pod_security: None,
             bounds: None,
             asks: None,
+            unanswered: false,
         }
     }
 

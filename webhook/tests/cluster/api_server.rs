@@ -44,6 +44,8 @@ pub(crate) struct Store {
     watchers: Vec<Watcher>,
     /// Every write that was taken: its method and path.
     pub(crate) writes: Vec<(Method, String)>,
+    /// The path of every question, answered or not.
+    pub(crate) asked: Vec<String>,
     /// So many writes are answered with an internal error.
     pub(crate) failing: usize,
     /// What may not be done: the method, and a part of the path.
@@ -104,6 +106,9 @@ impl ApiServer {
         let (head, body) = request.into_parts();
         let body = body.collect().await.expect("it arrives").to_bytes();
         let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+        if head.method == Method::GET {
+            self.lock().asked.push(path.to_owned());
+        }
         if self.lock().silent {
             std::future::pending::<()>().await;
         }
