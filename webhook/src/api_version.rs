@@ -111,76 +111,77 @@ fn leading_number(text: &str) -> Option<u32> {
     text[..end.unwrap_or(text.len())].parse().ok()
 }
 
+/// Why the cluster's versions are not known.
+#[derive(Debug, thiserror::Error)]
+enum Unknown {
+    #[error("no answer within {ANSWER_TIMEOUT:?}")]
+    Late,
+    #[error(transparent)]
+    Failed(#[from] kube::Error),
+    #[error("the API server's version cannot be understood: {0:?}")]
+    Version(Box<Info>),
+}
+
 /// Asks again and again, for as long as it is polled, whether pods can have native
-/// sidecars ([`native_sidecars`]), and says so whenever that has changed.
+/// sidecars ([`native_sidecars`]), and says so whenever that has changed. What is known
+/// stays so while the API server does not say.
 pub async fn follow(client: Client, changed: impl Fn(bool)) {
     let mut known = None;
     let mut retry = FIRST_RETRY;
     loop {
-        let asked = timeout(ANSWER_TIMEOUT, client.apiserver_version()).await;
-        match asked {
-            Ok(Ok(info)) => {
+        match ask(&client).await {
+            Ok((version, native_sidecars)) => {
                 retry = FIRST_RETRY;
-                let native_sidecars = has_native_sidecars(&client, &info).await;
                 if known != Some(native_sidecars) {
-                    tracing::info!(
-                        version = info.git_version,
-                        native_sidecars,
-                        "the API server's version"
-                    );
+                    tracing::info!(version, native_sidecars, "the API server's version");
                     known = Some(native_sidecars);
                     changed(native_sidecars);
                 }
                 sleep(LOOK_EVERY).await;
             }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, ?retry, "could not ask for the API server's version");
+            Err(error) => {
+                let native_sidecars = known.unwrap_or_default();
+                tracing::warn!(
+                    %error,
+                    ?retry,
+                    native_sidecars,
+                    "cannot tell the versions of the API server and the kubelets; \
+                     set --sidecar-mode=native if they are all 1.29 or later"
+                );
                 sleep(retry).await;
                 retry = LAST_RETRY.min(retry * 2);
             }
-            Err(_) => tracing::warn!("the API server did not tell its version in time"),
         }
     }
 }
 
-async fn has_native_sidecars(client: &Client, info: &Info) -> bool {
-    let release = Release::read(info);
-    if release.is_none() {
-        tracing::warn!(
-            ?info,
-            "cannot tell the API server's version, so sidecars are classic; \
-             set --sidecar-mode=native if it is 1.29 or later"
+/// The API server's version, and whether pods can have native sidecars.
+async fn ask(client: &Client) -> Result<(String, bool), Unknown> {
+    let info = in_time(client.apiserver_version()).await?;
+    let Some(release) = Release::read(&info) else {
+        return Err(Unknown::Version(Box::new(info)));
+    };
+    let old_kubelet = if depends_on_kubelets(Some(release)) {
+        old_kubelet(client).await?
+    } else {
+        None
+    };
+    if let Some(node) = &old_kubelet {
+        tracing::info!(
+            node,
+            "sidecars are classic until every kubelet is 1.29 or later"
         );
     }
-    if !depends_on_kubelets(release) {
-        return native_sidecars(release, &[]);
-    }
-    match old_kubelet(client).await {
-        Ok(None) => true,
-        Ok(Some(node)) => {
-            tracing::info!(
-                node,
-                "sidecars are classic until every kubelet is 1.29 or later"
-            );
-            false
-        }
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                "cannot tell the kubelets' versions, so sidecars are classic; \
-                 set --sidecar-mode=native if they are all 1.29 or later"
-            );
-            false
-        }
-    }
+    let native_sidecars = release.has_native_sidecars() && old_kubelet.is_none();
+    Ok((info.git_version, native_sidecars))
 }
 
 /// The name of a node whose kubelet knows no native sidecars, or can't be understood.
-async fn old_kubelet(client: &Client) -> kube::Result<Option<String>> {
+async fn old_kubelet(client: &Client) -> Result<Option<String>, Unknown> {
     let nodes: Api<Node> = Api::all(client.clone());
     let mut page = ListParams::default().limit(NODES_PER_PAGE);
     loop {
-        let listed = nodes.list(&page).await?;
+        let listed = in_time(nodes.list(&page)).await?;
         if let Some(node) = old_kubelets(&listed.items).next() {
             return Ok(Some(node.name_any()));
         }
@@ -189,6 +190,11 @@ async fn old_kubelet(client: &Client) -> kube::Result<Option<String>> {
             None => return Ok(None),
         }
     }
+}
+
+async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, Unknown> {
+    let answer = timeout(ANSWER_TIMEOUT, answer).await;
+    Ok(answer.map_err(|_| Unknown::Late)??)
 }
 
 #[cfg(test)]
