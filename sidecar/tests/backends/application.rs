@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
@@ -13,14 +14,30 @@ pub(crate) const SLOW: Duration = Duration::from_millis(1500);
 /// Answers each request with the `traceparent` that it got, and with the status that the
 /// path begins with.
 pub(crate) fn serve(listener: TcpListener) {
+    serve_slowly(listener, || thread::sleep(SLOW));
+}
+
+/// The same, but for a path with `slow` in it, whose answer waits until the test says so.
+pub(crate) fn serve_when_told(listener: TcpListener) -> mpsc::Sender<()> {
+    let (tell, told) = mpsc::channel();
+    let told = Arc::new(Mutex::new(told));
+    serve_slowly(listener, move || {
+        // A test that has ended wants no answer any more, and waits for none.
+        let _ = told.lock().expect("nobody panics").recv();
+    });
+    tell
+}
+
+fn serve_slowly(listener: TcpListener, wait: impl Fn() + Clone + Send + 'static) {
     thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            thread::spawn(move || answer(&stream));
+            let wait = wait.clone();
+            thread::spawn(move || answer(&stream, wait));
         }
     });
 }
 
-fn answer(mut stream: &TcpStream) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, wait: impl Fn()) -> io::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     while let Some(Ok(first)) = lines.next() {
         let status = first
@@ -39,7 +56,7 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
             }
         }
         if first.contains("slow") {
-            thread::sleep(SLOW);
+            wait();
         }
         let length = parent.len();
         let answer = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\n\r\n{parent}");

@@ -89,11 +89,13 @@ const GOOD: u16 = 7007;
 const FAILING: [(&str, &[&str]); 6] = [
     ("otlp", &["connect"]),
     ("otlp-2", &["timeout", "broken"]),
-    ("otlp-3", &["broken", "connect", "timeout"]),
-    ("otlp-4", &["unavailable", "broken", "timeout"]),
+    ("otlp-3", &["broken", "connect"]),
+    ("otlp-4", &["unavailable", "broken"]),
     ("otlp-5", &["tls"]),
     ("zipkin", &["timeout", "broken"]),
 ];
+/// What any failure may become on a busy machine.
+const LATE: &str = "timeout";
 const WITH_THE_GOOD_ONE: &str = "otlp-6";
 
 fn list(socket: &str) -> String {
@@ -241,14 +243,14 @@ fn resident_kb(pods: &Pods) -> [u64; 2] {
 fn until_queues_are_full(pods: &Pods) {
     for pod in both(pods) {
         for (exporter, reasons) in FAILING {
-            let failed = until(&format!("{exporter} has failed"), || {
+            until(&format!("{exporter} has failed: {reasons:?}"), || {
                 let failed = by_reason(pod, "failed", exporter);
-                (!failed.is_empty()).then_some(failed)
+                let is_one = |(it, _): &(String, u64)| reasons.contains(&it.as_str());
+                let is_late = |(it, _): &(String, u64)| it == LATE;
+                let all = failed.iter().all(|it| is_one(it) || is_late(it));
+                assert!(all, "{exporter}: {failed:?}");
+                failed.iter().any(is_one).then_some(())
             });
-            assert!(
-                failed.iter().all(|(it, _)| reasons.contains(&it.as_str())),
-                "{exporter}: {failed:?}"
-            );
             until(&format!("{exporter} is full"), || {
                 let dropped = by_reason(pod, "dropped", exporter);
                 dropped

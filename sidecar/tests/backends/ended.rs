@@ -19,7 +19,7 @@ const REQUESTS: usize = 20;
 #[test]
 fn requests_spans_and_lines_arrive_that_were_last_before_sigterm() {
     let pods = Pods::new();
-    application::serve(pods.server.listen(dst(ENDPOINT, 80)));
+    let finish = application::serve_when_told(pods.server.listen(dst(ENDPOINT, 80)));
     let otlp = pods.node.run(|| Otlp::at(4317, 4318));
     let directory = directory();
     // The sidecar is another user.
@@ -45,11 +45,14 @@ fn requests_spans_and_lines_arrive_that_were_last_before_sigterm() {
     // The last one is under way when the signal comes, which this one has made sure of.
     let slow = connect().expect("the sidecar listens");
     thread::scope(|scope| {
+        // Gone with this closure, however it ends: nobody waits for ever.
+        let finish = finish;
         let last = scope.spawn(|| application::ask(&slow, "/200/slow", ""));
         let under_way =
             "http_server_active_requests{http_request_method=\"GET\",url_scheme=\"http\"} 1";
         sidecar::wait_for(&pods.server, "/instruments", under_way);
         process.terminate();
+        finish.send(()).expect("the application waits for it");
         let status = last.join().expect("it does not panic");
         assert_eq!(status.expect("it is answered"), "HTTP/1.1 200 -");
     });
