@@ -49,11 +49,9 @@ const GROWTH_KB_MAX: u64 = 24 * 1024;
 type Conduct = fn(TcpStream);
 
 const DEAD: u16 = 7001;
-const CONDUCTS: [(u16, Conduct); 5] = [
-    (SILENT, |mut stream| {
-        let mut ignored = [0; 65536];
-        while stream.read(&mut ignored).is_ok_and(|read| read > 0) {}
-    }),
+const CONDUCTS: [(u16, Conduct); 6] = [
+    (SILENT, read_all),
+    (VANISHING, read_all),
     (STUCK, |stream| {
         // Not a byte is taken from the kernel's buffers.
         let _ = stream.peek(&mut [0]);
@@ -78,12 +76,19 @@ const CONDUCTS: [(u16, Conduct); 5] = [
         let _ = stream.read(&mut [0; 4096]);
     }),
 ];
+fn read_all(mut stream: TcpStream) {
+    let mut ignored = [0; 65536];
+    while stream.read(&mut ignored).is_ok_and(|read| read > 0) {}
+}
+
 const SILENT: u16 = 7002;
 const STUCK: u16 = 7003;
 const RESETTING: u16 = 7004;
 const FLOODING: u16 = 7005;
 const RUDE: u16 = 7006;
 const GOOD: u16 = 7007;
+/// Silent, until whatever is sent there is lost.
+const VANISHING: u16 = 7008;
 
 /// Those that take spans, by their names, with why they fail. The good one is `otlp-6`.
 const FAILING: [(&str, &[&str]); 6] = [
@@ -94,6 +99,14 @@ const FAILING: [(&str, &[&str]); 6] = [
     ("otlp-5", &["tls"]),
     ("zipkin", &["timeout", "broken"]),
 ];
+/// Those that take metrics and never answer.
+const SPOKEN_TO: [(&str, &[&str]); 4] = [
+    ("graphite", &["timeout"]),
+    ("statsd", &["broken"]),
+    ("dogstatsd", &["timeout"]),
+    ("influxdb-2", &["broken"]),
+];
+const VANISHES: &str = "graphite-2";
 /// What any failure may become on a busy machine.
 const LATE: &str = "timeout";
 const WITH_THE_GOOD_ONE: &str = "otlp-6";
@@ -111,6 +124,7 @@ fn list(socket: &str) -> String {
         format!("influxdb=http://{}/write?db=x", at(RESETTING)),
         format!("influxdb=udp://{}", at(DEAD)),
         format!("graphite=tcp://{}", at(STUCK)),
+        format!("graphite=tcp://{}", at(VANISHING)),
         format!("statsd=udp://{}", at(DEAD)),
         format!("dogstatsd=unix://{socket}"),
     ]
@@ -205,8 +219,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// What a sidecar's exporter has counted of its spans, by reason, in one scrape.
-fn by_reason(pod: &Namespace, what: &str, exporter: &str) -> Vec<(String, u64)> {
+/// What a sidecar's exporter has counted of a signal, by reason, in one scrape.
+fn by_reason(pod: &Namespace, what: &str, exporter: &str, signal: &str) -> Vec<(String, u64)> {
     let metrics = sidecar::admin(pod, "/instruments").expect("the admin port answers");
     let begin = format!("netting_telemetry_{what}_total{{");
     let value = |labels: &str, key: &str| {
@@ -216,7 +230,7 @@ fn by_reason(pod: &Namespace, what: &str, exporter: &str) -> Vec<(String, u64)> 
     let series = metrics.lines().filter_map(|line| {
         let (labels, count) = line.strip_prefix(&begin)?.split_once("} ")?;
         let is_it = value(labels, "netting_exporter").as_deref() == Some(exporter)
-            && value(labels, "netting_signal").as_deref() == Some("traces");
+            && value(labels, "netting_signal").as_deref() == Some(signal);
         let reason = value(labels, "error_type").unwrap_or_default();
         is_it.then(|| (reason, count.parse().expect("it is a number")))
     });
@@ -224,9 +238,13 @@ fn by_reason(pod: &Namespace, what: &str, exporter: &str) -> Vec<(String, u64)> 
 }
 
 /// The same for all reasons together.
-fn spans(pod: &Namespace, what: &str, exporter: &str) -> u64 {
-    let counts = by_reason(pod, what, exporter);
+fn counted(pod: &Namespace, what: &str, exporter: &str, signal: &str) -> u64 {
+    let counts = by_reason(pod, what, exporter, signal);
     counts.into_iter().map(|(_, count)| count).sum()
+}
+
+fn spans(pod: &Namespace, what: &str, exporter: &str) -> u64 {
+    counted(pod, what, exporter, "traces")
 }
 
 /// The client's pod and the server's.
@@ -238,21 +256,25 @@ fn resident_kb(pods: &Pods) -> [u64; 2] {
     [0, 1].map(|side| pods.sidecars[side].resident_kb())
 }
 
-/// Waits until each that fails has failed as it was made to, and lost something because
-/// its queue is full.
+/// Waits until an exporter has failed as it was made to.
+fn until_failed(pod: &Namespace, exporter: &str, signal: &str, reasons: &[&str]) {
+    until(&format!("{exporter} has failed: {reasons:?}"), || {
+        let failed = by_reason(pod, "failed", exporter, signal);
+        let is_one = |(it, _): &(String, u64)| reasons.contains(&it.as_str());
+        let is_late = |(it, _): &(String, u64)| it == LATE;
+        let all = failed.iter().all(|it| is_one(it) || is_late(it));
+        assert!(all, "{exporter}: {failed:?}");
+        failed.iter().any(is_one).then_some(())
+    });
+}
+
+/// Waits until each that fails has, and has lost something because its queue is full.
 fn until_queues_are_full(pods: &Pods) {
     for pod in both(pods) {
         for (exporter, reasons) in FAILING {
-            until(&format!("{exporter} has failed: {reasons:?}"), || {
-                let failed = by_reason(pod, "failed", exporter);
-                let is_one = |(it, _): &(String, u64)| reasons.contains(&it.as_str());
-                let is_late = |(it, _): &(String, u64)| it == LATE;
-                let all = failed.iter().all(|it| is_one(it) || is_late(it));
-                assert!(all, "{exporter}: {failed:?}");
-                failed.iter().any(is_one).then_some(())
-            });
+            until_failed(pod, exporter, "traces", reasons);
             until(&format!("{exporter} is full"), || {
-                let dropped = by_reason(pod, "dropped", exporter);
+                let dropped = by_reason(pod, "dropped", exporter, "traces");
                 dropped
                     .iter()
                     .find(|(reason, _)| reason == "queue_full")
@@ -260,6 +282,41 @@ fn until_queues_are_full(pods: &Pods) {
             });
         }
     }
+}
+
+/// Waits until each that never answers has failed, and what was lost in datagrams is
+/// counted.
+fn until_those_spoken_to_fail(pods: &Pods) {
+    for pod in both(pods) {
+        for (exporter, reasons) in SPOKEN_TO {
+            until_failed(pod, exporter, "metrics", reasons);
+            // Lines are kept for another attempt.
+            if exporter != "graphite" {
+                let lost = || counted(pod, "dropped", exporter, "metrics") > 0;
+                until_eq(exporter, true, lost);
+            }
+        }
+    }
+}
+
+/// A reader's host goes without a word, which is noticed. Returns how many lines it had.
+fn a_reader_vanishes(pods: &Pods) -> [u64; 2] {
+    for pod in both(pods) {
+        let is_sent = || counted(pod, "sent", VANISHES, "metrics") > 0;
+        until_eq(VANISHES, true, is_sent);
+    }
+    let port = VANISHING.to_string();
+    let rule = ["-I", "INPUT", "-p", "tcp", "--dport", &port, "-j", "DROP"];
+    let dropped = pods.node.command(&[], "iptables").args(rule).status();
+    assert!(dropped.expect("iptables is installed").success());
+    for pod in both(pods) {
+        until_failed(pod, VANISHES, "metrics", &[LATE]);
+    }
+    lines_sent(pods)
+}
+
+fn lines_sent(pods: &Pods) -> [u64; 2] {
+    both(pods).map(|pod| counted(pod, "sent", VANISHES, "metrics"))
 }
 
 /// Every request is one span, which was sent, is counted as lost, or waits.
@@ -311,6 +368,8 @@ fn bad_backends_cost_no_request_and_no_more_memory_than_their_queues() {
         for _ in 0..CLIENTS {
             scope.spawn(|| load.make(pods));
         }
+        until_those_spoken_to_fail(pods);
+        let sent = a_reader_vanishes(pods);
         until_queues_are_full(pods);
         drop(good);
         for pod in both(pods) {
@@ -320,6 +379,8 @@ fn bad_backends_cost_no_request_and_no_more_memory_than_their_queues() {
         }
         let full = resident_kb(pods);
         load.goes_on(REQUESTS_MORE);
+        // The kernel would take more for a quarter of an hour.
+        assert_eq!(lines_sent(pods), sent);
         let after = resident_kb(pods);
         for side in [0, 1] {
             let grown = after[side].saturating_sub(before[side]);

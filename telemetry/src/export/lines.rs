@@ -28,14 +28,14 @@ impl Lines {
         }
     }
 
-    /// Writes them all. After a failure they may be written again: the same value at
-    /// the same time is the same.
+    /// Writes them all, and waits for the reader's kernel to have them. After a failure they
+    /// may be written again: the same value at the same time is the same.
     pub(crate) async fn write(&mut self, lines: &[u8]) -> Result<(), Failure> {
         let limit = self.timeout;
         match timeout(limit, self.write_all(lines)).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                let message = format!("{} does not read", self.dialer.authority);
+                let message = format!("{} does not take them", self.dialer.authority);
                 Err(Failure::transient(Reason::Timeout, message))
             }
         }
@@ -54,7 +54,9 @@ impl Lines {
         };
         let written = async {
             stream.write_all(lines).await?;
-            stream.flush().await
+            stream.flush().await?;
+            // The kernel takes them also for a reader whose host is gone.
+            stream.acknowledged().await
         };
         written
             .await

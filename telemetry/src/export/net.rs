@@ -21,6 +21,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerNam
 use super::reason::{Failure, Reason};
 use crate::config::{Authority, Http};
 
+mod acknowledged;
 mod tls;
 
 pub(crate) use tls::{Alpn, BadCertificates, connector};
@@ -84,6 +85,16 @@ impl Dialer {
             let cause = cause.unwrap_or_default();
             Failure::transient(Reason::Resolve, format!("{error}: {cause}"))
         })
+    }
+}
+
+impl Stream {
+    /// Waits until all that was written has come to the backend's kernel.
+    pub(crate) async fn acknowledged(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => acknowledged::all(stream).await,
+            Self::Tls(stream) => acknowledged::all(stream.get_ref().0).await,
+        }
     }
 }
 
