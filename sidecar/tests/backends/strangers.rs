@@ -1,4 +1,5 @@
-//! Applications with metrics of the conventions' names, whose numbers are like no mesh's.
+//! Applications with metrics of the conventions' names, whose numbers are like no mesh's, and
+//! which tell of several others, as a Collector does.
 
 use std::{
     io::{Read as _, Write as _},
@@ -29,6 +30,10 @@ const HISTOGRAMS: [&str; 6] = [
     "http_client_request_body_size_bytes",
     "http_client_response_body_size_bytes",
 ];
+/// Of workloads that have no sidecars.
+const TARGETS: &str = "# TYPE target_info gauge\n\
+    target_info{exported_job=\"shop/cart\",k8s_namespace_name=\"shop\",service_name=\"cart\"} 1\n\
+    target_info{exported_job=\"pay/cart\",k8s_namespace_name=\"pay\",service_name=\"cart\"} 1\n";
 const GAUGES: [&str; 2] = ["http_client_active_requests", "process_memory_usage_bytes"];
 
 fn exposition(count: f64) -> String {
@@ -40,7 +45,7 @@ fn exposition(count: f64) -> String {
         )
     });
     let gauges = GAUGES.map(|name| format!("# TYPE {name} gauge\n{name}{{{LABELS}}} {count}\n"));
-    histograms.concat() + &gauges.concat()
+    TARGETS.to_owned() + &histograms.concat() + &gauges.concat()
 }
 
 /// Is one of them. The end of a connection is the end of an answer.

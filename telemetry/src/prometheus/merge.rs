@@ -2,11 +2,11 @@
 //! lines that are none.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     mem,
 };
 
-use super::{Format, metric_name, readable::is_readable, target, text};
+use super::{Format, metric_name, readable::is_readable, target::Target, text};
 use crate::snapshot::{Metric, Snapshot};
 
 /// The family that says what the process is.
@@ -26,8 +26,7 @@ pub(super) struct Lines<'s> {
     both: Both,
     /// The one that the last line was about, and whether it can have both's series.
     current: Option<(String, bool)>,
-    /// What the sidecar's `target_info` would say.
-    target: BTreeMap<String, String>,
+    target: Target,
     begun: Vec<u8>,
     ended: bool,
     /// Whether lines were left out that no scraper could read.
@@ -57,7 +56,7 @@ impl<'s> Lines<'s> {
             ours: ours.chain([(TARGET.to_owned(), None)]).collect(),
             both: Both::default(),
             current: None,
-            target: text::target_labels(&snapshot.resource),
+            target: Target::new(text::target_labels(&snapshot.resource)),
             begun: Vec::new(),
             ended: false,
             is_malformed: false,
@@ -98,6 +97,9 @@ impl<'s> Lines<'s> {
         let Some((family, fits)) = self.current.take() else {
             return;
         };
+        if family == TARGET {
+            self.target.end(out);
+        }
         let metric = self.ours.get(&family).copied().flatten();
         if !self.both.done.insert(family.clone()) {
             return;
@@ -152,11 +154,10 @@ impl<'s> Lines<'s> {
             return;
         }
         self.begin(line, out);
-        match target::with(line, &self.target) {
-            Some(both) => out.extend_from_slice(&both),
-            None => out.extend_from_slice(line),
+        if !self.target.takes(line, out) {
+            out.extend_from_slice(line);
+            out.push(b'\n');
         }
-        out.push(b'\n');
     }
 }
 

@@ -1,15 +1,80 @@
 //! What the sidecar knows of its pod, in the application's `target_info`.
 //!
-//! There can be one `target_info` in a scrape: two, with different labels, would match
-//! each series twice wherever it is joined with them.
+//! There can be one in a scrape that says what Netting says of it: two, with different
+//! labels, would match each series twice wherever it is joined with them. An application
+//! that tells of others, as a Collector does, has one for each of them. None of those is the
+//! pod's, which then has its own beside them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem};
 
 const NAME: &[u8] = b"target_info";
 
+/// The application's `target_info`, and what becomes of it.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// What the sidecar's would say.
+    ours: BTreeMap<String, String>,
+    theirs: Theirs,
+}
+
+/// What the application has said so far.
+#[derive(Debug)]
+enum Theirs {
+    Nothing,
+    /// One line, which is held back until it is known to be the only one.
+    One(Vec<u8>),
+    Several,
+    /// Whatever else comes has nothing to do with the sidecar's.
+    Said,
+}
+
+impl Target {
+    pub(super) fn new(ours: BTreeMap<String, String>) -> Self {
+        Self {
+            ours,
+            theirs: Theirs::Nothing,
+        }
+    }
+
+    /// Takes a line, if it is such a sample, and appends to `out` what is sure by now.
+    pub(super) fn takes(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
+        if with(line, &self.ours).is_none() {
+            return false;
+        }
+        match mem::replace(&mut self.theirs, Theirs::Several) {
+            Theirs::Nothing => {
+                self.theirs = Theirs::One(line.to_owned());
+                return true;
+            }
+            Theirs::One(first) => append(out, &first),
+            Theirs::Several => {}
+            Theirs::Said => self.theirs = Theirs::Said,
+        }
+        append(out, line);
+        true
+    }
+
+    /// There is no other such line behind the last one: appends what the sidecar says.
+    pub(super) fn end(&mut self, out: &mut Vec<u8>) {
+        let line = match mem::replace(&mut self.theirs, Theirs::Said) {
+            Theirs::One(theirs) => with(&theirs, &self.ours),
+            Theirs::Several if !self.ours.is_empty() => with(b"target_info 1", &self.ours),
+            Theirs::Nothing | Theirs::Several | Theirs::Said => None,
+        };
+        if let Some(line) = line {
+            append(out, &line);
+        }
+    }
+}
+
+fn append(out: &mut Vec<u8>, line: &[u8]) {
+    out.extend_from_slice(line);
+    out.push(b'\n');
+}
+
 /// The application's sample with those of the sidecar's labels that it has not. Nothing,
 /// if the line is another one, or none that could be understood.
-pub(super) fn with(line: &[u8], ours: &BTreeMap<String, String>) -> Option<Vec<u8>> {
+fn with(line: &[u8], ours: &BTreeMap<String, String>) -> Option<Vec<u8>> {
     let rest = line.strip_prefix(NAME)?;
     let (labels, value) = match rest.split_first()? {
         (b' ' | b'\t', _) => (&b""[..], rest),
@@ -64,11 +129,28 @@ fn outside(text: &[u8]) -> impl Iterator<Item = (usize, u8)> {
 mod tests {
     use super::*;
 
-    fn both(line: &str) -> Option<String> {
+    fn ours() -> BTreeMap<String, String> {
         let ours = [("k8s_pod_name", "web-1"), ("service_name", "web")];
         let ours = ours.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let both = with(line.as_bytes(), &ours.into())?;
+        ours.into()
+    }
+
+    fn both(line: &str) -> Option<String> {
+        let both = with(line.as_bytes(), &ours())?;
         Some(String::from_utf8(both).expect("it was text"))
+    }
+
+    /// What becomes of these, each of which ends all that are told of together.
+    fn told(ours: BTreeMap<String, String>, families: &[&[&str]]) -> String {
+        let mut target = Target::new(ours);
+        let mut out = Vec::new();
+        for family in families {
+            for line in *family {
+                assert!(target.takes(line.as_bytes(), &mut out), "{line}");
+            }
+            target.end(&mut out);
+        }
+        String::from_utf8(out).expect("it was text")
     }
 
     #[test]
@@ -109,5 +191,23 @@ mod tests {
         ] {
             assert_eq!(both(theirs).as_deref(), Some(expected), "{theirs}");
         }
+    }
+    #[test]
+    fn several_stay_as_they_are_beside_the_pods_own() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| format!("target_info{{job=\"{name}\"}} 1"));
+        let own = "target_info{k8s_pod_name=\"web-1\",service_name=\"web\"} 1";
+        let one = "target_info{job=\"a\",k8s_pod_name=\"web-1\",service_name=\"web\"} 1\n";
+        let several = format!("{a}\n{b}\n{c}\n");
+        for (families, expected) in [
+            (&[][..], String::new()),
+            (&[&[&*a][..]], one.to_owned()),
+            (&[&[&*a, &b, &c]], format!("{several}{own}\n")),
+            // A family's lines should be together.
+            (&[&[&*a], &[&b, &c]], format!("{one}{b}\n{c}\n")),
+            (&[&[&*a, &b], &[&c]], format!("{a}\n{b}\n{own}\n{c}\n")),
+        ] {
+            assert_eq!(told(ours(), families), expected, "{families:?}");
+        }
+        assert_eq!(told(BTreeMap::new(), &[&[&a, &b, &c]]), several);
     }
 }

@@ -82,10 +82,15 @@ fn resource() -> BTreeSet<String> {
     resource.iter().map(|label| label_name(label.key)).collect()
 }
 
-/// Whether applications have metrics of this name: one that the conventions give.
-fn may_be_others(name: &str) -> bool {
+/// The label that tells ours from applications', where these may have the name as well: the
+/// conventions give it.
+fn told_apart_by(name: &str) -> Option<&'static str> {
     let is_others = OF_OTHERS.iter().any(|(other, _)| *other == name);
-    !name.starts_with("netting_") && name != "target_info" && !is_others
+    match name {
+        "target_info" => Some("netting_version"),
+        _ if name.starts_with("netting_") || is_others => None,
+        _ => Some(SCOPE),
+    }
 }
 
 /// What an expression names that there isn't, and what its legend names that the result
@@ -104,8 +109,10 @@ fn wrong(expression: &str, legend: &str, series: &Series) -> Vec<String> {
                 continue;
             };
             known.extend(labels.iter().cloned());
-            if may_be_others(name) && !selector.labels.iter().any(|label| label == SCOPE) {
-                wrong.push(format!("{name} may be an application's without {SCOPE}"));
+            if let Some(needed) = told_apart_by(name)
+                && !selector.labels.iter().any(|label| label == needed)
+            {
+                wrong.push(format!("{name} may be an application's without {needed}"));
             }
             for label in &selector.labels {
                 if !labels.contains(label) && !TARGET.contains(&label.as_str()) {
@@ -150,7 +157,16 @@ fn what_is_not_there_is_noticed() {
             "{{probe}}",
             "the legend has probe, the result hasn't",
         ),
-        ("target_info{pod=\"a\"}", "", "target_info has no label pod"),
+        (
+            "target_info{netting_version=\"0\",pod=\"a\"}",
+            "",
+            "target_info has no label pod",
+        ),
+        (
+            "group by (job) (target_info)",
+            "",
+            "target_info may be an application's without netting_version",
+        ),
         ("vector(1)", "", "asks for nothing"),
         (
             "sum(process_memory_usage_bytes)",
