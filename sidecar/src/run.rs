@@ -166,7 +166,7 @@ fn metrics(args: &Args, telemetry: &Telemetry) -> Metrics {
     };
     let resource = resource::of_container(pod, "netting-sidecar", VERSION);
     let resource = resource::with(&resource, &telemetry.resource);
-    let settings = telemetry.metrics.over(args.metrics.settings());
+    let settings = telemetry.settings(args.metrics.settings());
     Metrics::of(resource, settings, "sidecar", VERSION)
 }
 

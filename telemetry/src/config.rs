@@ -21,11 +21,11 @@ pub use exporter::{
     ClientCertificate, Exporter, Histograms, Http, Kind, Otlp, OtlpProtocol, OtlpTarget, Signal,
     StatsdDialect, TagStyle, Temporality,
 };
-pub use metrics::Kept;
 pub use reference::{BadReference, Field, Reference};
 pub use secret::Secret;
 
-use crate::trace::Propagators;
+use crate::{registry::Settings, trace::Propagators};
+use metrics::Kept;
 use otel::{Otel, Variables};
 
 /// More than anybody has backends. Each one costs a task and a connection.
@@ -44,7 +44,7 @@ pub struct Telemetry {
     /// What the list refers to, in order, each once.
     pub references: Vec<Reference>,
     /// How metrics are kept, as far as the list says.
-    pub metrics: Kept,
+    metrics: Kept,
     /// `OTEL_PROPAGATORS`, if it says anything.
     pub propagators: Option<Propagators>,
     /// `OTEL_TRACES_SAMPLER` and its argument, as far as the list has them.
@@ -158,6 +158,18 @@ impl Telemetry {
     pub fn prometheus(&self) -> bool {
         let mut kinds = self.exporters.iter().map(|exporter| &exporter.kind);
         kinds.any(|kind| matches!(kind, Kind::Prometheus))
+    }
+
+    /// How metrics are kept: a process's own settings with what the list says over them.
+    /// No series is idle before each exporter has had the time to see that it is: any
+    /// snapshot finds it so, also one that another exporter asks for more often.
+    #[must_use]
+    pub fn settings(&self, own: Settings) -> Settings {
+        let mut settings = self.metrics.over(own);
+        let intervals = self.exporters.iter().filter_map(Exporter::metrics_interval);
+        let longest = intervals.max().unwrap_or_default();
+        settings.idle_after = settings.idle_after.max(longest.saturating_mul(2));
+        settings
     }
 
     /// A variable of the sampler: the list's, or else the environment's.

@@ -83,7 +83,7 @@ impl Part<'_> {
         };
         let resource = resource::of_container(pod, self.workload, VERSION);
         let resource = resource::with(&resource, &telemetry.resource);
-        let settings = telemetry.metrics.over(Settings::default());
+        let settings = telemetry.settings(Settings::default());
         Metrics::of(resource, settings, self.name, VERSION)
     }
 }

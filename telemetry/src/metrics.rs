@@ -1,6 +1,6 @@
 //! The metrics of a process.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use axum::Router;
 
@@ -8,7 +8,7 @@ use crate::{
     instrument::{Buckets, Counter, Gauge, Histogram, Unit},
     process,
     prometheus::{self, Application},
-    registry::{Family, Registry, Settings, Value},
+    registry::{Family, Moment, Registry, Settings, Value},
     snapshot::{Descriptor, Labels, Snapshot},
 };
 
@@ -43,7 +43,7 @@ impl Metrics {
     /// What all series have come to.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.registry.snapshot(SystemTime::now())
+        self.registry.snapshot(Moment::now())
     }
 
     /// What the process is.

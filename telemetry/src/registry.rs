@@ -19,6 +19,7 @@ use crate::{
 
 mod asked;
 mod family;
+mod moment;
 mod room;
 mod series;
 mod settings;
@@ -28,6 +29,7 @@ pub use family::Family;
 pub use settings::{LabelFilter, OPTIONAL_LABELS, Settings, bounds};
 
 use asked::Asked;
+pub(crate) use moment::Moment;
 pub(crate) use room::Room;
 
 const SERIES: Descriptor = Descriptor {
@@ -55,7 +57,7 @@ pub(crate) struct Registry {
 /// A metric, whatever its instrument.
 trait Collect: Any + Send + Sync {
     /// Its series; nothing, if there are none.
-    fn collect(&self, at: SystemTime) -> Option<Metric>;
+    fn collect(&self, at: Moment) -> Option<Metric>;
 }
 
 impl Registry {
@@ -119,11 +121,11 @@ impl Registry {
 
     /// What all of them say. Drops series that have not changed for long: the snapshots
     /// since then had all of them.
-    pub(crate) fn snapshot(&self, at: SystemTime) -> Snapshot {
+    pub(crate) fn snapshot(&self, at: Moment) -> Snapshot {
         let metrics: Vec<_> = self.metrics.lock().values().map(Arc::clone).collect();
         Snapshot {
             resource: Arc::clone(&self.resource),
-            at,
+            at: at.wall,
             metrics: metrics
                 .iter()
                 .filter_map(|metric| metric.collect(at))

@@ -203,6 +203,16 @@ impl Exporter {
             _ => Err(whys),
         }
     }
+
+    /// How often metrics are sent, if they are.
+    pub(super) fn metrics_interval(&self) -> Option<Duration> {
+        let sends = match &self.kind {
+            Kind::Prometheus | Kind::Zipkin(_) => false,
+            Kind::Otlp(to) => to.metrics.is_some(),
+            _ => true,
+        };
+        sends.then_some(self.interval)
+    }
 }
 
 fn ratio(text: &str) -> Result<Ratio, &'static str> {

@@ -7,7 +7,7 @@ use crate::registry::{OPTIONAL_LABELS, Settings, bounds};
 
 /// What a list has instead of a process's own settings.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Kept {
+pub(super) struct Kept {
     series_max: Option<usize>,
     idle_after: Option<Duration>,
     labels_allow: Option<Vec<String>>,
@@ -43,8 +43,7 @@ impl Kept {
     }
 
     /// The settings with what the list says over them.
-    #[must_use]
-    pub fn over(&self, settings: Settings) -> Settings {
+    pub(super) fn over(&self, settings: Settings) -> Settings {
         let mut settings = settings;
         let Self {
             series_max,

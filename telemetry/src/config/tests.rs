@@ -595,3 +595,31 @@ fn what_the_documentation_shows_is_understood() {
         assert!(!telemetry.exporters.is_empty(), "{list}");
     }
 }
+
+#[test]
+fn no_series_is_idle_before_the_slowest_exporter_has_looked_twice() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    for (list, expected) in [
+        ("prometheus", 15),
+        ("prometheus, metrics;idle=1m", 1),
+        (
+            "prometheus, zipkin=http://a:9411/api/v2/spans, metrics;idle=1m",
+            1,
+        ),
+        (
+            "otlp=http://a:4317;signals=traces;interval=1h, metrics;idle=1m",
+            1,
+        ),
+        ("prometheus, otlp=http://a:4317;interval=30m", 60),
+        (
+            "otlp=http://a:4317;interval=7m, statsd=udp://a:8125;interval=10m",
+            20,
+        ),
+        ("otlp=http://a:4317;interval=30m, metrics;idle=2h", 120),
+    ] {
+        let telemetry = parse(list, &[]);
+        assert_eq!(telemetry.wrong, [], "{list}");
+        let settings = telemetry.settings(Settings::default());
+        assert_eq!(settings.idle_after, minutes(expected), "{list}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use super::Collect;
+use super::{Collect, Moment};
 use crate::snapshot::{Data, Descriptor, Labels, Metric, Point};
 
 /// What a metric says when it is asked.
@@ -34,7 +34,7 @@ impl Value {
 }
 
 impl<F: Fn() -> Option<Value> + Send + Sync + 'static> Collect for Asked<F> {
-    fn collect(&self, _: SystemTime) -> Option<Metric> {
+    fn collect(&self, _: Moment) -> Option<Metric> {
         let data = match (self.value)()? {
             Value::Counter(value) => Data::Counter(vec![self.point(value)]),
             Value::Gauge(value) => Data::Gauge(vec![self.point(value)]),

@@ -3,13 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 
 use super::{
-    Collect, LabelFilter, Room, Settings,
+    Collect, LabelFilter, Moment, Room, Settings,
     series::{Becomes, Kept, Series},
 };
 use crate::{
@@ -120,7 +120,7 @@ impl<I: Instrument> Inner<I> {
 
     /// Lets go of what is idle, and wakes what is not any more. What finds no room is
     /// added to the rest.
-    fn settle(&self, series: &mut HashMap<Labels, Series<I>>, at: SystemTime) {
+    fn settle(&self, series: &mut HashMap<Labels, Series<I>>, at: Moment) {
         let takes_room = |labels: &Labels| !labels.is_empty() && *labels != *OVERFLOW;
         let (mut gone, mut asleep, mut forgotten) = (0, 0, 0);
         let mut homeless = Vec::new();
@@ -155,7 +155,7 @@ impl<I: Instrument> Inner<I> {
 }
 
 impl<I: Instrument> Collect for Family<I> {
-    fn collect(&self, at: SystemTime) -> Option<Metric> {
+    fn collect(&self, at: Moment) -> Option<Metric> {
         let mut series = self.0.series.lock();
         self.0.settle(&mut series, at);
         let shown = series.iter().filter(|(_, series)| !series.is_asleep());

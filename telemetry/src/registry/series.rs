@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::Moment;
 use crate::{
     instrument::Instrument,
     snapshot::{Labels, Point},
@@ -26,7 +27,7 @@ pub(super) struct Series<I> {
     since: SystemTime,
     /// The instrument's mark, and since when it has been that.
     mark: u64,
-    quiet_since: SystemTime,
+    quiet_since: Moment,
     /// Nobody is shown it, and it has nothing to show: it is as good as gone to all but
     /// those who hold it, and may record into it at any time.
     asleep: bool,
@@ -50,11 +51,11 @@ pub(super) enum Becomes {
 impl<I: Instrument> Series<I> {
     pub(super) fn new(shape: &I::Shape, kept: Kept) -> Self {
         let instrument = I::new(shape);
-        let (now, mark) = (SystemTime::now(), instrument.mark());
+        let (now, mark) = (Moment::now(), instrument.mark());
         Self {
             instrument,
             kept,
-            since: now,
+            since: now.wall,
             mark,
             quiet_since: now,
             asleep: false,
@@ -70,7 +71,7 @@ impl<I: Instrument> Series<I> {
     }
 
     /// Lets go of it if each snapshot of the last while had all that was recorded.
-    pub(super) fn settle(&mut self, idle_after: Duration, at: SystemTime) -> Becomes {
+    pub(super) fn settle(&mut self, idle_after: Duration, at: Moment) -> Becomes {
         // In this order: whatever its last holder recorded is in the mark.
         let is_held = self.instrument.holders() > 1;
         let mark = self.instrument.mark();
@@ -89,7 +90,7 @@ impl<I: Instrument> Series<I> {
             self.quiet_since = at;
             return Becomes::Same;
         }
-        let quiet_for = at.duration_since(self.quiet_since).unwrap_or_default();
+        let quiet_for = at.steady.duration_since(self.quiet_since.steady);
         if quiet_for < idle_after {
             return Becomes::Same;
         }
@@ -104,9 +105,9 @@ impl<I: Instrument> Series<I> {
     }
 
     /// It begins anew, when it was last seen asleep.
-    pub(super) fn wake(&mut self, at: SystemTime) {
+    pub(super) fn wake(&mut self, at: Moment) {
         self.asleep = false;
-        self.since = self.quiet_since;
+        self.since = self.quiet_since.wall;
         (self.mark, self.quiet_since) = (self.instrument.mark(), at);
     }
 

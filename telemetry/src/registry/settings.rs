@@ -14,7 +14,8 @@ pub struct Settings {
     /// metric, in one series with the label `otel.metric.overflow`.
     pub series_max: usize,
     /// After how long a series is dropped that nobody records into any more. Longer
-    /// than the time between any exporter's snapshots.
+    /// than the time between any exporter's snapshots, which
+    /// [`Telemetry::settings`](crate::config::Telemetry::settings) sees to.
     pub idle_after: Duration,
     /// Which labels series have.
     pub labels: LabelFilter,

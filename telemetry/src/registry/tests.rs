@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    ops::{Add, AddAssign},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
@@ -14,6 +17,23 @@ const THINGS: Descriptor = Descriptor {
 };
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self {
+            wall: self.wall + later,
+            steady: self.steady + later,
+        }
+    }
+}
+
+impl AddAssign<Duration> for Moment {
+    fn add_assign(&mut self, later: Duration) {
+        *self = *self + later;
+    }
+}
+
 fn registry(series_max: usize) -> Registry {
     let settings = Settings {
         series_max,
@@ -24,7 +44,7 @@ fn registry(series_max: usize) -> Registry {
 }
 
 /// What a snapshot says of things, by their colour.
-fn things(registry: &Registry, at: SystemTime) -> Vec<(String, u64)> {
+fn things(registry: &Registry, at: Moment) -> Vec<(String, u64)> {
     let snapshot = registry.snapshot(at);
     let metric = snapshot.metrics.iter().find(|it| it.descriptor == THINGS);
     let Some(Data::Counter(points)) = metric.map(|metric| &metric.data) else {
@@ -43,7 +63,7 @@ fn things(registry: &Registry, at: SystemTime) -> Vec<(String, u64)> {
 }
 
 fn asked(registry: &Registry, name: &str) -> Option<Data> {
-    let mut metrics = registry.snapshot(SystemTime::now()).metrics;
+    let mut metrics = registry.snapshot(Moment::now()).metrics;
     metrics.retain(|metric| metric.descriptor.name == name);
     metrics.pop().map(|metric| metric.data)
 }
@@ -55,7 +75,7 @@ fn a_series_is_the_same_whoever_looks_it_up() {
         let family = registry.family::<Counter>(THINGS, || ());
         family.with(&labels(&[("colour", "red")])).inc();
     }
-    let counted = things(&registry, SystemTime::now());
+    let counted = things(&registry, Moment::now());
     assert_eq!(counted, [("colour=red".to_owned(), 2)]);
 }
 
@@ -78,7 +98,7 @@ fn what_finds_no_room_is_counted_together_and_nothing_is_lost() {
         ("otel.metric.overflow=true", 12),
     ];
     let expected = expected.map(|(name, count)| (name.to_owned(), count));
-    assert_eq!(things(&registry, SystemTime::now()), expected);
+    assert_eq!(things(&registry, Moment::now()), expected);
     let overflowed = asked(&registry, OVERFLOWED.name);
     assert!(
         matches!(&overflowed, Some(Data::Counter(points)) if points[0].value == 2),
@@ -90,7 +110,7 @@ fn what_finds_no_room_is_counted_together_and_nothing_is_lost() {
 fn a_metric_without_labels_always_has_room() {
     let registry = registry(0);
     registry.family::<Counter>(THINGS, || ()).only().inc();
-    assert_eq!(things(&registry, SystemTime::now()), [(String::new(), 1)]);
+    assert_eq!(things(&registry, Moment::now()), [(String::new(), 1)]);
 }
 
 #[test]
@@ -99,7 +119,7 @@ fn a_series_that_is_held_stays_and_one_that_is_not_makes_room() {
     let family = registry.family::<Counter>(THINGS, || ());
     let held = family.with(&labels(&[("colour", "red")]));
     family.with(&labels(&[("colour", "green")])).inc();
-    let begun = SystemTime::now();
+    let begun = Moment::now();
     let both = [("colour=green".to_owned(), 1), ("colour=red".to_owned(), 0)];
     assert_eq!(things(&registry, begun), both, "it was never exported");
     let later = begun + IDLE_AFTER + Duration::from_secs(1);
@@ -116,7 +136,7 @@ fn what_was_recorded_last_is_exported_before_its_series_goes() {
     let family = registry.family::<Counter>(THINGS, || ());
     let red = labels(&[("colour", "red")]);
     family.with(&red).inc();
-    let begun = SystemTime::now();
+    let begun = Moment::now();
     things(&registry, begun);
     // Nobody looked for long, and then it changed.
     let much_later = begun + IDLE_AFTER * 3;
@@ -131,17 +151,37 @@ fn what_was_recorded_last_is_exported_before_its_series_goes() {
 }
 
 #[test]
+fn a_clock_that_is_set_makes_no_series_idle_and_keeps_none() {
+    let registry = registry(1);
+    let family = registry.family::<Counter>(THINGS, || ());
+    family.with(&labels(&[("colour", "red")])).inc();
+    let begun = Moment::now();
+    let red = [("colour=red".to_owned(), 1)];
+    assert_eq!(things(&registry, begun), red);
+    let forward = Moment {
+        wall: begun.wall + IDLE_AFTER * 3,
+        ..begun
+    };
+    assert_eq!(things(&registry, forward), red);
+    let back = Moment {
+        wall: begun.wall - IDLE_AFTER * 3,
+        ..begun + IDLE_AFTER
+    };
+    assert_eq!(things(&registry, back), []);
+}
+
+#[test]
 fn a_series_of_traffic_goes_though_it_is_held_and_begins_anew() {
     let registry = registry(1);
     let family = registry.family::<Counter>(THINGS, || ());
     let red = family.find(&labels(&[("colour", "red")]));
     let red = red.expect("there is room");
     red.inc_by(3);
-    let begun = SystemTime::now();
+    let begun = Moment::now();
     let shown = |count| vec![("colour=red".to_owned(), count)];
     assert_eq!(things(&registry, begun), shown(3), "it was never exported");
     let later = begun + IDLE_AFTER;
-    assert_eq!(things(&registry, later - IDLE_AFTER / 2), shown(3));
+    assert_eq!(things(&registry, begun + IDLE_AFTER / 2), shown(3));
     assert_eq!(things(&registry, later), []);
     assert_eq!(registry.room.taken(), 0);
     red.inc();
@@ -150,7 +190,7 @@ fn a_series_of_traffic_goes_though_it_is_held_and_begins_anew() {
     let Some(Data::Counter(points)) = metric.map(|metric| &metric.data) else {
         panic!("{metric:?}");
     };
-    assert_eq!((points[0].value, points[0].since), (1, later));
+    assert_eq!((points[0].value, points[0].since), (1, later.wall));
     assert_eq!(registry.room.taken(), 1);
     drop(red);
     assert_eq!(things(&registry, later + IDLE_AFTER * 2), []);
@@ -163,7 +203,7 @@ fn a_series_that_is_used_again_and_finds_no_room_is_counted_with_the_others() {
     let family = registry.family::<Counter>(THINGS, || ());
     let find = |colour| family.find(&labels(&[("colour", colour)]));
     let red = find("red").expect("there is room");
-    let mut at = SystemTime::now();
+    let mut at = Moment::now();
     things(&registry, at);
     at += IDLE_AFTER;
     assert_eq!(things(&registry, at), []);
@@ -191,7 +231,7 @@ fn a_series_that_is_used_again_and_finds_no_room_is_counted_with_the_others() {
 fn what_sleeps_has_room_for_itself_but_not_without_end() {
     let registry = registry(1);
     let family = registry.family::<Counter>(THINGS, || ());
-    let mut at = SystemTime::now();
+    let mut at = Moment::now();
     let mut held = Vec::new();
     let overflow = labels(&[("colour", "overflow")]);
     for colour in ["red", "green", "blue"] {
@@ -215,7 +255,7 @@ fn a_gauge_of_traffic_stays_while_it_says_anything() {
     let family = registry.family::<Gauge>(THINGS, || ());
     let gauge = family.find(&labels(&[("colour", "red")]));
     let gauge = gauge.expect("there is room");
-    let mut at = SystemTime::now();
+    let mut at = Moment::now();
     let mut shows = |value: Option<f64>| {
         at += IDLE_AFTER;
         let snapshot = registry.snapshot(at);
@@ -259,7 +299,7 @@ fn a_distribution_begins_anew_as_a_whole() {
     };
     red.record_in(9, Some(trace));
     red.record(3);
-    let mut at = SystemTime::now();
+    let mut at = Moment::now();
     assert_eq!(shown(at)[0].value.exemplars.len(), 1);
     at += IDLE_AFTER;
     assert!(shown(at).is_empty());
@@ -303,7 +343,7 @@ fn nothing_is_lost_between_sleep_and_use() {
     let red = red.expect("there is room");
     let mut came_to: BTreeMap<SystemTime, u64> = BTreeMap::new();
     let mut look = || {
-        let snapshot = registry.snapshot(SystemTime::now());
+        let snapshot = registry.snapshot(Moment::now());
         let metric = snapshot.metrics.iter().find(|it| it.descriptor == THINGS);
         if let Some(Data::Counter(points)) = metric.map(|metric| &metric.data) {
             came_to.insert(points[0].since, points[0].value);
@@ -345,12 +385,12 @@ fn many_threads_lose_nothing() {
                     let colour = ["red", "green", "blue"][(thread + round) % 3];
                     family.with(&labels(&[("colour", colour)])).inc();
                     if round % 100 == 0 {
-                        registry.snapshot(SystemTime::now());
+                        registry.snapshot(Moment::now());
                     }
                 }
             });
         }
     });
-    let counted = things(&registry, SystemTime::now());
+    let counted = things(&registry, Moment::now());
     assert_eq!(counted.iter().map(|(_, count)| count).sum::<u64>(), 4000);
 }
