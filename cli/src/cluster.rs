@@ -103,6 +103,14 @@ impl Flags {
     pub async fn connect(&self) -> Result<Cluster, CannotAsk> {
         let (mut config, proxy) = self.config().await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
+        let provider = config.auth_info.auth_provider.as_ref();
+        let is_oidc = provider.is_some_and(|provider| provider.name == "oidc");
+        let connected = self.connect_to(config, proxy).await;
+        connected.map_err(|refused| if is_oidc { refused.of_oidc() } else { refused })
+    }
+
+    /// Makes a client, and asks for the version.
+    async fn connect_to(&self, config: Config, proxy: Option<Proxy>) -> Result<Cluster, CannotAsk> {
         let server = config.cluster_url.to_string();
         let namespace = config.default_namespace.clone();
         let client = match &proxy {

@@ -66,6 +66,13 @@ pub enum CannotAsk {
         /// What it says.
         message: String,
     },
+    /// The token of the auth-provider `oidc` is missing or out of date. kubectl would renew it,
+    /// and note the new one in the kubeconfig.
+    #[error(
+        "the token that the kubeconfig's auth-provider oidc has can't be used ({0}): any kubectl \
+         command renews it (kubectl get namespaces), then run this again; or log in again"
+    )]
+    OidcToken(String),
     /// Whoever asks may not.
     #[error("not allowed to {doing}: {message}; ask for a role that may, or use another --context")]
     Forbidden {
@@ -114,6 +121,14 @@ impl CannotAsk {
             }
             other => root(&other).to_string(),
         })
+    }
+
+    /// The same, where the kubeconfig's user has a token by the auth-provider `oidc`.
+    pub(super) fn of_oidc(self) -> Self {
+        match self {
+            Self::Credentials(why) | Self::Unauthorized { message: why } => Self::OidcToken(why),
+            other => other,
+        }
     }
 
     /// From an error of the client, of which no answer came.

@@ -173,6 +173,32 @@ async fn a_program_makes_the_credentials() {
 }
 
 #[tokio::test]
+async fn a_token_that_kubectl_would_renew_is_told_to_be_renewed_by_it() {
+    let api = Api::serve(Knows::Token("t1")).await;
+    let home = Home::new();
+    let cluster = api.cluster("shop", &api.url());
+    let run = async |name: &str, tokens: Value| {
+        let user = json!({"auth-provider": {"name": name, "config": tokens}});
+        let kubeconfig = home.kubeconfig(&cluster, &user);
+        command::run(&mut ask(&[("KUBECONFIG", text(&kubeconfig))])).await
+    };
+
+    let fresh = json!({"id-token": "t1", "refresh-token": "secret"});
+    reached(&run("oidc", fresh).await, "t1", "bakery");
+    let stale = json!({"id-token": "t0", "refresh-token": "secret"});
+    let stale = run("oidc", stale).await;
+    ended_with_2(&stale, "can't be used (who are you?)");
+    let none = run("oidc", json!({"refresh-token": "secret"})).await;
+    ended_with_2(&none, "No id-token");
+    for said in [stale, none] {
+        ended_with_2(&said, "any kubectl command renews it");
+    }
+    // Nor does kubectl itself know others any more.
+    let gone = run("azure", json!({"access-token": "secret"})).await;
+    ended_with_2(&gone, "use https://github.com/Azure/kubelogin instead");
+}
+
+#[tokio::test]
 async fn a_client_certificate_says_who_asks() {
     let api = Api::serve(Knows::Certificate).await;
     let home = Home::new();
