@@ -24,8 +24,9 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Edits the files, each in view of all, and prints them, unless one of their documents can't be read:
-    /// then nothing is printed, so that nobody applies half of it.
+    /// Edits the files, each in view of all, and prints them, unless one of their documents
+    /// can't be read, or a file has no object at all: then nothing is printed, so that nobody
+    /// applies half of it.
     ///
     /// # Errors
     /// If a file can't be read, or nothing can be printed.
@@ -34,9 +35,13 @@ impl Flags {
         let edited = files.iter().map(|file| edit(&file.text, &files));
         let edited: Vec<Edited> = edited.collect();
         let mut said = String::new();
+        let mut faults = 0_usize;
         for (File { name, text }, edited) in files.iter().zip(&edited) {
+            let has_objects = has_objects(edited);
             for report in &edited.reports {
-                if !self.quiet || is_fault(&report.outcome) {
+                let is_fault = is_fault(&report.outcome, has_objects);
+                faults += usize::from(is_fault);
+                if !self.quiet || is_fault {
                     say(&mut said, name, text, report);
                 }
             }
@@ -45,21 +50,30 @@ impl Flags {
             }
         }
         eprint!("{said}");
-        let reports = || edited.iter().flat_map(|edited| &edited.reports);
-        let faults = reports().filter(|report| is_fault(&report.outcome));
-        match faults.count() {
-            0 => {}
-            faults => anyhow::bail!(
+        if faults > 0 {
+            anyhow::bail!(
                 "{faults} of the documents can't be read as Kubernetes objects; nothing was printed"
-            ),
+            );
         }
         output::write(&files::join(edited.into_iter().map(|edited| edited.text)))?;
         Ok(Exit::Fine)
     }
 }
 
-fn is_fault(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Malformed { .. } | Outcome::NotAnObject)
+fn has_objects(edited: &Edited) -> bool {
+    let reports = edited.reports.iter();
+    let others = reports.filter(|report| report.outcome == Outcome::NotAnObject);
+    others.count() < edited.documents
+}
+
+/// Whether a document keeps its file from being printed. One that is something else among
+/// objects is its author's business.
+fn is_fault(outcome: &Outcome, has_objects: bool) -> bool {
+    match outcome {
+        Outcome::Malformed { .. } => true,
+        Outcome::NotAnObject => !has_objects,
+        _ => false,
+    }
 }
 
 /// `shop.yaml: document 2 (line 14): Deployment web: skipped (host_network)`, and
@@ -74,11 +88,12 @@ fn say(said: &mut String, name: &str, text: &str, report: &Report) {
     }
 }
 
-/// What to do about a document that can't be read, where the parser doesn't say it.
+/// What to do about a document that is no object or can't be read, where the parser doesn't
+/// say it.
 fn hint(text: &str, outcome: &Outcome) -> Option<&'static str> {
     match outcome {
         Outcome::NotAnObject => Some(
-            "it has no apiVersion and kind; is it a values file, or a template that is to be rendered first?",
+            "it has no apiVersion and kind, and stays as it is; is it a values file, or a template that is to be rendered first?",
         ),
         Outcome::Malformed {
             line: Some(line), ..

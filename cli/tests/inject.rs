@@ -45,13 +45,10 @@ fn what_is_no_manifest_is_refused_with_what_to_do_and_nothing_is_printed() {
     let good = deployment("web");
     for (bad, says) in [
         ("kind: Pod\n\tspec: 1\n", "YAML is indented by spaces"),
-        ("replicas: 3\n", "is it a values file"),
         (
             "{{- if .Values.x }}\nkind: Pod\n{{- end }}\n",
             "render it first",
         ),
-        ("- 1\n- 2\n", "not_an_object"),
-        ("just words\n", "not_an_object"),
         ("a: *nowhere\n", "malformed"),
         ("a: &a [*a]\n", "malformed"),
         ("{\"kind\": \"Pod\", \n", "malformed"),
@@ -67,6 +64,45 @@ fn what_is_no_manifest_is_refused_with_what_to_do_and_nothing_is_printed() {
             );
         }
     }
+}
+
+#[test]
+fn what_is_no_object_among_those_that_are_is_kept_and_told() {
+    for other in ["replicas: 3 # three\n", "- 1\n- 2\n", "just words\n"] {
+        let text = format!("{}---\n{other}", deployment("web"));
+        let (code, injected, stderr) = netting(&["inject", "-"], &text);
+        assert_eq!(code, Some(0), "{other:?}: {stderr}");
+        assert!(
+            stderr.contains("stdin: document 2 (line 11): not_an_object\n"),
+            "{stderr}"
+        );
+        assert!(stderr.contains("is it a values file"), "{stderr}");
+        assert!(injected.contains("name: netting-sidecar\n"), "{injected}");
+        assert!(injected.ends_with(&format!("---\n{other}")), "{injected}");
+        let (code, restored, stderr) = netting(&["uninject", "-"], &injected);
+        assert_eq!(code, Some(0), "{other:?}: {stderr}");
+        assert!(restored.ends_with(&format!("---\n{other}")), "{restored}");
+
+        let quiet = netting(&["inject", "--quiet", "-"], &text);
+        assert_eq!(quiet, (Some(0), injected, String::new()));
+        // An object without workloads is one as well.
+        let service =
+            format!("apiVersion: v1\nkind: Service\nmetadata: {{name: web}}\n---\n{other}");
+        let (code, stdout, stderr) = netting(&["inject", "-"], &service);
+        assert_eq!((code, stdout), (Some(0), service), "{stderr}");
+    }
+}
+
+#[test]
+fn a_file_in_which_nothing_is_an_object_is_refused_beside_good_ones() {
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let values = dir.path().join("values.yaml");
+    std::fs::write(&values, "replicas: 3\n---\nimage: web\n").expect("there is room for a file");
+    let values = values.display().to_string();
+    let (code, stdout, stderr) = netting(&["inject", "-", &values], &deployment("web"));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""), "{stderr}");
+    let says = "2 of the documents can't be read as Kubernetes objects; nothing was printed";
+    assert!(stderr.contains(says), "{stderr}");
 }
 
 #[test]

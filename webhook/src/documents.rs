@@ -36,6 +36,8 @@ pub struct Edited {
     /// What became of each workload, and of each document that is no object or can't
     /// be read. Nothing is said of other objects.
     pub reports: Vec<Report>,
+    /// How many documents there are, but for those without content.
+    pub documents: usize,
 }
 
 /// What became of a workload, or of a document that is no object or can't be read.
@@ -189,14 +191,15 @@ fn edit(text: &str, edit: impl Fn(&Object, &mut Value) -> (Outcome, Vec<String>)
     let mut edited = Edited {
         text: String::with_capacity(text.len()),
         reports: Vec::new(),
+        documents: 0,
     };
-    let mut document = 0;
     for segment in segments::split(text) {
         if segment.is_blank() {
             edited.text.push_str(segment.text);
             continue;
         }
-        document += 1;
+        edited.documents += 1;
+        let document = edited.documents;
         let report = |object, outcome, warnings| Report {
             document,
             line: segment.line_of_content(),
