@@ -12,6 +12,7 @@
 //! - [`upstream`]: the connection that it takes, perhaps of those in the [`pool`];
 //! - [`exchange`]: messages between two connections;
 //! - [`request`], [`response`], [`fields`], [`body`]: what messages say;
+//! - [`message`]: a message on its way, and what is kept of it to be sent again;
 //! - [`side`], [`buffer`]: the two connections, and what was read from them.
 
 mod attempts;
@@ -23,6 +24,7 @@ mod fields;
 pub(crate) mod fuzz;
 mod head;
 mod linger;
+mod message;
 pub(crate) mod pool;
 mod refusal;
 mod request;

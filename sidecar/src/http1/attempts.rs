@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use super::{
     exchange::{Exchange, Outcome},
     head,
+    message::Message,
     request::Request,
     session::{Session, Target},
-    side::{Message, Side},
+    side::Side,
     upstream::Taken,
 };
 use crate::{
@@ -117,7 +118,7 @@ impl Session<'_> {
             Ok(taken) => taken,
             Err(error) => return self.not_sent(&error, tries),
         };
-        upload.begin_behind(taken.has);
+        upload.begin_behind(taken.has, !tries.may_go_on());
         let before = upload.passed;
         let together = matches!(self.target, Target::Fixed);
         let sides = (&mut self.downstream, &mut taken.side);

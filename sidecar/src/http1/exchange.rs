@@ -17,10 +17,11 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     body::Body,
     buffer::{lend_out, take_back},
+    message::{Message, Stuck},
     request::Request,
     response::{Kind, Response},
     session::Http1,
-    side::{Message, Side, Stuck},
+    side::Side,
 };
 use crate::{destination::InFlight, ejection, http::idle::Waiter, policy::Tries, reason::Reason};
 

@@ -1,4 +1,4 @@
-//! One of the two connections of an exchange, and bytes on their way between them.
+//! One of the two connections of an exchange, and what was read from it.
 
 use std::{
     io,
@@ -10,9 +10,9 @@ use std::{
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::{body::Body, buffer::Buffer};
+use super::buffer::Buffer;
 use crate::{
-    stream::{Unfinished, poll_heard, poll_read, poll_write, write_all},
+    stream::{Unfinished, poll_heard, poll_read, write_all},
     tcp_info,
 };
 
@@ -89,157 +89,8 @@ impl Side {
     }
 }
 
-/// A message on its way from one side to the other: a head, then a body.
-#[derive(Debug)]
-pub(crate) struct Message {
-    /// The head, and perhaps the beginning of the body.
-    pub(crate) head: Vec<u8>,
-    written: usize,
-    pub(crate) body: Body,
-    /// Bytes at the front of the source's buffer that are the body's.
-    approved: usize,
-    /// Where in `head` the body begins.
-    body_begins: usize,
-    /// Bytes that were passed on, other than those of `head`.
-    streamed: u64,
-    /// All bytes that were passed on.
-    pub(crate) passed: u64,
-}
-
-/// Why a message does not go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stuck {
-    /// Where it comes from broke off.
-    SourceBroke,
-    /// Where it comes from ended too early.
-    SourceEnded,
-    /// Where it goes takes no more.
-    SinkBroke,
-    /// It breaks the rules.
-    Malformed,
-}
-
-/// As much of a body goes along with its head, in one system call.
-const ALONG_BYTES_MAX: usize = 16 * 1024;
-
-impl Message {
-    pub(crate) fn new(head: Vec<u8>, body: Body) -> Self {
-        Self {
-            head,
-            written: 0,
-            body,
-            approved: 0,
-            body_begins: usize::MAX,
-            streamed: 0,
-            passed: 0,
-        }
-    }
-
-    /// Lets what has come of the body go along with the head.
-    ///
-    /// # Errors
-    /// If the body breaks the rules.
-    pub(crate) fn take_along(&mut self, source: &mut Side) -> Result<(), Stuck> {
-        let bytes = source.buffer.bytes();
-        let taken = self.body.take(bytes).map_err(|_| Stuck::Malformed)?;
-        self.body_begins = self.head.len();
-        if self.head.len() + taken <= ALONG_BYTES_MAX {
-            self.head.extend_from_slice(&bytes[..taken]);
-            source.buffer.consume(taken);
-        } else {
-            self.approved = taken;
-        }
-        Ok(())
-    }
-
-    /// Whether nothing of it was passed on, but for what is forgotten.
-    pub(crate) fn is_at_beginning(&self) -> bool {
-        self.written == 0 && self.streamed == 0
-    }
-
-    /// Forgets a head that was passed on, and is followed by another one.
-    pub(crate) fn forget_head(&mut self) {
-        self.head.clear();
-        self.written = 0;
-    }
-
-    /// Whether all of it can be sent once more.
-    pub(crate) fn can_be_repeated(&self) -> bool {
-        self.streamed == 0 && self.approved == 0
-    }
-
-    /// Whether nothing of it is left at its source.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.body.is_over() && self.approved == 0
-    }
-
-    /// Whether all that has come of it was passed on, and more is to come.
-    pub(crate) fn awaits_source(&self) -> bool {
-        self.written == self.head.len() && self.approved == 0 && !self.body.is_over()
-    }
-
-    /// Bytes of its body that were passed on, counted once however often it was sent.
-    pub(crate) fn body_passed(&self) -> u64 {
-        self.streamed + self.written.saturating_sub(self.body_begins) as u64
-    }
-
-    /// Makes it be sent (again) from its beginning, but for so many bytes.
-    pub(crate) fn begin_behind(&mut self, sent: usize) {
-        self.written = sent;
-    }
-
-    /// Passes the head on.
-    pub(crate) fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &TcpStream,
-    ) -> Poll<Result<(), Stuck>> {
-        while self.written < self.head.len() {
-            let wrote = ready!(poll_write(sink, cx, &self.head[self.written..]));
-            let wrote = wrote.map_err(|_| Stuck::SinkBroke)?;
-            self.written += wrote;
-            self.passed += wrote as u64;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Passes on what can be passed on now. Ready at the message's end.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut Side,
-        sink: &TcpStream,
-    ) -> Poll<Result<(), Stuck>> {
-        ready!(self.poll_head(cx, sink))?;
-        loop {
-            while self.approved > 0 {
-                let bytes = &source.buffer.bytes()[..self.approved];
-                let wrote = ready!(poll_write(sink, cx, bytes)).map_err(|_| Stuck::SinkBroke)?;
-                source.buffer.consume(wrote);
-                self.approved -= wrote;
-                self.streamed += wrote as u64;
-                self.passed += wrote as u64;
-            }
-            if self.body.is_over() {
-                return Poll::Ready(Ok(()));
-            }
-            if source.buffer.is_empty() {
-                let ended = source.ended
-                    || ready!(source.poll_fill(cx)).map_err(|_| Stuck::SourceBroke)? == 0;
-                match self.body {
-                    Body::UntilClose if ended => return Poll::Ready(Ok(())),
-                    _ if ended => return Poll::Ready(Err(Stuck::SourceEnded)),
-                    _ => {}
-                }
-            }
-            let bytes = source.buffer.bytes();
-            self.approved = self.body.take(bytes).map_err(|_| Stuck::Malformed)?;
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         future::poll_fn,
         io::{Read as _, Write as _},
@@ -251,24 +102,11 @@ mod tests {
     use super::*;
     use crate::proxy::chain::listen;
 
-    async fn side() -> (Side, TcpStream) {
+    pub(in crate::http1) async fn side() -> (Side, TcpStream) {
         let (listener, addr) = listen().await;
         let connected = TcpStream::connect(addr).await.expect("it listens");
         let (peer, _) = listener.accept().await.expect("it is connected");
         (Side::new(connected), peer)
-    }
-
-    #[tokio::test]
-    async fn a_body_is_not_taken_before_it_is_passed_on() {
-        let ((mut source, _client), (sink, _app)) = (side().await, side().await);
-        source.buffer.put(b"hello and more");
-        let mut message = Message::new(vec![b'x'; ALONG_BYTES_MAX], Body::Length(5));
-        message.take_along(&mut source).expect("it has a length");
-        assert!(message.body.is_over() && !message.is_taken());
-        let passed = poll_fn(|cx| message.poll(cx, &mut source, &sink.stream)).await;
-        passed.expect("the connection holds");
-        assert!(message.is_taken());
-        assert_eq!(source.buffer.bytes(), b" and more");
     }
 
     #[tokio::test]
@@ -342,17 +180,5 @@ mod tests {
             let ended = poll_fn(|cx| side.poll_fill(cx)).await.is_ok();
             assert_eq!(ended && side.ended_before(), is_unread, "{case}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_head_that_was_passed_on_is_forgotten_and_counted() {
-        let (sink, _app) = side().await;
-        let mut message = Message::new(b"interim".to_vec(), Body::NONE);
-        let passed = poll_fn(|cx| message.poll_head(cx, &sink.stream)).await;
-        passed.expect("the connection holds");
-        assert!(!message.is_at_beginning());
-        message.forget_head();
-        assert!(message.is_at_beginning() && message.head.is_empty());
-        assert_eq!(message.passed, 7);
     }
 }

@@ -20,6 +20,7 @@ use crate::{
 mod fuzz;
 mod kept;
 mod policy;
+mod replayed;
 mod tunnel;
 
 /// Reads as many bytes as are expected, and says which came.

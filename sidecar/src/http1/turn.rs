@@ -11,9 +11,9 @@ use super::{
     buffer::{lend_out, take_back},
     exchange::Outcome,
     head,
+    message::Message,
     request::Request,
     session::{Session, send},
-    side::Message,
     upstream::Taken,
 };
 use crate::{

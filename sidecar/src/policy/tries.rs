@@ -159,6 +159,14 @@ impl Tries {
         }
     }
 
+    /// Whether the next try may be followed by another one, however it fails.
+    #[must_use]
+    pub fn may_go_on(&self) -> bool {
+        let asked = self.known.as_ref().map(|known| known.policy().retries);
+        // What nobody has looked at is sent once more in any case.
+        self.retries < asked.unwrap_or_default().max(1)
+    }
+
     /// Whether there would have been another try, had the destination not been sent so
     /// many of them.
     #[must_use]

@@ -45,6 +45,8 @@ impl Exchange<'_> {
     fn begin(&mut self, response: Response) -> Result<(), Outcome> {
         self.upstream.buffer.consume(response.length);
         if response.kind == Kind::Interim {
+            // With it, an answer has begun: the request is not sent again.
+            self.upload.let_go();
             return Ok(());
         }
         let failure = self.failure(&response);
@@ -54,6 +56,7 @@ impl Exchange<'_> {
         if failure.is_some_and(|failure| self.is_unwanted(failure)) {
             return Err(Outcome::Unwanted);
         }
+        self.upload.let_go();
         if let Some(tries) = &mut self.tries {
             tries.answered();
         }

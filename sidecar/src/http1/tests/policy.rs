@@ -53,8 +53,10 @@ pub(super) async fn ask(chain: &Chain, request: &str) -> String {
     rest(&mut client).await.expect("it is answered")
 }
 
-const CLOSE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-const BUSY: &str = "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";
+pub(super) const CLOSE: &str =
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+pub(super) const BUSY: &str =
+    "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";
 const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi";
 
@@ -84,11 +86,11 @@ async fn a_failed_connect_is_tried_elsewhere_whatever_the_method() {
     }
 }
 
-const UNREACHED: &str = "HTTP/1.1 502 Bad Gateway\r\n\
+pub(super) const UNREACHED: &str = "HTTP/1.1 502 Bad Gateway\r\n\
      proxy-status: netting; error=connection_refused; details=\"connect_refused\"\r\n\
      Content-Length: 0\r\nConnection: close\r\n\r\n";
 
-fn meshed() -> v1::Workload {
+pub(super) fn meshed() -> v1::Workload {
     v1::Workload {
         meshed: true,
         ..Default::default()

@@ -2,16 +2,19 @@
 
 use std::{
     cell::RefCell,
-    fmt,
+    convert::Infallible,
+    fmt, mem,
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::{
     Method, Request,
-    body::{Bytes, Incoming},
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -56,7 +59,7 @@ pub(super) struct Load {
 enum Kind {
     /// Twice, if need be: GET.
     Repeatable,
-    /// Once at most: POST, with a body.
+    /// Once at most: POST, with a body that comes after its head, as most clients say it.
     Once,
 }
 
@@ -80,8 +83,8 @@ impl Speaks {
 
 /// A client's connection, over which one request follows the other.
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Late>),
+    Http2(http2::SendRequest<Late>),
 }
 
 impl Load {
@@ -172,17 +175,57 @@ async fn ask(
         None => sender.insert(Sender::connect(speaks).await?),
     };
     let (method, body) = match kind {
-        Kind::Repeatable => (Method::GET, Bytes::new()),
-        Kind::Once => (Method::POST, Bytes::from_static(b"a word")),
+        Kind::Repeatable => (Method::GET, ""),
+        Kind::Once => (Method::POST, "a word"),
     };
     let request = Request::builder().method(method).uri("http://app.test/");
-    let request = request.header("host", "app.test").body(Full::new(body))?;
+    let request = request.header("host", "app.test").body(Late::new(body))?;
     let answer = sender.send(request).await?;
     if answer.status() != 200 {
         return Ok(format!("{answer:?}"));
     }
     let body = answer.into_body().collect().await?.to_bytes();
     Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
+/// A body that comes in a write of its own, behind the head.
+struct Late {
+    text: &'static str,
+    is_head_sent: bool,
+}
+
+impl Late {
+    fn new(text: &'static str) -> Self {
+        let is_head_sent = false;
+        Self { text, is_head_sent }
+    }
+}
+
+impl Body for Late {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if !mem::replace(&mut self.is_head_sent, true) {
+            // What is there already goes out before the body is asked again.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let text = mem::take(&mut self.text);
+        let frame = || Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+        Poll::Ready((!text.is_empty()).then(frame))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.text.len() as u64)
+    }
 }
 
 impl Sender {
@@ -202,10 +245,7 @@ impl Sender {
         })
     }
 
-    async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> hyper::Result<hyper::Response<Incoming>> {
+    async fn send(&mut self, request: Request<Late>) -> hyper::Result<hyper::Response<Incoming>> {
         match self {
             Sender::Http1(sender) => {
                 sender.ready().await?;

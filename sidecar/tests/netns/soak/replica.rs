@@ -1,8 +1,8 @@
 //! A replica of the application, which serves both protocols until it is killed.
 
-use std::{convert::Infallible, net::TcpListener, thread, time::Duration};
+use std::{net::TcpListener, thread, time::Duration};
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request, Response,
     body::{Bytes, Incoming},
@@ -90,7 +90,8 @@ async fn serve(speaks: Speaks, listener: TcpListener) {
     }
 }
 
-async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
+    request.into_body().collect().await?;
     tokio::time::sleep(WORK).await;
     Ok(Response::new(Full::from(BODY)))
 }
