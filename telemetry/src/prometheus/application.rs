@@ -6,9 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http_body_util::Empty;
 use hyper::{
-    Request, StatusCode,
+    Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1,
     header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
@@ -17,6 +18,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::Format;
+
+mod redirect;
+
+/// How many redirects are followed.
+const REDIRECTS_MAX: usize = 3;
 
 /// Where the application serves its metrics: `9080/metrics`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +43,8 @@ pub(super) enum Failure {
     Unreachable,
     /// It answers with another status than 200.
     Status,
+    /// It leads to anywhere but its own port, or on and on.
+    Redirected,
     /// It breaks off.
     Broken,
     /// It says what is no exposition, or has lines that are none of one.
@@ -53,6 +61,7 @@ impl Failure {
         match self {
             Failure::Unreachable => "unreachable",
             Failure::Status => "status",
+            Failure::Redirected => "redirected",
             Failure::Broken => "broken",
             Failure::Malformed => "malformed",
             Failure::TooLarge => "too_large",
@@ -78,6 +87,8 @@ impl FromStr for Application {
 impl Application {
     /// Asks it at the pod's own address for this format, with the scraper's own query, and
     /// says in which one it answers. (If it is none of the two, the text will tell.)
+    /// Redirects are followed as scrapers do, but never away from the application: the
+    /// sidecar is not to be made to ask strangers.
     ///
     /// # Errors
     /// If there is no good answer.
@@ -88,38 +99,16 @@ impl Application {
         wanted: Format,
     ) -> Result<(Format, Incoming), Failure> {
         let addr = SocketAddr::new(pod, self.port);
-        let stream = TcpStream::connect(addr)
-            .await
-            .map_err(|_| Failure::Unreachable)?;
-        let connection = http1::handshake(TokioIo::new(stream)).await;
-        let (mut requests, connection) = connection.map_err(|_| Failure::Unreachable)?;
-        // It ends with the response.
-        tokio::spawn(connection);
-        let accept = match wanted {
-            Format::Text => "text/plain;version=0.0.4,*/*;q=0.1",
-            Format::OpenMetrics => {
-                "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        let path = self.path_with(query).parse();
+        let mut path = path.map_err(|_| Failure::Unreachable)?;
+        for _ in 0..=REDIRECTS_MAX {
+            let response = get(addr, &path, wanted).await?;
+            match redirect::next(addr, &path, &response)? {
+                Some(next) => path = next,
+                None => return exposition(response),
             }
-        };
-        let request = Request::get(self.path_with(query))
-            .header(HOST, addr.to_string())
-            .header(ACCEPT, accept)
-            .header(USER_AGENT, "netting-sidecar")
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| Failure::Unreachable)?;
-        let response = requests.send_request(request).await;
-        let response = response.map_err(|_| Failure::Broken)?;
-        if response.status() != StatusCode::OK {
-            return Err(Failure::Status);
         }
-        let kind = response.headers().get(CONTENT_TYPE);
-        let kind = kind.map_or(&b""[..], |kind| kind.as_bytes());
-        let format = if kind.starts_with(b"application/openmetrics-text") {
-            Format::OpenMetrics
-        } else {
-            Format::Text
-        };
-        Ok((format, response.into_body()))
+        Err(Failure::Redirected)
     }
 
     fn path_with(&self, query: Option<&str>) -> String {
@@ -130,6 +119,49 @@ impl Application {
             Some(query) => format!("{path}?{query}"),
         }
     }
+}
+
+/// One request, on a connection of its own.
+async fn get(
+    addr: SocketAddr,
+    path: &PathAndQuery,
+    wanted: Format,
+) -> Result<Response<Incoming>, Failure> {
+    let stream = TcpStream::connect(addr)
+        .await
+        .map_err(|_| Failure::Unreachable)?;
+    let connection = http1::handshake(TokioIo::new(stream)).await;
+    let (mut requests, connection) = connection.map_err(|_| Failure::Unreachable)?;
+    // It ends with the response.
+    tokio::spawn(connection);
+    let accept = match wanted {
+        Format::Text => "text/plain;version=0.0.4,*/*;q=0.1",
+        Format::OpenMetrics => {
+            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        }
+    };
+    let request = Request::get(path.clone())
+        .header(HOST, addr.to_string())
+        .header(ACCEPT, accept)
+        .header(USER_AGENT, "netting-sidecar")
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| Failure::Unreachable)?;
+    let response = requests.send_request(request).await;
+    response.map_err(|_| Failure::Broken)
+}
+
+fn exposition(response: Response<Incoming>) -> Result<(Format, Incoming), Failure> {
+    if response.status() != StatusCode::OK {
+        return Err(Failure::Status);
+    }
+    let kind = response.headers().get(CONTENT_TYPE);
+    let kind = kind.map_or(&b""[..], |kind| kind.as_bytes());
+    let format = if kind.starts_with(b"application/openmetrics-text") {
+        Format::OpenMetrics
+    } else {
+        Format::Text
+    };
+    Ok((format, response.into_body()))
 }
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ const LEFT_OUT: Descriptor = Descriptor {
 
 /// How long the application may take, where the scraper does not say how long it waits.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How long it may take at most, whatever the scraper says.
+const PATIENCE_MAX: Duration = Duration::from_secs(120);
 /// Before the scraper's patience ends, the sidecar's own metrics have to be sent.
 const MARGIN: Duration = Duration::from_millis(500);
 /// How much of the application's exposition is passed on.
@@ -134,8 +136,15 @@ impl Merging {
         let (format, mut body) = theirs;
         let mut snapshot = self.metrics.snapshot();
         let mut lines = Lines::new(&snapshot, format);
-        let passed = timeout_at(until, copy(&mut body, &mut lines, &mut output)).await;
-        match passed.unwrap_or(Err(Failure::Late)) {
+        let scraper = output.sender.clone();
+        let passed = tokio::select! {
+            passed = timeout_at(until, copy(&mut body, &mut lines, &mut output)) => {
+                passed.unwrap_or(Err(Failure::Late))
+            }
+            // Nor is the application kept at it for a scraper that has given up.
+            () = scraper.closed() => Err(Failure::Late),
+        };
+        match passed {
             Ok(()) if lines.is_malformed => self.failed(Failure::Malformed),
             Ok(()) => self.asked.of("passed").inc(),
             Err(failure) => self.failed(failure),
@@ -200,7 +209,9 @@ fn patience(headers: &HeaderMap) -> Duration {
     let waits = headers.get("x-prometheus-scrape-timeout-seconds");
     let waits = waits.and_then(|waits| waits.to_str().ok()?.parse().ok());
     let waits = waits.and_then(|waits| Duration::try_from_secs_f64(waits).ok());
-    waits.map_or(PATIENCE, |waits| waits.saturating_sub(MARGIN).min(PATIENCE))
+    waits.map_or(PATIENCE, |waits| {
+        waits.saturating_sub(MARGIN).min(PATIENCE_MAX)
+    })
 }
 
 /// What goes to the scraper, compressed if it wants that.

@@ -10,6 +10,9 @@ use tokio::{
 use super::*;
 use crate::labels::labels;
 
+mod redirects;
+mod waiting;
+
 const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1));
 const THINGS: Descriptor = Descriptor {
     name: "netting.things",
