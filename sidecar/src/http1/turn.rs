@@ -58,7 +58,36 @@ impl Session<'_> {
         // Faults don't say that they keep a connection, as HTTP/1.0 would have it.
         let keeps_alive = request.keeps_alive && request.is_11;
         let stays = keeps_alive && upload.is_taken() && !self.is_draining();
-        let (mut after, failed) = match ended.outcome {
+        let (after, failed) = self.end(ended.outcome, request, stays).await;
+        let turn = Turn {
+            begun,
+            method,
+            version: Version::of_http1(request.is_11),
+            span: self.span.take(),
+            failed,
+        };
+        self.note(turn, &ended, &upload);
+        take_back(upload.head);
+        match ended.outcome {
+            Outcome::Done { upstream_stays, .. } => ended.give_back(self, upstream_stays),
+            Outcome::Tunnel => {
+                let tunnel = |taken| After::Tunnel(Box::new(taken));
+                return ended.taken.take().map_or(after, tunnel);
+            }
+            _ => {}
+        }
+        after
+    }
+
+    /// What the client's connection comes to, and why the request failed if it did. The
+    /// client is told if there is no response: its connection stays only if it `stays`.
+    async fn end(
+        &mut self,
+        outcome: Outcome,
+        request: &Request,
+        stays: bool,
+    ) -> (After, Option<Reason>) {
+        match outcome {
             Outcome::Done {
                 downstream_stays: true,
                 ..
@@ -83,25 +112,7 @@ impl Session<'_> {
                 let reason = Reason::DownstreamReset;
                 (After::Reset(reason), Some(reason))
             }
-        };
-        let turn = Turn {
-            begun,
-            method,
-            version: Version::of_http1(request.is_11),
-            span: self.span.take(),
-            failed,
-        };
-        self.note(turn, &ended, &upload);
-        take_back(upload.head);
-        match ended.outcome {
-            Outcome::Done { upstream_stays, .. } => ended.give_back(self, upstream_stays),
-            Outcome::Tunnel => {
-                let tunnel = |taken| After::Tunnel(Box::new(taken));
-                after = ended.taken.take().map_or(after, tunnel);
-            }
-            _ => {}
         }
-        after
     }
 
     /// Begins the request's span, if its trace is kept.
