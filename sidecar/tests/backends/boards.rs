@@ -17,6 +17,7 @@ use crate::{
     NODE, application,
     asked::{Asked, BOARDS, all, board, documentation, of_board, text},
     backends::Prometheus,
+    collector,
     control_plane::{ControlPlane, WEBHOOK_ADMIN},
     harness::{
         catalog::{self, Known},
@@ -49,6 +50,15 @@ const GRPC: u16 = 50051;
 const TCP: u16 = 9000;
 /// Where something that is not of the mesh is scraped.
 const STRANGER: u16 = 9081;
+/// Where a Collector is.
+const COLLECTOR: u16 = 8889;
+/// All of the mesh.
+const TARGETS: [&str; 4] = [
+    "10.0.0.1:15020",
+    WEBHOOK_ADMIN,
+    "10.0.0.2:15020",
+    "10.0.0.3:15020",
+];
 
 fn ports() -> Value {
     json!([
@@ -225,20 +235,12 @@ impl Mesh {
 
 /// Prometheus on the node, which scrapes all four, and a stranger, and has the alerts.
 fn prometheus() -> Prometheus {
-    let (directory, targets) = (
-        directory(),
-        [
-            "10.0.0.1:15020",
-            WEBHOOK_ADMIN,
-            "10.0.0.2:15020",
-            "10.0.0.3:15020",
-        ],
-    );
+    let directory = directory();
     let alerts = documentation("telemetry/alerts.yaml");
     fs::write(directory.path().join("alerts.yaml"), alerts).expect("it can be written");
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [alerts.yaml]\n\
-         scrape_configs:\n- job_name: scraped\n  static_configs: [{{targets: {targets:?}}}]\n\
+         scrape_configs:\n- job_name: scraped\n  static_configs: [{{targets: {TARGETS:?}}}]\n\
          - job_name: others\n  static_configs: [{{targets: [\"{NODE}:{STRANGER}\"]}}]\n"
     );
     Prometheus::configured(directory, &config)
@@ -281,20 +283,34 @@ fn every_query_of_the_dashboards_has_data_of_real_processes() {
         .pods
         .node
         .run(|| std::net::UdpSocket::bind((NODE, 8125)));
-    let mut without: Vec<_> = BOARDS.into_iter().flat_map(of_board).collect();
-    let of_no_api: Vec<_> = without
-        .extract_if(.., |asked| asked.expression.contains(OF_NO_API))
-        .collect();
+    let at = dst(NODE, COLLECTOR);
+    let collected = mesh.pods.node.run(|| {
+        collector::serve(at, &TARGETS);
+        collector::scraped(at)
+    });
+    let all = BOARDS.into_iter().flat_map(of_board);
+    let (of_no_api, asked): (Vec<_>, Vec<_>) =
+        all.partition(|asked| asked.expression.contains(OF_NO_API));
     assert_eq!(of_no_api.len(), 1);
-    let said = |asked: &Asked| {
+    let ports = [prometheus.port, collected.port];
+    let mut without: Vec<_> = ports
+        .iter()
+        .flat_map(|port| asked.iter().map(move |asked| (*port, asked)))
+        .collect();
+    let said = |(port, asked): &(u16, &Asked)| {
         let query = of_here(&asked.expression);
-        format!("{} ({}): {query}", asked.whose, asked.legend)
+        let by = if *port == collected.port {
+            " by a Collector"
+        } else {
+            ""
+        };
+        format!("{} ({}){by}: {query}", asked.whose, asked.legend)
     };
     until_eq("queries without data", Vec::<String>::new(), || {
         mesh.goes_on();
         mesh.changes();
         let node = &mesh.pods.node;
-        node.run(|| without.retain(|asked| !has_data(prometheus.port, asked)));
+        node.run(|| without.retain(|(port, asked)| !has_data(*port, asked)));
         without.iter().map(said).collect()
     });
     mesh.pods

@@ -24,6 +24,7 @@ mod application;
 mod asked;
 mod bad;
 mod boards;
+mod collector;
 mod control_plane;
 mod counted;
 mod ended;

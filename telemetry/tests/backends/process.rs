@@ -2,7 +2,9 @@
 
 use std::{
     fs::{File, Permissions},
+    iter,
     net::{TcpListener, TcpStream, UdpSocket},
+    ops::Range,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -53,16 +55,24 @@ pub(crate) fn python(script: &str) -> Command {
     command
 }
 
+/// Of ports, those below what the kernel gives to connections and to who asks for any: until
+/// a backend listens there, nobody else is likely to.
+const PORTS: Range<u16> = 20_000..32_768;
+
 /// A port that nobody listens at.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+    free(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
 }
 
 /// The same for datagrams.
 pub(crate) fn free_udp_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("it is bound").port()
+    free(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok())
+}
+
+fn free(is_free: impl Fn(u16) -> bool) -> u16 {
+    let some = iter::repeat_with(|| fastrand::u16(PORTS)).take(PORTS.len());
+    let mut free = some.filter(|port| is_free(*port));
+    free.next().expect("there are free ports")
 }
 
 /// One that processes of other users find sockets in.
