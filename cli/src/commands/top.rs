@@ -50,20 +50,22 @@ impl Args {
     /// # Errors
     /// If this is no terminal, or the cluster can't be asked.
     pub async fn run(self, cluster: &cluster::Flags) -> anyhow::Result<Exit> {
-        let screen = Screen::enter().ok_or_else(|| {
-            Usage(
-                "this is no terminal: use `netting stat` or `netting edges` for scripts".to_owned(),
-            )
-        });
         // Asked before anything else, for nothing else would help.
-        let screen = screen?;
+        if !screen::is_there() {
+            let instead = "this is no terminal: use `netting stat` or `netting edges` for scripts";
+            return Err(Usage(instead.to_owned()).into());
+        }
+        // That may take as long as a login does: until then the terminal is as it was, and its
+        // keys interrupt as always.
         let cluster = cluster.connect().await?;
         let namespace = self.scope.in_cluster(&cluster);
+        let mut resized = signal(SignalKind::window_change())?;
+        // From here on the terminal is given back also if somebody else ends it.
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let screen = Screen::enter()?;
         let mut keys = screen.keys();
         let mut is_typing = true;
-        let mut resized = signal(SignalKind::window_change())?;
-        // The terminal is given back also if somebody else ends it.
-        let mut ended = signal(SignalKind::terminate())?;
         let mut board = Board::new(namespace, output::colours(&io::stdout()));
         let look = |view, at| Box::pin(look(&cluster, namespace, view, at));
         let mut looking = look(board.view(), Instant::now());
@@ -79,7 +81,8 @@ impl Args {
                     None => is_typing = false,
                 },
                 _ = resized.recv() => {}
-                _ = ended.recv() => return Ok(Exit::Fine),
+                _ = terminated.recv() => return Ok(Exit::Fine),
+                _ = interrupted.recv() => return Ok(Exit::Fine),
                 seen = &mut looking => {
                     board.see(seen)?;
                     looking = look(board.view(), Instant::now() + self.every);

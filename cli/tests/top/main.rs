@@ -7,16 +7,21 @@ mod command;
 mod stub;
 mod terminal;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use stub::Stub;
 use terminal::Terminal;
+use tokio::net::TcpListener;
 
 const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[?1049l";
 
+fn version() -> Value {
+    json!({"major": "1", "minor": "33", "gitVersion": "v1.33.1", "gitCommit": "",
+        "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""})
+}
+
 async fn cluster() -> Stub {
-    let version = json!({"major": "1", "minor": "33", "gitVersion": "v1.33.1", "gitCommit": "",
-        "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": ""});
     let pods: Vec<Value> = (1..=6)
         .map(|number| {
             json!({"metadata": {"namespace": "shop", "name": format!("web-{number}"),
@@ -27,7 +32,7 @@ async fn cluster() -> Stub {
     let pods = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods});
     let refused = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "code": 403, "message": "you may not forward ports"});
-    Stub::serve(version, move |path| match path {
+    Stub::serve(version(), move |path| match path {
         "/api/v1/namespaces/shop/pods" => Some((200, pods.clone())),
         path if path.ends_with("/portforward") => Some((403, refused.clone())),
         _ => None,
@@ -45,6 +50,12 @@ fn top(stub: &Stub, rows: u16) -> Terminal {
         "--every=50ms",
     ];
     Terminal::run(env!("CARGO_BIN_EXE_netting"), &arguments, rows)
+}
+
+fn is_as_before(terminal: &Terminal) {
+    let (now, before) = (terminal.modes(), &terminal.modes_before);
+    assert_eq!(now.local_modes, before.local_modes);
+    assert_eq!(now.input_modes, before.input_modes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,11 +81,8 @@ async fn it_is_shown_until_q_and_the_terminal_is_given_back_as_it_was() {
     terminal.until("workloads of shop");
     terminal.press("q");
     terminal.until(LEAVE);
-    assert_eq!(terminal.end(), Some(0), "{:?}", terminal.text);
-    assert_eq!(
-        terminal.modes().local_modes,
-        terminal.modes_before.local_modes
-    );
+    assert_eq!(terminal.end().await, Some(0), "{:?}", terminal.text);
+    is_as_before(&terminal);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,22 +97,79 @@ async fn a_terminal_that_is_resized_is_drawn_anew() {
     terminal.until("pod/web-6");
     terminal.press("\u{3}");
     terminal.until(LEAVE);
-    assert_eq!(terminal.end(), Some(0), "{:?}", terminal.text);
+    assert_eq!(terminal.end().await, Some(0), "{:?}", terminal.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_that_does_not_answer_leaves_the_terminal_first() {
+async fn no_key_stops_the_screen() {
+    let stub = cluster().await;
+    let mut terminal = top(&stub, 24);
+    terminal.until("workloads of shop");
+    // Control and S, which holds up the output of most terminals.
+    terminal.press("\u{13}e");
+    terminal.until("edges of shop");
+    terminal.press("q");
+    assert_eq!(terminal.end().await, Some(0), "{:?}", terminal.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_ends_it_the_terminal_is_given_back() {
+    let stub = cluster().await;
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut terminal = top(&stub, 24);
+        terminal.until("workloads of shop");
+        terminal.signal(signal);
+        terminal.until(LEAVE);
+        assert_eq!(terminal.end().await, Some(0), "{:?}", terminal.text);
+        is_as_before(&terminal);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_can_be_interrupted_while_the_cluster_does_not_answer() {
+    let silent = TcpListener::bind("127.0.0.1:0").await;
+    let silent = silent.expect("a port is free");
+    let address = silent.local_addr().expect("it has an address");
+    let (_dir, kubeconfig) = command::kubeconfig(&format!("http://{address}"));
+    for end in [
+        |terminal: &mut Terminal| terminal.press("\u{3}"),
+        |terminal: &mut Terminal| terminal.signal(Signal::TERM),
+    ] {
+        let arguments = ["--kubeconfig", &kubeconfig, "top"];
+        let mut terminal = Terminal::run(env!("CARGO_BIN_EXE_netting"), &arguments, 24);
+        let asked = silent.accept().await.expect("it is asked");
+        is_as_before(&terminal);
+        end(&mut terminal);
+        assert_eq!(terminal.end().await, None, "{:?}", terminal.text);
+        is_as_before(&terminal);
+        drop(asked);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_not_there_is_told_without_another_screen() {
     let (_dir, kubeconfig) = command::kubeconfig("http://127.0.0.1:1");
     let arguments = ["--kubeconfig", &kubeconfig, "top"];
     let mut terminal = Terminal::run(env!("CARGO_BIN_EXE_netting"), &arguments, 24);
-    terminal.until("does not answer");
-    let left = terminal.text.find(LEAVE).expect("the other screen is left");
-    let said = terminal
-        .text
-        .find("does not answer")
-        .expect("it was just there");
-    assert!(left < said, "{:?}", terminal.text);
-    assert_eq!(terminal.end(), Some(2), "{:?}", terminal.text);
+    let before = terminal.until("does not answer");
+    assert!(!before.contains(ENTER), "{before:?}");
+    assert_eq!(terminal.end().await, Some(2), "{:?}", terminal.text);
+    is_as_before(&terminal);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_looked_at_is_told_once_the_terminal_is_given_back() {
+    let refused = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "reason": "Forbidden", "code": 403, "message": "cannot list resource \"pods\""});
+    let stub = Stub::serve(version(), move |path| {
+        path.ends_with("/pods").then(|| (403, refused.clone()))
+    })
+    .await;
+    let mut terminal = top(&stub, 24);
+    terminal.until(LEAVE);
+    terminal.until("not allowed to list Pods");
+    assert_eq!(terminal.end().await, Some(2), "{:?}", terminal.text);
+    is_as_before(&terminal);
 }
 
 #[tokio::test]

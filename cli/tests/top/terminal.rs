@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{Read as _, Write as _},
     os::fd::OwnedFd,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     sync::mpsc::{self, Receiver},
     thread,
     time::Duration,
@@ -12,11 +12,16 @@ use std::{
 
 use rustix::{
     fs::{Mode, OFlags},
+    process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
 };
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
 
-/// How long anything may take to be shown.
+/// How long anything may take to be shown, and the command to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Terminal {
@@ -56,6 +61,7 @@ impl Terminal {
             .stdin(stdio())
             .stdout(stdio())
             .stderr(stdio())
+            .kill_on_drop(true)
             .spawn()
             .expect("setsid of util-linux is there");
         let (send, shown) = mpsc::channel();
@@ -80,8 +86,9 @@ impl Terminal {
         }
     }
 
-    /// Waits until this has been shown after what was waited for last.
-    pub(crate) fn until(&mut self, says: &str) {
+    /// Waits until this has been shown after what was waited for last. Returns what was shown
+    /// in between.
+    pub(crate) fn until(&mut self, says: &str) -> &str {
         while !self.text[self.looked_at..].contains(says) {
             let more = self.shown.recv_timeout(PATIENCE);
             let more = more.unwrap_or_else(|_| panic!("{says:?} is not shown: {:?}", self.text));
@@ -90,7 +97,9 @@ impl Terminal {
             self.text = String::from_utf8_lossy(&self.bytes).into_owned();
         }
         let found = self.text[self.looked_at..].find(says);
-        self.looked_at += found.expect("it was just there") + says.len();
+        let (begin, length) = (self.looked_at, found.expect("it was just there"));
+        self.looked_at += length + says.len();
+        &self.text[begin..begin + length]
     }
 
     pub(crate) fn press(&mut self, key: &str) {
@@ -107,16 +116,18 @@ impl Terminal {
         modes(&self.inner)
     }
 
-    /// Waits for its end, and returns its exit code.
-    pub(crate) fn end(&mut self) -> Option<i32> {
-        self.child.wait().expect("it ends").code()
+    /// Sends the command a signal, as another process does.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).expect("it has not ended");
+        kill_process(pid, signal).expect("it is ours");
     }
-}
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // It may have ended long ago.
-        let _ = self.child.kill();
+    /// Waits for its end, and returns its exit code; `None` if a signal has ended it.
+    pub(crate) async fn end(&mut self) -> Option<i32> {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("it does not end: {:?}", self.text));
+        ended.expect("nobody else waits for it").code()
     }
 }
 

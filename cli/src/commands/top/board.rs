@@ -20,9 +20,11 @@ pub(super) struct Board {
     namespace: String,
     colours: bool,
     view: View,
+    /// Whether any look has seen anything, of this view or the other.
+    has_seen: bool,
     /// Of the same view, to compare the next look with.
     earlier: Option<Seen>,
-    lines: Option<String>,
+    table: Option<String>,
     /// Why the last look saw nothing.
     trouble: Option<String>,
 }
@@ -33,8 +35,9 @@ impl Board {
             namespace: namespace.unwrap_or("all namespaces").to_owned(),
             colours,
             view: View::Workloads,
+            has_seen: false,
             earlier: None,
-            lines: None,
+            table: None,
             trouble: None,
         }
     }
@@ -47,23 +50,22 @@ impl Board {
     pub(super) fn switch(&mut self, view: View) {
         if self.view != view {
             self.view = view;
-            (self.earlier, self.lines, self.trouble) = (None, None, None);
+            (self.earlier, self.table, self.trouble) = (None, None, None);
         }
     }
 
     /// # Errors
-    /// If not even the first look has seen anything. What goes wrong later may pass, and
-    /// is shown.
+    /// If no look has ever seen anything. What goes wrong later may pass, and is shown.
     pub(super) fn see(&mut self, seen: anyhow::Result<Seen>) -> anyhow::Result<()> {
         let seen = match seen {
             Ok(seen) => seen,
-            Err(error) if self.earlier.is_none() => return Err(error),
+            Err(error) if !self.has_seen => return Err(error),
             Err(error) => {
                 self.trouble = Some(format!("{error:#}"));
                 return Ok(());
             }
         };
-        self.trouble = None;
+        (self.has_seen, self.trouble) = (true, None);
         let table = match (&self.earlier, &seen) {
             (Some(Seen::Workloads(before)), Seen::Workloads(now)) => {
                 let mut rows = stat::rows(before, now);
@@ -78,7 +80,7 @@ impl Board {
             _ => None,
         };
         self.earlier = Some(seen);
-        self.lines = table.map(|table| table.render(false, self.colours));
+        self.table = table.map(|table| table.render(false, self.colours));
         Ok(())
     }
 
@@ -88,7 +90,7 @@ impl Board {
             view: self.view,
             namespace: &self.namespace,
             trouble: self.trouble.as_deref(),
-            lines: self.lines.as_deref().unwrap_or("looking…\n"),
+            table: self.table.as_deref(),
         };
         frame.render(rows)
     }

@@ -12,10 +12,10 @@ pub(super) enum View {
 pub(super) struct Frame<'a> {
     pub(super) view: View,
     pub(super) namespace: &'a str,
-    /// Why the table is not as new as it should be.
+    /// Why the table is not as new as it should be, or why there is none yet.
     pub(super) trouble: Option<&'a str>,
-    /// A table.
-    pub(super) lines: &'a str,
+    /// A table, if there is one yet.
+    pub(super) table: Option<&'a str>,
 }
 
 const HOME: &str = "\x1b[H";
@@ -23,6 +23,7 @@ const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 const REVERSE: &str = "\x1b[7m";
 const RESET: &str = "\x1b[0m";
+const LOOKING: &str = "looking…\n";
 /// The title, and the line that says what is left out.
 const OTHER_ROWS: usize = 3;
 
@@ -39,13 +40,15 @@ impl Frame<'_> {
         );
         let mut fit = rows.saturating_sub(OTHER_ROWS).max(1);
         if let Some(trouble) = self.trouble {
-            let _ = writeln!(text, "as it was before: {trouble}{CLEAR_LINE}");
+            let shown = self.table.map_or("", |_| "as it was before: ");
+            let _ = writeln!(text, "{shown}{trouble}{CLEAR_LINE}");
             fit = fit.saturating_sub(1).max(1);
         }
-        for line in self.lines.lines().take(fit) {
+        let lines = self.table.unwrap_or(LOOKING);
+        for line in lines.lines().take(fit) {
             let _ = writeln!(text, "{line}{CLEAR_LINE}");
         }
-        let left_out = self.lines.lines().count().saturating_sub(fit);
+        let left_out = lines.lines().count().saturating_sub(fit);
         if left_out > 0 {
             let _ = write!(text, "… and {left_out} more{CLEAR_LINE}");
         }
@@ -63,7 +66,7 @@ mod tests {
             view: View::Edges,
             namespace: "shop",
             trouble: None,
-            lines: "HEAD\na\nb\nc\n",
+            table: Some("HEAD\na\nb\nc\n"),
         };
         let whole = frame.render(24);
         assert!(

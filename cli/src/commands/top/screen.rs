@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr,
+};
 use tokio::sync::mpsc;
 
 /// Another screen than the shell's, no cursor, no wrapping of long lines.
@@ -13,26 +15,30 @@ const ROWS: usize = 24;
 /// Keys that were typed and not looked at yet.
 const KEYS_MAX: usize = 16;
 
+/// Whether there is a terminal to show anything in, and to read keys from.
+pub(super) fn is_there() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
 /// A terminal that shows one thing after the other, until it is dropped.
 pub(super) struct Screen {
     before: Termios,
 }
 
 impl Screen {
-    /// `None` if stdin or stdout is no terminal.
-    pub(super) fn enter() -> Option<Self> {
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-            return None;
-        }
-        let before = tcgetattr(io::stdin()).ok()?;
+    /// Takes over the terminal, which [`is_there`].
+    pub(super) fn enter() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
         let mut keys = before.clone();
         // Keys come one by one and unseen, the one that interrupts included.
         let lines = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
         keys.local_modes.remove(lines);
-        tcsetattr(io::stdin(), OptionalActions::Now, &keys).ok()?;
+        // None of them holds up what is shown, and with it whoever looks for keys.
+        keys.input_modes.remove(InputModes::IXON);
+        tcsetattr(io::stdin(), OptionalActions::Now, &keys)?;
         let screen = Self { before };
-        screen.show(ENTER).ok()?;
-        Some(screen)
+        screen.show(ENTER)?;
+        Ok(screen)
     }
 
     pub(super) fn rows(&self) -> usize {

@@ -172,6 +172,30 @@ fn what_fails_once_is_told_and_the_rest_stays() {
 }
 
 #[test]
+fn what_fails_right_after_a_switch_ends_nothing() {
+    let begun = Instant::now();
+    let away = || Err(anyhow::anyhow!("could not list Pods: it is away"));
+    let mut board = Board::new(Some("shop"), false);
+    board
+        .see(Ok(workloads(begun, &[("web-1", Ok(BEFORE))])))
+        .expect("it was seen");
+    board.switch(View::Edges);
+    board.see(away()).expect("it may pass");
+    assert_eq!(
+        lines(&board, 24)[1..],
+        ["could not list Pods: it is away", "looking…"]
+    );
+    for (seconds, config, metrics) in [(10, HELD_BEFORE, BEFORE), (20, HELD_AFTER, AFTER)] {
+        let at = begun + Duration::from_secs(seconds);
+        board
+            .see(Ok(edges(at, config, metrics)))
+            .expect("it was seen");
+    }
+    let frame = lines(&board, 24);
+    assert!(frame[2].contains("shop/reviews:http"), "{frame:#?}");
+}
+
+#[test]
 fn colours_are_left_out_where_nobody_wants_them() {
     let begun = Instant::now();
     for colours in [false, true] {
