@@ -1,6 +1,9 @@
 //! Who talks to whom, as the clients' sidecars count it for each endpoint they use.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -73,28 +76,38 @@ pub fn edges(before: &Held, after: &Held, window: Duration) -> Vec<Edge> {
     for (pod, now) in after {
         let earlier = before.get(pod);
         let counts = now.counted.since(&earlier.unwrap_or(now).counted);
-        let known = now
-            .config
-            .destinations
-            .iter()
-            .filter(|held| held.kind != "waiting");
-        for held in known {
-            let key = (now.workload.clone(), held.title());
+        for (server, addresses) in by_server(&now.config) {
             let sum = edges
-                .entry(key)
-                .or_insert_with(|| none_yet(&now.workload, held));
-            let was = match earlier {
-                Some(earlier) => earlier.config.destination(&held.address),
-                // Nothing is known of what it did meanwhile.
-                None => Some(held),
-            };
-            add(&mut sum.edge, held, was, window);
-            if let Some(requests) = peer(held).and_then(|peer| counts.peers.get(&peer)) {
+                .entry((now.workload.clone(), server))
+                .or_insert_with(|| none_yet(&now.workload, addresses[0]));
+            sum.edge.pods += 1;
+            for held in &addresses {
+                let was = match earlier {
+                    Some(earlier) => earlier.config.destination(&held.address),
+                    // Nothing is known of what it did meanwhile.
+                    None => Some(*held),
+                };
+                add(&mut sum.edge, held, was, window);
+            }
+            // Addresses of both families at one port are one peer.
+            let peers: BTreeSet<Peer> = addresses.into_iter().filter_map(peer).collect();
+            for requests in peers.iter().filter_map(|peer| counts.peers.get(peer)) {
                 sum.requests.add(requests);
             }
         }
     }
     edges.into_values().map(finished).collect()
+}
+
+/// What a sidecar's application talks to, each with its addresses: a service may have one of
+/// each family, and a pod may be used at several ports.
+fn by_server(config: &Config) -> BTreeMap<String, Vec<&Destination>> {
+    let mut servers: BTreeMap<String, Vec<&Destination>> = BTreeMap::new();
+    let known = config.destinations.iter();
+    for held in known.filter(|held| held.kind != "waiting") {
+        servers.entry(held.title()).or_default().push(held);
+    }
+    servers
 }
 
 fn none_yet(client: &Workload, held: &Destination) -> Sum {
@@ -162,7 +175,6 @@ fn add(edge: &mut Edge, held: &Destination, was: Option<&Destination>, window: D
         grown.sum::<u64>() as f64 / seconds
     };
     let count = |is: fn(&Endpoint) -> bool| held.endpoints.iter().filter(|one| is(one)).count();
-    edge.pods += 1;
     edge.requests_per_second += grown(|one| one.requests_total);
     edge.connections_per_second += grown(|one| one.connections_total);
     for endpoint in &held.endpoints {

@@ -71,6 +71,41 @@ fn counts_of_a_workloads_pods_are_summed_for_each_server() {
 }
 
 #[test]
+fn a_pod_counts_once_for_a_server_with_several_addresses() {
+    let both = |requests| {
+        let mut held = held(requests);
+        let web_1 = held.get_mut("shop/web-1").expect("it is there");
+        let destinations = &mut web_1.config.destinations;
+        destinations.push(Destination {
+            address: "[fd00::7]:80".to_owned(),
+            ..destinations[0].clone()
+        });
+        destinations.extend([2379, 2380].map(|port| Destination {
+            address: format!("10.0.0.9:{port}"),
+            kind: "workload".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "etcd-0".to_owned(),
+            ..Destination::default()
+        }));
+        let web_2 = held.get_mut("shop/web-2").expect("it is there");
+        for requests in web_2.counted.requests.values_mut() {
+            requests.failed = 0.0;
+        }
+        held
+    };
+    let edges = edges(&both(100), &both(150), Duration::from_secs(10));
+    let pods: Vec<_> = edges
+        .iter()
+        .map(|edge| (edge.server.as_str(), edge.pods))
+        .collect();
+    let (etcd, echo) = (("pod shop/etcd-0", 1), ("shop/echo:http", 2));
+    assert_eq!(pods, [("1.2.3.4:443", 2), etcd, echo]);
+    // Five of the hundred failed: what web-1 has counted by name is of both addresses.
+    let success = edges[2].success;
+    assert!(success.is_some_and(|share| (share - 0.95).abs() < 1e-9));
+}
+
+#[test]
 fn a_pod_that_is_new_has_not_done_anything_yet() {
     let edges = edges(&Held::new(), &held(150), Duration::from_secs(10));
     assert!(
