@@ -160,7 +160,7 @@ async fn about_connection(
     target: &Target,
 ) -> anyhow::Result<Explanation> {
     let pod = named.pod(cluster).await?;
-    let (address, owner) = target.find(cluster, &named.namespace).await?;
+    let found = target.find(cluster, &named.namespace).await?;
     let namespace = ask::namespace(cluster, &named.namespace).await?;
     let limit_ranges = ask::limit_ranges(cluster, &named.namespace).await;
     let webhook = ask::webhook(cluster).await;
@@ -176,7 +176,7 @@ async fn about_connection(
             .await
             .map_err(|error| error.line()),
     };
-    let catalog = match &owner {
+    let catalog = match &found.owner {
         explain::connection::Owner::Service {
             namespace, name, ..
         } => ask::instances(cluster, namespace, name).await.ok(),
@@ -185,9 +185,10 @@ async fn about_connection(
     Ok(explain::connection::explain(&explain::connection::Known {
         pod: &pod,
         not_injected,
-        target: address,
+        target: found.address,
         asked_as: &target.to_string(),
-        owner: &owner,
+        of_addresses: found.of_addresses,
+        owner: &found.owner,
         config: config.as_ref().map_err(String::as_str),
         catalog: catalog.as_deref(),
     }))

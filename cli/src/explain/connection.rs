@@ -24,6 +24,7 @@ pub fn explain(known: &Known<'_>) -> Explanation {
     let Known { pod, target, .. } = known;
     let from = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
     let mut explanation = Explanation::new(format!("connection from {from} to {}", known.asked_as));
+    name(&mut explanation, known);
     owner(&mut explanation, known);
     if let Some(why) = known.not_injected {
         explanation.step(Mark::Warning, "pod", format!("has no sidecar ({why})"));
@@ -69,6 +70,17 @@ pub fn explain(known: &Known<'_>) -> Explanation {
             by_catalog(explanation, known, "not_used_lately")
         }
         None => passed_through(explanation, *target, reasons::CATALOG_UNAVAILABLE),
+    }
+}
+
+/// A client chooses among the addresses of a headless service by itself.
+fn name(explanation: &mut Explanation, known: &Known<'_>) {
+    if known.of_addresses > 1 {
+        let says = format!(
+            "has {} addresses in DNS, of which the client takes one; here it takes the first",
+            known.of_addresses
+        );
+        explanation.step(Mark::Plain, "name", says);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where a connection goes to, as people write it, and what has that address.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     net::{IpAddr, SocketAddr},
 };
@@ -27,6 +28,27 @@ pub(super) enum Target {
         /// Its number or its name.
         port: String,
     },
+}
+
+/// What a target is found to be.
+pub(super) struct Found {
+    /// What is connected to.
+    pub(super) address: SocketAddr,
+    /// What has that.
+    pub(super) owner: Owner,
+    /// Of how many addresses of the same name it is one.
+    pub(super) of_addresses: usize,
+}
+
+impl Found {
+    fn only(address: SocketAddr, owner: Owner) -> Self {
+        let of_addresses = 1;
+        Self {
+            address,
+            owner,
+            of_addresses,
+        }
+    }
 }
 
 impl Target {
@@ -65,9 +87,12 @@ impl Target {
         &self,
         cluster: &Cluster,
         own_namespace: &str,
-    ) -> anyhow::Result<(SocketAddr, Owner)> {
+    ) -> anyhow::Result<Found> {
         match self {
-            Self::Address(address) => Ok((*address, owner(cluster, *address).await?)),
+            Self::Address(address) => {
+                let owner = owner(cluster, *address).await?;
+                Ok(Found::only(*address, owner))
+            }
             Self::Service {
                 name,
                 namespace,
@@ -104,7 +129,7 @@ async fn service(
     namespace: &str,
     name: &str,
     wanted: &str,
-) -> anyhow::Result<(SocketAddr, Owner)> {
+) -> anyhow::Result<Found> {
     let services: Api<Service> = Api::namespaced(cluster.client(), namespace);
     let doing = format!("get Service {namespace}/{name}");
     let found = services.get(name).await.asked(&doing)?;
@@ -126,7 +151,8 @@ async fn service(
     let Some(ip) = ip.and_then(|ip| ip.parse::<IpAddr>().ok()) else {
         return headless(cluster, namespace, name, wanted).await;
     };
-    Ok((SocketAddr::new(ip, number), owner::at(&found, port)))
+    let address = SocketAddr::new(ip, number);
+    Ok(Found::only(address, owner::at(&found, port)))
 }
 
 /// A name without an address of its own is answered with those of its pods; the first
@@ -136,31 +162,72 @@ async fn headless(
     namespace: &str,
     name: &str,
     wanted: &str,
-) -> anyhow::Result<(SocketAddr, Owner)> {
+) -> anyhow::Result<Found> {
     let slices: Api<EndpointSlice> = Api::namespaced(cluster.client(), namespace);
     let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
     let slices = slices
         .list(&of_service)
         .await
         .asked("list EndpointSlices")?;
-    let ips = slices
-        .iter()
-        .flat_map(|slice| &slice.endpoints)
-        .flat_map(|one| &one.addresses);
-    let mut ips = ips.filter_map(|ip| ip.parse::<IpAddr>().ok());
-    let ip = ips.next().with_context(|| {
-        format!("service {namespace}/{name} has no address of its own, and no endpoints")
+    let ips = answered_by_dns(&slices.items);
+    let ip = *ips.first().with_context(|| {
+        format!(
+            "service {namespace}/{name} has no address of its own and no endpoint that is ready: \
+             DNS has no address for its name"
+        )
     })?;
     let port = wanted.parse().with_context(|| {
         format!("service {namespace}/{name} is headless: give the number of the pods' port, not {wanted}")
     })?;
     let address = SocketAddr::new(ip, port);
-    Ok((address, owner(cluster, address).await?))
+    Ok(Found {
+        address,
+        owner: owner(cluster, address).await?,
+        of_addresses: ips.len(),
+    })
+}
+
+/// The addresses of the endpoints that are ready, which those are too that don't say. Of a
+/// service with `publishNotReadyAddresses` all are called so:
+/// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#conditions>
+fn answered_by_dns(slices: &[EndpointSlice]) -> BTreeSet<IpAddr> {
+    let endpoints = slices.iter().flat_map(|slice| &slice.endpoints);
+    let ready = endpoints.filter(|one| {
+        let conditions = one.conditions.as_ref();
+        conditions.and_then(|conditions| conditions.ready) != Some(false)
+    });
+    let addresses = ready.flat_map(|one| &one.addresses);
+    addresses.filter_map(|ip| ip.parse().ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn dns_answers_with_what_is_ready() {
+        let slice = |endpoints| {
+            let slice = json!({"metadata": {}, "addressType": "IPv4", "endpoints": endpoints});
+            serde_json::from_value(slice).expect("a slice")
+        };
+        let starting = json!({"addresses": ["10.0.0.5"], "conditions": {"ready": false}});
+        let ready = json!({"addresses": ["10.0.0.7"], "conditions": {"ready": true}});
+        let unsaid = json!({"addresses": ["10.0.0.6"]});
+        let answer = |slices: &[EndpointSlice]| {
+            let ips = answered_by_dns(slices).into_iter();
+            ips.map(|ip| ip.to_string()).collect::<Vec<_>>()
+        };
+        assert!(answer(&[]).is_empty());
+        assert!(answer(&[slice(json!([starting]))]).is_empty());
+        // While an endpoint moves between slices it may be in both.
+        let slices = [
+            slice(json!([starting, ready])),
+            slice(json!([ready, unsaid])),
+        ];
+        assert_eq!(answer(&slices), ["10.0.0.6", "10.0.0.7"]);
+    }
 
     #[test]
     fn refuses_what_is_neither_an_address_nor_a_service() {

@@ -60,6 +60,8 @@ pub struct Known<'a> {
     pub target: SocketAddr,
     /// The same as it was asked.
     pub asked_as: &'a str,
+    /// How many addresses DNS has for what was asked, of which the target is one.
+    pub of_addresses: usize,
     /// What has that address.
     pub owner: &'a Owner,
     /// What the pod's sidecar holds.

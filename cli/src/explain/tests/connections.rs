@@ -50,6 +50,7 @@ fn ask(target: &str, owner: &Owner, config: Result<&Config, &str>) -> Explanatio
         not_injected: None,
         target,
         asked_as: "what was asked",
+        of_addresses: 1,
         owner,
         config,
         catalog: None,
@@ -222,6 +223,7 @@ fn a_pod_without_a_sidecar_is_none_of_nettings_concern() {
         not_injected: Some("host_network"),
         target: "10.96.0.7:80".parse().expect("an address"),
         asked_as: "echo:80",
+        of_addresses: 1,
         owner: &service(),
         config: Err("there is none"),
         catalog: None,
@@ -270,6 +272,7 @@ fn what_was_not_used_lately_is_the_catalogs_to_say() {
             not_injected: None,
             target: "10.96.0.77:80".parse().expect("an address"),
             asked_as: "other:80",
+            of_addresses: 1,
             owner: &service(),
             config: Ok(&held),
             catalog,
@@ -321,6 +324,7 @@ fn where_the_policy_is_local_the_catalog_is_asked_for_endpoints_on_the_pods_node
             not_injected: None,
             target: "10.96.0.77:80".parse().expect("an address"),
             asked_as: "other:80",
+            of_addresses: 1,
             owner: &local,
             config: Ok(&held),
             catalog: Some(&all),
@@ -329,6 +333,31 @@ fn where_the_policy_is_local_the_catalog_is_asked_for_endpoints_on_the_pods_node
         assert!(explained.verdict.contains(says), "{explained:?}");
         let text = explained.render(false);
         assert!(text.contains("internalTrafficPolicy: Local"), "{text}");
+    }
+}
+
+#[test]
+fn of_a_headless_service_one_address_is_taken_for_all() {
+    let owner = Owner::Pod {
+        namespace: "shop".to_owned(),
+        name: "db-1".to_owned(),
+        meshed: true,
+    };
+    let says = "has 2 addresses in DNS";
+    for (of_addresses, is_said) in [(1, false), (2, true)] {
+        let explained = explain(&Known {
+            pod: &client(),
+            not_injected: None,
+            target: "10.0.0.9:5432".parse().expect("an address"),
+            asked_as: "db:5432",
+            of_addresses,
+            owner: &owner,
+            config: Ok(&config(true)),
+            catalog: None,
+        });
+        let text = explained.render(false);
+        assert_eq!(text.contains(says), is_said, "{text}");
+        assert!(text.contains("is pod shop/db-1, with a sidecar"), "{text}");
     }
 }
 
