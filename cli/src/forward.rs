@@ -15,7 +15,10 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, client::UpgradeConnectionError};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::{Asked as _, is_refusal};
@@ -26,6 +29,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is read of an answer: a sidecar's metrics are some hundred KiB.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What is told of a connection that was closed without an answer or a complaint.
+const HUNG_UP: &str = "it was closed without an answer";
 
 /// Never ends if there is nothing to complain of.
 type Complaint = Pin<Box<dyn Future<Output = String> + Send>>;
@@ -69,20 +75,21 @@ pub enum NoAnswer {
         #[source]
         source: kube::Error,
     },
-    /// Nobody listens there, or the pod ends.
+    /// Nobody listens there, or the pod ends. The way to it is open before that is known, so
+    /// the kubelet has to say so afterwards, or only hangs up.
     #[error("pod {pod} does not take a connection at port {port}: {why}")]
     Refused {
         /// The pod.
         pod: String,
         /// Its port.
         port: u16,
-        /// What the kubelet says.
+        /// What the kubelet says, or that it says nothing.
         why: String,
     },
     /// It takes too long.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// The connection broke off, or this is no HTTP.
+    /// It broke off within an answer, or this is no HTTP.
     #[error("the answer broke off")]
     BrokeOff(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The answer is a refusal.
@@ -186,6 +193,15 @@ impl Session {
                 None => std::future::pending().await,
             }
         });
+        Self::over(stream, complaint, pod, port).await
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        complaint: Complaint,
+        pod: String,
+        port: u16,
+    ) -> Result<Self, NoAnswer> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| NoAnswer::BrokeOff(error.into()))?;
@@ -236,17 +252,27 @@ impl Session {
             complaint,
             ..
         } = self;
+        let refused = |why: &str| NoAnswer::Refused {
+            pod: pod.clone(),
+            port: *port,
+            why: why.trim().to_owned(),
+        };
         let mut complaint = complaint;
         let mut exchange = pin!(timeout(within, exchange(sender, request)).fuse());
-        // The kubelet complains before it hangs up.
         let answered = futures_util::select_biased! {
-            why = complaint => {
-                let (pod, port, why) = (pod.clone(), *port, why.trim().to_owned());
-                return Err(NoAnswer::Refused { pod, port, why });
-            }
-            answered = exchange => answered,
+            why = complaint => return Err(refused(&why)),
+            answered = exchange => answered.map_err(|_| NoAnswer::Timeout(within))?,
         };
-        let answer = answered.map_err(|_| NoAnswer::Timeout(within))??;
+        let answer = match answered {
+            Err(Broken::Unanswered) => {
+                // A complaint comes before that, and may have come since it was looked for; it is
+                // lost if what is sent meanwhile finds the connection closed.
+                let why = complaint.now_or_never();
+                return Err(refused(why.as_deref().unwrap_or(HUNG_UP)));
+            }
+            Err(Broken::Within(error)) => return Err(NoAnswer::BrokeOff(error)),
+            Ok(answer) => answer,
+        };
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -258,18 +284,38 @@ impl Session {
     }
 }
 
+/// How an exchange ended without an answer.
+enum Broken {
+    /// The connection was closed before the answer's head was there.
+    Unanswered,
+    /// The answer is incomplete, too long, or none.
+    Within(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<hyper::Error> for Broken {
+    fn from(error: hyper::Error) -> Self {
+        if error.is_parse() {
+            Self::Within(error.into())
+        } else {
+            Self::Unanswered
+        }
+    }
+}
+
 async fn exchange(
     sender: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, NoAnswer> {
-    let broke_off = |error: hyper::Error| NoAnswer::BrokeOff(error.into());
-    sender.ready().await.map_err(broke_off)?;
-    let response = sender.send_request(request).await.map_err(broke_off)?;
+) -> Result<Answer, Broken> {
+    sender.ready().await?;
+    let response = sender.send_request(request).await?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
     Ok(Answer {
         status: head.status,
         headers: head.headers,
-        body: body.map_err(NoAnswer::BrokeOff)?.to_bytes(),
+        body: body.map_err(Broken::Within)?.to_bytes(),
     })
 }
+
+#[cfg(test)]
+mod tests;
