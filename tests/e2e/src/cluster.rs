@@ -244,8 +244,11 @@ fn bin_dir() -> anyhow::Result<PathBuf> {
     Ok(deps.context("this binary is in no directory")?.to_owned())
 }
 
-/// One of the binaries, which must have been built.
-pub(crate) fn binary(name: &str) -> anyhow::Result<PathBuf> {
+/// One of the binaries.
+///
+/// # Errors
+/// If it has not been built.
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let path = bin_dir()?.join(name);
     ensure!(
         path.exists(),

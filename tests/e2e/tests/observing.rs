@@ -1,5 +1,9 @@
 //! The commands that look at a mesh, against one that is there.
 
+#[path = "../../../cli/tests/top/terminal.rs"]
+#[allow(dead_code, reason = "these tests use a part of it")]
+mod terminal;
+
 use std::{
     cell::Cell,
     net::{IpAddr, SocketAddr},
@@ -19,10 +23,12 @@ use netting_e2e::{
     App, Meshed,
     apps::PORT,
     cli::{Said, netting, netting_meanwhile},
+    cluster::binary,
     mesh::Part,
     observe::eventually,
 };
 use serde_json::{Value, json};
+use terminal::Terminal;
 use tokio::time::sleep;
 
 /// What a command says as JSON.
@@ -123,6 +129,10 @@ async fn stat_and_edges_show_the_load() -> anyhow::Result<()> {
     );
     let rate = edge["requests_per_second"].as_f64().unwrap_or_default();
     ensure!(rate > 1.0 && edge["meshed_endpoints"] == 2, "{edges:#}");
+    ensure!(
+        edge["success"] == 1.0 && edge["p50_ms"].is_f64() && edge["p99_ms"].is_f64(),
+        "{edges:#}"
+    );
 
     let name = format!("{namespace}/{}", load.name_any());
     let config = asked(&meshed, &["config", &name]).await?;
@@ -147,6 +157,48 @@ async fn stat_and_edges_show_the_load() -> anyhow::Result<()> {
     let top = netting(&meshed.cluster, &["top", "-n", namespace]).await?;
     top.refused(2, "netting stat")?;
     meshed.end().await
+}
+
+#[tokio::test]
+async fn top_shows_the_load_by_workload_and_by_edge() -> anyhow::Result<()> {
+    let meshed = Meshed::start().await?;
+    let namespace = meshed.namespace.name();
+    meshed.echo(1).await?;
+    meshed.load(50).await?;
+    let (command, kubeconfig) = (binary("netting")?, meshed.cluster.kubeconfig());
+    let [command, kubeconfig] =
+        [&command, kubeconfig].map(|path| path.to_str().context("the path is text"));
+    let args = [
+        "--kubeconfig",
+        kubeconfig?,
+        "top",
+        "-n",
+        namespace,
+        "--every=1s",
+    ];
+    let mut terminal = Terminal::run(command?, &args, 24);
+
+    terminal.until(&format!("workloads of {namespace}"));
+    let rate = rate_of(&mut terminal, "deployment/echo")?;
+    ensure!(rate > 1.0, "{}", terminal.text);
+    terminal.press("e");
+    terminal.until(&format!("edges of {namespace}"));
+    let rate = rate_of(&mut terminal, &format!("{namespace}/echo:http"))?;
+    ensure!(rate > 1.0, "{}", terminal.text);
+    terminal.press("q");
+    let code = terminal.end().await;
+    ensure!(code == Some(0), "{}", terminal.text);
+    meshed.end().await
+}
+
+/// Waits until all of the requests in a row succeed, and returns how many a second these are.
+fn rate_of(terminal: &mut Terminal, row: &str) -> anyhow::Result<f64> {
+    let shown = terminal.until("100.00%");
+    let row = shown.rsplit_once(row);
+    let (_, row) = row.with_context(|| format!("it is not in {shown:?}"))?;
+    let mut cells = row.split_whitespace().rev();
+    let rate = cells.find_map(|cell| cell.parse().ok());
+    rate.with_context(|| format!("{row:?} has no rate"))
 }
 
 #[tokio::test]
