@@ -54,12 +54,13 @@ impl Target {
         true
     }
 
-    /// There is no other such line behind the last one: appends what the sidecar says.
+    /// Behind the last line of the metric, or its head alone: appends what the sidecar says.
     pub(super) fn end(&mut self, out: &mut Vec<u8>) {
         let line = match mem::replace(&mut self.theirs, Theirs::Said) {
             Theirs::One(theirs) => with(&theirs, &self.ours),
-            Theirs::Several if !self.ours.is_empty() => with(b"target_info 1", &self.ours),
-            Theirs::Nothing | Theirs::Several | Theirs::Said => None,
+            Theirs::Said => None,
+            Theirs::Nothing | Theirs::Several if self.ours.is_empty() => None,
+            Theirs::Nothing | Theirs::Several => with(b"target_info 1", &self.ours),
         };
         if let Some(line) = line {
             append(out, &line);
@@ -200,6 +201,7 @@ mod tests {
         let several = format!("{a}\n{b}\n{c}\n");
         for (families, expected) in [
             (&[][..], String::new()),
+            (&[&[][..]], format!("{own}\n")),
             (&[&[&*a][..]], one.to_owned()),
             (&[&[&*a, &b, &c]], format!("{several}{own}\n")),
             // A family's lines should be together.
