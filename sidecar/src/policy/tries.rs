@@ -244,4 +244,18 @@ mod tests {
             assert!(!tries.again(Failure::Refused, at(), true, now), "twice");
         }
     }
+
+    #[test]
+    fn may_go_on_until_no_try_could_be_granted() {
+        let now = Instant::now();
+        for (retries, further) in [(0, 1), (1, 1), (2, 2)] {
+            let mut tries = begin(&known(retries), now);
+            for _ in 0..further {
+                assert!(tries.may_go_on());
+                assert!(tries.again(Failure::Refused, at(), true, now));
+            }
+            assert!(!tries.may_go_on());
+            assert!(!tries.again(Failure::Refused, at(), true, now));
+        }
+    }
 }
