@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::admit::AdmitArgs;
 use crate::duration::parse_duration;
 use crate::fetch::FetchArgs;
 use crate::http::HttpArgs;
@@ -47,6 +48,10 @@ pub enum Command {
     Hold(ServerArgs),
     /// TCP server that reads to the end, then answers with the number of bytes it got
     Sink(ServerArgs),
+    /// Admission webhook that puts a container before all others of each pod, over HTTPS
+    ///
+    /// Its certificate is written to standard output, in the line of the event "certificate".
+    Admit(AdmitArgs),
     /// HTTP client that sends requests at a fixed rate and keeps count of what became of them
     Load(LoadArgs),
     /// HTTP client for one request: prints the body, exits 0 if the status is 2xx

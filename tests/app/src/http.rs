@@ -59,7 +59,8 @@ pub struct HttpArgs {
 /// The port can't be listened on.
 pub async fn run(args: &HttpArgs, pod: Pod, terminate: Terminate) -> anyhow::Result<ExitCode> {
     let listener = server::listen("http", args.server.port, &pod)?;
-    let tls = args.tls.then(tls::acceptor).transpose()?;
+    let tls = args.tls.then(|| tls::acceptor("localhost")).transpose()?;
+    let tls = tls.map(|(acceptor, _)| acceptor);
     let app = App::new(pod, args.delay);
     serve(listener, tls, args.server.on_sigterm, app, terminate).await;
     Ok(ExitCode::SUCCESS)

@@ -6,12 +6,14 @@
 //! - [`args`]: the subcommands, and what each is for
 //! - [`server`]: listening on both address families, the accept loop, what SIGTERM means
 //! - [`http`], [`grpc_health`], [`tcp`]: the servers
-//! - [`tls`]: HTTPS, with a certificate that nobody trusts
+//! - [`tls`]: HTTPS, with a certificate that nobody trusts unasked
+//! - [`admit`]: an admission webhook
 //! - [`client`]: names to addresses, connections, one HTTP request, why it failed
 //! - [`load`]: the client that keeps count
 //! - [`fetch`], [`tcp_send`]: one-shot clients
 //! - [`duration`], [`journal`], [`pod`], [`terminate`]: what all of them share
 
+pub mod admit;
 pub mod args;
 pub mod client;
 pub mod duration;
@@ -52,6 +54,7 @@ pub async fn run(args: Args, terminate: Terminate) -> anyhow::Result<ExitCode> {
         Command::SpeaksFirst(args) => tcp::run(tcp::Mode::SpeaksFirst, &args, pod, terminate).await,
         Command::Hold(args) => tcp::run(tcp::Mode::Hold, &args, pod, terminate).await,
         Command::Sink(args) => tcp::run(tcp::Mode::Sink, &args, pod, terminate).await,
+        Command::Admit(args) => admit::run(args, pod, terminate).await,
         Command::Load(args) => load::run(args, pod, terminate).await,
         Command::Fetch(args) => fetch(args, terminate).await,
         Command::TcpSend(args) => interruptible(tcp_send::run(args), terminate).await,

@@ -1,4 +1,5 @@
-//! HTTPS with a certificate made on the spot: probes don't ask who answers.
+//! HTTPS with a certificate made on the spot: probes don't ask who answers, and others can be told
+//! what to trust.
 
 use std::sync::Arc;
 
@@ -8,14 +9,14 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Accepts TLS as `localhost`.
+/// Accepts TLS as `host`; with the certificate, as PEM.
 ///
 /// # Errors
 ///
-/// There is no randomness to make a key of.
-pub fn acceptor() -> anyhow::Result<TlsAcceptor> {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])
-        .context("make a certificate")?;
+/// There is no randomness to make a key of, or that's no name.
+pub fn acceptor(host: &str) -> anyhow::Result<(TlsAcceptor, String)> {
+    let made =
+        rcgen::generate_simple_self_signed([host.to_owned()]).context("make a certificate")?;
     let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -23,5 +24,5 @@ pub fn acceptor() -> anyhow::Result<TlsAcceptor> {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .context("use the certificate")?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), made.cert.pem()))
 }

@@ -1,6 +1,7 @@
 //! Netting, installed from the manifests that users apply.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use k8s_openapi::api::{
     admissionregistration::v1::MutatingWebhookConfiguration, apps::v1::Deployment, core::v1::Pod,
 };
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{GroupVersionKind, gvk::ParseGroupVersionError},
     discovery::pinned_kind,
@@ -89,7 +90,10 @@ impl Mesh {
     }
 
     /// A pod that asks for a sidecar, as it is admitted. It is not kept.
-    async fn admitted(&self) -> anyhow::Result<Pod> {
+    ///
+    /// # Errors
+    /// If the API server refuses it.
+    pub async fn admitted(&self) -> anyhow::Result<Pod> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), "default");
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "netting-e2e", "labels": {INJECT: "enabled"}},
@@ -132,12 +136,39 @@ impl Mesh {
     /// # Errors
     /// If the API server refuses, or it does not become ready.
     pub async fn start(&self, part: Part) -> anyhow::Result<()> {
-        self.scale(part, 1).await?;
-        self.until_available(part).await?;
+        self.replicate(part, 1).await?;
         match part {
             Part::Webhook => self.until_injecting().await,
             Part::Catalog => Ok(()),
         }
+    }
+
+    /// Has so many replicas of a part, and waits until all are ready.
+    ///
+    /// # Errors
+    /// If the API server refuses, or they do not become ready.
+    pub async fn replicate(&self, part: Part, replicas: u32) -> anyhow::Result<()> {
+        self.scale(part, replicas).await?;
+        self.until_available(part).await
+    }
+
+    /// Replaces all pods of a part, and waits until the last of the old ones has gone.
+    ///
+    /// # Errors
+    /// If the API server refuses, or it does not come about.
+    pub async fn restart(&self, part: Part) -> anyhow::Result<()> {
+        let names = async || -> anyhow::Result<BTreeSet<String>> {
+            let pods = self.pods(part).await?;
+            Ok(pods.iter().map(ResourceExt::name_any).collect())
+        };
+        let old = names().await?;
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), NAMESPACE);
+        deployments.restart(part.name()).await?;
+        self.until_available(part).await?;
+        eventually("the old pods are gone", async || {
+            Ok(names().await?.is_disjoint(&old))
+        })
+        .await
     }
 
     /// Puts a pod in the webhook's place that takes connections and never answers, and waits

@@ -328,4 +328,18 @@ async fn names_are_generated() {
         .await
         .expect("a map");
     assert_eq!(made.name_any().len(), "m-".len() + 5);
+    let namespaces: Api<Namespace> = Api::all(harness.admin.clone());
+    let made = namespaces
+        .create(
+            &PostParams::default(),
+            &object(json!({"metadata": {"generateName": "n-"}})),
+        )
+        .await
+        .expect("a namespace");
+    let label = made.labels().get("kubernetes.io/metadata.name");
+    assert_eq!(
+        label,
+        Some(&made.name_any()),
+        "webhooks select namespaces by it"
+    );
 }

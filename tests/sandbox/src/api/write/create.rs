@@ -129,6 +129,9 @@ fn complete(resource: &Resource, object: &mut Value) {
         ("", "namespaces") => {
             object.set("/spec/finalizers", json!(["kubernetes"]));
             object.set("/status/phase", "Active");
+            // A generated name was not there yet when the defaults were filled in.
+            let name = object.name().to_owned();
+            object.set("/metadata/labels/kubernetes.io~1metadata.name", name);
         }
         // A Job finds its pods by its own identity, unless it says how.
         ("batch", "jobs") if object["spec"]["manualSelector"] != true => {
