@@ -1,9 +1,8 @@
 //! What an admission costs: the webhook as a process of its own, asked over TLS on
 //! loopback about the biggest recorded pod, by clients that each wait for their
-//! answer before they ask again.
+//! answer before they ask again. It fails if the target is missed.
 //!
-//! `cargo build --release -p netting-webhook --bins --examples`
-//! `target/release/examples/admissions [REQUESTS] [CLIENTS]`
+//! `hack/bench.sh --admissions [REQUESTS] [CLIENTS]`
 
 use std::{
     env, fs,
@@ -80,7 +79,10 @@ async fn main() -> anyhow::Result<()> {
     println!("CPU time of the webhook: {:.0?} each", cpu / count);
     let after = webhook.resident_memory_kib()?;
     println!("its resident memory: {idle} KiB before, {after} KiB after");
-    webhook.stop().await
+    webhook.stop().await?;
+    let p99 = percentile(99);
+    ensure!(p99 < TARGET_P99, "p99 is {p99:.2?}: the target is missed");
+    Ok(())
 }
 
 /// The webhook's binary, which is built beside this one.

@@ -9,7 +9,11 @@ use crate::scenario::{self, Scenario};
 /// Measures two sidecars in a row, as they are injected, between a client and nginx: beside the
 /// direct connection, and beside two hops of Envoy.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "hack/bench.sh", version)]
+#[command(
+    name = "hack/bench.sh",
+    version,
+    after_help = "hack/bench.sh --admissions [REQUESTS] [CLIENTS] measures the webhook instead."
+)]
 pub struct Args {
     /// What to measure: http1-CONNECTIONS or http2-CONNECTIONSxSTREAMS; may be given several times
     /// [default: http1-1, http1-50, http1-500 and http2-50x10]
