@@ -3,11 +3,6 @@
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
-use crate::{
-    decision::Asks,
-    names,
-    options::{self, Bounds},
-};
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace};
 use kube::{
@@ -20,6 +15,12 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+
+use crate::{
+    decision::Asks,
+    names,
+    options::{self, Bounds},
+};
 
 mod asking;
 mod limits;
