@@ -26,6 +26,7 @@ Environment:
   NETTING_KUBECONFIG    runs e2e against this API server instead of the sandbox's own
   NETTING_IMAGE, NETTING_TEST_IMAGE
                         with NETTING_KUBECONFIG: runs e2e on a whole cluster, with these images
+  NEXTEST_PROFILE       ci: asks a test that fails once more, and says so (.config/nextest.toml)
 USAGE
 }
 
@@ -42,7 +43,7 @@ for name in NETTING_KUBECONFIG NETTING_BIN_DIR; do
 done
 cd "$(dirname "$0")/.."
 locked=()
-profile=default
+profile=${NEXTEST_PROFILE:-default}
 if [[ -n ${CI:-} ]]; then
   locked=(--locked)
   profile=ci
