@@ -33,6 +33,13 @@ pub use versions::{Refusal, upgrade_refusal};
 /// The label of everything that is Netting's, and its value.
 pub const PART_OF: (&str, &str) = ("app.kubernetes.io/part-of", "netting");
 
+/// Selects what has that label, in a list.
+#[must_use]
+pub fn selector() -> String {
+    let (label, value) = PART_OF;
+    format!("{label}={value}")
+}
+
 /// What of Netting is in a cluster: plain objects, as the API server has them.
 #[derive(Clone, Debug, Default)]
 pub struct Installation {
@@ -63,7 +70,7 @@ impl Installation {
             } else {
                 Api::all_with(cluster.client(), resource)
             };
-            let ours = ListParams::default().labels(&format!("{}={}", PART_OF.0, PART_OF.1));
+            let ours = ListParams::default().labels(&selector());
             match api.list(&ours).await {
                 Ok(list) => objects.extend(list.iter().map(|found| kind.value(found))),
                 // An API server that has no such kind has none of ours.

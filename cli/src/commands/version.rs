@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     cluster::{self, Asked as _},
     exit::Exit,
+    installation::selector,
     output::{self, Table},
 };
 
@@ -63,7 +64,7 @@ impl Args {
             let cluster = cluster.connect().await?;
             let namespace = &cluster.system_namespace;
             let deployments: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
-            let ours = ListParams::default().labels("app.kubernetes.io/part-of=netting");
+            let ours = ListParams::default().labels(&selector());
             let listed = deployments.list(&ours).await;
             versions.installed = installed(&listed.asked("list Deployments")?);
             versions.kubernetes = Some(cluster.version.to_string());

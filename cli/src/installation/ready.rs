@@ -17,8 +17,8 @@ use crate::{
 };
 
 use super::{
-    PART_OF,
     progress::Progress,
+    selector,
     trial::{self, Trial},
 };
 
@@ -94,7 +94,7 @@ async fn until_available(
 async fn troubles(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let namespace = &cluster.system_namespace;
     let pods: Api<Pod> = Api::namespaced(cluster.client(), namespace);
-    let ours = ListParams::default().labels(&format!("{}={}", PART_OF.0, PART_OF.1));
+    let ours = ListParams::default().labels(&selector());
     let pods = pods.list(&ours).await.asked("list Pods")?;
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
     let deployments = deployments.list(&ours).await.asked("list Deployments")?;

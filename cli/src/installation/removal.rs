@@ -21,7 +21,7 @@ use crate::{
     output::Tone,
 };
 
-use super::{Installation, PART_OF, kinds::Kind, progress::Progress};
+use super::{Installation, PART_OF, kinds::Kind, progress::Progress, selector};
 
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -124,7 +124,7 @@ async fn until_gone(cluster: &Cluster, object: &Value, deadline: Instant) -> any
 
 async fn until_pods_are_gone(cluster: &Cluster, deadline: Instant) -> anyhow::Result<()> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), &cluster.system_namespace);
-    let ours = ListParams::default().labels(&format!("{}={}", PART_OF.0, PART_OF.1));
+    let ours = ListParams::default().labels(&selector());
     loop {
         let left = pods.list(&ours).await.asked("list Pods")?;
         if left.items.is_empty() {

@@ -16,7 +16,10 @@ use crate::{
     },
     cluster::{Cluster, is_refusal},
     exit::Exit,
-    installation::trial::{self, Trial},
+    installation::{
+        selector,
+        trial::{self, Trial},
+    },
     mesh,
     sidecar::Config,
 };
@@ -86,8 +89,7 @@ async fn mesh(cluster: &Cluster, namespaces: &[Namespace]) -> Mesh {
     let (client, namespace) = (cluster.client(), cluster.system_namespace.as_str());
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let ours = "app.kubernetes.io/part-of=netting";
-    let pods = list(pods, "list Netting's own Pods", ours).await;
+    let pods = list(pods, "list Netting's own Pods", &selector()).await;
     let running = pods.iter().flatten().filter(|pod| stays(pod));
     let running: Vec<Pod> = running.cloned().collect();
     let answers = mesh::ask_all(&client, &running, mesh::INSTRUMENTS).await;

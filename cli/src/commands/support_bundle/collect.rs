@@ -26,7 +26,7 @@ use crate::{
     check::{Report, finding::counted},
     cluster::Cluster,
     commands::check::ask,
-    installation::{PART_OF, progress::Progress},
+    installation::{progress::Progress, selector},
     mesh,
 };
 
@@ -180,7 +180,7 @@ impl Collector<'_> {
     async fn own(&mut self) -> Vec<Pod> {
         let namespace = &self.cluster.system_namespace;
         let api: Api<Pod> = Api::namespaced(self.cluster.client(), namespace);
-        let ours = ListParams::default().labels(&format!("{}={}", PART_OF.0, PART_OF.1));
+        let ours = ListParams::default().labels(&selector());
         match in_time(ANSWER_TIMEOUT, api.list(&ours)).await {
             Ok(pods) => pods.items,
             Err(error) => {
