@@ -21,8 +21,12 @@ pub(super) struct Target {
 #[derive(Debug)]
 enum Theirs {
     Nothing,
-    /// One line, which is held back until it is known to be the only one.
-    One(Vec<u8>),
+    /// One line, which is held back until it is known to be the only one, and what it
+    /// becomes if it is.
+    One {
+        line: Vec<u8>,
+        both: Vec<u8>,
+    },
     Several,
     /// Whatever else comes has nothing to do with the sidecar's.
     Said,
@@ -38,15 +42,16 @@ impl Target {
 
     /// Takes a line, if it is such a sample, and appends to `out` what is sure by now.
     pub(super) fn takes(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
-        if with(line, &self.ours).is_none() {
+        let Some(both) = with(line, &self.ours) else {
             return false;
-        }
+        };
         match mem::replace(&mut self.theirs, Theirs::Several) {
             Theirs::Nothing => {
-                self.theirs = Theirs::One(line.to_owned());
+                let line = line.to_owned();
+                self.theirs = Theirs::One { line, both };
                 return true;
             }
-            Theirs::One(first) => append(out, &first),
+            Theirs::One { line: first, .. } => append(out, &first),
             Theirs::Several => {}
             Theirs::Said => self.theirs = Theirs::Said,
         }
@@ -57,7 +62,7 @@ impl Target {
     /// Behind the last line of the metric, or its head alone: appends what the sidecar says.
     pub(super) fn end(&mut self, out: &mut Vec<u8>) {
         let line = match mem::replace(&mut self.theirs, Theirs::Said) {
-            Theirs::One(theirs) => with(&theirs, &self.ours),
+            Theirs::One { both, .. } => Some(both),
             Theirs::Said => None,
             Theirs::Nothing | Theirs::Several if self.ours.is_empty() => None,
             Theirs::Nothing | Theirs::Several => with(b"target_info 1", &self.ours),
