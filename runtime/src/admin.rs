@@ -49,7 +49,7 @@ const KEEP_ALIVE_MAX: Duration = Duration::from_secs(60);
 /// No connection takes a place for longer, whatever it sends or does not read, unless
 /// its request is kept ([`Accepted::keep`]): a request within [`KEEP_ALIVE_MAX`], the two
 /// minutes that a scrape may take at most, and half a minute to read its end.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60 + 120 + 30);
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(KEEP_ALIVE_MAX.as_secs() + 120 + 30);
 /// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
