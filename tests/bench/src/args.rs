@@ -49,6 +49,11 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["json", "strace", "profile"])]
     pub telemetry: bool,
 
+    /// Let the sidecars relay bytes without a look at their protocol: what is left is what two hops
+    /// cost whoever makes them
+    #[arg(long, conflicts_with = "telemetry")]
+    pub opaque: bool,
+
     /// Worker threads of each sidecar; 0 is its own default
     #[arg(long, default_value_t = 0)]
     pub sidecar_threads: u32,
@@ -133,6 +138,7 @@ mod tests {
             &["--quick", "--rounds=3"],
             &["--scenario=http3-1"],
             &["--telemetry", "--json=a"],
+            &["--telemetry", "--opaque"],
         ] {
             assert!(parse(flags).is_err(), "{flags:?}");
         }

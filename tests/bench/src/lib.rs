@@ -44,6 +44,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         load_average_before,
         load_average_after: String::new(),
         rounds: plan.rounds,
+        opaque: args.opaque,
         seconds: plan.duration.as_secs_f64(),
         scenarios: Vec::new(),
     };

@@ -26,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) load_average_before: String,
     pub(crate) load_average_after: String,
     pub(crate) rounds: u32,
+    /// Whether the sidecars relayed bytes only.
+    pub(crate) opaque: bool,
     /// How long each measurement lasted.
     pub(crate) seconds: f64,
     pub(crate) scenarios: Vec<Measured>,
@@ -76,9 +78,13 @@ pub(crate) fn load_average() -> anyhow::Result<String> {
 impl Report {
     pub(crate) fn heading(&self) -> String {
         let Machine { cpus, cpu, kernel } = &self.machine;
+        let opaque = match self.opaque {
+            true => "the sidecars relay bytes only; ",
+            false => "",
+        };
         format!(
             "{}, {cpus} CPUs ({cpu}), Linux {kernel}, load average {} before\n\
-             medians of {} rounds of {} s; CPU and memory are the proxies' alone\n",
+             {opaque}medians of {} rounds of {} s; CPU and memory are the proxies' alone\n",
             self.started_at, self.load_average_before, self.rounds, self.seconds
         )
     }

@@ -118,7 +118,9 @@ impl Testbed {
             target: nginx,
             proxies: Vec::new(),
         };
-        let netting = self.meshed(protocol, &[])?.subject;
+        let opaque = format!("--opaque-ports={},{}", ports.service, ports.nginx);
+        let flags: &[String] = if self.args.opaque { &[opaque] } else { &[] };
+        let netting = self.meshed(protocol, flags)?.subject;
         let (egress, hops) = envoy::hops(network, nginx, &self.args, &self.logs)?;
         let envoy = Subject {
             kind: Kind::Envoy,
