@@ -57,6 +57,8 @@ pub(crate) struct Session {
     pub(super) dst: OriginalDst,
     pub(super) traffic: Traffic,
     streams: Cell<usize>,
+    /// It has had a stream.
+    is_used: Cell<bool>,
     waiter: Waiter,
 }
 
@@ -77,6 +79,7 @@ impl Session {
             dst,
             traffic,
             streams: Cell::new(0),
+            is_used: Cell::new(false),
             waiter,
         })
     }
@@ -130,7 +133,9 @@ impl Session {
     }
 
     /// The next stream. Tells the client to send no more of them (GOAWAY) when the
-    /// connection is to end; those there are still finish.
+    /// connection is to end; those there are still finish. In a drain, that is with the
+    /// first stream, or once it has been waited for long enough: who is told before may
+    /// not begin one (RFC 9113 section 6.8), and would connect again to hear the same.
     fn poll(
         &self,
         cx: &mut Context<'_>,
@@ -141,7 +146,9 @@ impl Session {
             let over = self.waiter.poll_over(cx);
             *ending = match over {
                 Poll::Ready(reason) => Some(reason),
-                Poll::Pending if self.proxy.http2.waiters.is_draining() => Some(Reason::Draining),
+                Poll::Pending if self.is_used.get() && self.waiter.is_draining() => {
+                    Some(Reason::Draining)
+                }
                 Poll::Pending => None,
             };
             if ending.is_some() {
@@ -154,6 +161,7 @@ impl Session {
 
     fn busy(self: &Rc<Self>) -> Busy {
         let http2 = &self.proxy.http2;
+        self.is_used.set(true);
         self.streams.set(self.streams.get() + 1);
         // The client knows how many it may open, and waits with more of them.
         if self.streams.get() == http2.pool.limits().streams_max as usize {

@@ -16,6 +16,7 @@ use crate::proxy::chain::{Chain, listen};
 mod authority;
 mod cancelled;
 mod connect;
+mod draining;
 mod early;
 mod keepalive;
 mod limits;
@@ -415,33 +416,4 @@ async fn an_application_that_vanishes_is_a_bad_gateway_or_a_reset() {
         body.data().await.expect("it ends").is_err(),
         "not as if it were complete"
     );
-}
-
-#[tokio::test(flavor = "local")]
-async fn draining_lets_streams_finish_and_takes_no_more() {
-    let (go, wait) = tokio::sync::watch::channel(false);
-    let (chain, _) = app(move |_, respond| {
-        let mut wait = wait.clone();
-        async move {
-            wait.wait_for(|go| *go).await.expect("the test tells");
-            respond_ok(respond);
-        }
-    })
-    .await;
-    let stream = chain.connect().await;
-    let (mut client, connection) = h2::client::handshake(stream).await.expect("it speaks");
-    let connection = spawn_local(connection);
-    let (running, _) = client
-        .send_request(post("/"), true)
-        .expect("it is connected");
-    while chain.count("netting_tcp_connect_duration_seconds_count", &[]) < 1 {
-        tokio::task::yield_now().await;
-    }
-    chain.outbound.proxy.http2.waiters.drain();
-    chain.outbound.proxy.http2.waiters.look();
-    go.send_replace(true);
-    assert_eq!(running.await.expect("it finishes").status(), StatusCode::OK);
-    let ended = connection.await.expect("it does not panic");
-    assert!(ended.is_ok(), "{ended:?}");
-    assert!(ask(&mut client, post("/")).await.is_err());
 }
