@@ -16,6 +16,8 @@ use crate::{
     },
 };
 
+mod http;
+
 #[test]
 fn finishes_what_is_running_when_it_is_told_to_end() {
     let mut pod = Pod::start(&[]);

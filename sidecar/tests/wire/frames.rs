@@ -51,7 +51,7 @@ impl Frame {
         bytes
     }
 
-    fn read(reader: &mut impl Read) -> io::Result<Self> {
+    pub(crate) fn read(reader: &mut impl Read) -> io::Result<Self> {
         let mut head = [0; 9];
         reader.read_exact(&mut head)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
