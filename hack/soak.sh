@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the soak for longer than the tests do, and shows what came of it: load over HTTP/1 and HTTP/2
-# while endpoints come and go every second and replicas are killed; and what 10,000 idle connections
-# cost. Needs root (or sudo), for it makes network namespaces.
+# while endpoints come and go every second, replicas are killed and pods deleted; and what 10,000
+# idle connections cost. Needs root (or sudo), for it makes network namespaces, and as many open
+# files as those connections take.
 set -euo pipefail
 
 usage() {

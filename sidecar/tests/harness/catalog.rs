@@ -14,12 +14,13 @@ use tokio_stream::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
-/// Where one endpoint serves each address, which protocol some are named after, and how all
-/// of them are treated.
+/// Where one endpoint serves each address, which protocol some are named after, and for all
+/// of them whether a sidecar is there and how they are treated.
 #[derive(Clone, Default)]
 pub(crate) struct Known {
     pub(crate) endpoints: HashMap<SocketAddr, SocketAddr>,
     pub(crate) hints: HashMap<SocketAddr, String>,
+    pub(crate) meshed: bool,
     pub(crate) policy: v1::ServicePolicy,
 }
 
@@ -56,6 +57,10 @@ impl Known {
             ready: true,
             serving: true,
             weight: 1,
+            workload: self.meshed.then(|| v1::Workload {
+                meshed: true,
+                ..Default::default()
+            }),
             ..Default::default()
         };
         stream_response::Kind::Snapshot(v1::Snapshot {

@@ -8,6 +8,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod namespace;
+pub(crate) mod node;
 pub(crate) mod pod;
 pub(crate) mod sidecar;
 
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// Nothing here takes this long unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long somebody may take to come to something on a machine that is busy with others.
+pub(crate) const WAITED_FOR: Duration = Duration::from_secs(60);
 
 /// Between two looks at something that has no event to wait for.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);

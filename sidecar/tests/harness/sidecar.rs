@@ -5,13 +5,13 @@ use std::{
     net::TcpStream,
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use clap::Parser as _;
 
 use super::{
-    LOOK_AGAIN, PATIENCE,
+    LOOK_AGAIN, PATIENCE, WAITED_FOR,
     namespace::{Namespace, dst},
 };
 
@@ -80,13 +80,13 @@ impl Sidecar {
     /// Waits for it to end.
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < WAITED_FOR {
             if let Some(status) = self.process.try_wait().expect("it is our child") {
                 return status.code();
             }
             thread::sleep(LOOK_AGAIN);
         }
-        panic!("the sidecar did not end within {PATIENCE:?}");
+        panic!("the sidecar did not end within {WAITED_FOR:?}");
     }
 }
 
@@ -117,9 +117,6 @@ pub(crate) fn admin(pod: &Namespace, path: &str) -> io::Result<String> {
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
-
-/// How long a sidecar may take to come to something on a machine that is busy with others.
-const WAITED_FOR: Duration = Duration::from_secs(60);
 
 /// Waits until the admin port's answer contains something.
 pub(crate) fn wait_for(pod: &Namespace, path: &str, something: &str) {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     thread,
     time::Instant,
 };
@@ -12,17 +12,14 @@ use hyper::{Request, Response, body::Bytes, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 
+use netting_proto::v1;
 use netting_sidecar::vanished::has_vanished;
 
-use crate::{
-    harness::{
-        LOOK_AGAIN, PATIENCE,
-        catalog::{self, Known},
-        namespace::{Namespace, dst},
-        pod::{Pod, joined},
-    },
-    soak::catalog::Services,
-    soak::load::Speaks,
+use crate::harness::{
+    LOOK_AGAIN, PATIENCE,
+    catalog::{self, Known},
+    namespace::{Namespace, dst},
+    pod::{Pod, joined},
 };
 
 /// Soon enough for a test, and far sooner than TCP.
@@ -52,8 +49,8 @@ fn serve(listener: TcpListener, taken: oneshot::Sender<()>) {
     });
 }
 
-async fn ask() -> Response<hyper::body::Incoming> {
-    let stream = TcpStream::connect(Speaks::Http2.service()).await;
+async fn ask(service: SocketAddr) -> Response<hyper::body::Incoming> {
+    let stream = TcpStream::connect(service).await;
     let stream = TokioIo::new(stream.expect("the sidecar accepts"));
     let handshake = http2::handshake(TokioExecutor::new(), stream).await;
     let (mut sender, connection) = handshake.expect("the sidecar speaks it");
@@ -67,12 +64,24 @@ async fn ask() -> Response<hyper::body::Incoming> {
 
 #[test]
 fn a_request_over_http2_does_not_wait_for_an_upstream_that_has_vanished() {
-    let services = Services::new();
-    services.publish(&[0]);
-    let serving = services.clone();
-    let pod = Pod::start_with(&ENVIRONMENT, move |listener| serving.serve(listener));
+    let (service, endpoint) = (dst("192.0.2.10", 80), dst("10.0.0.1", 8080));
+    let resets = v1::RetryOn {
+        reset: true,
+        ..Default::default()
+    };
+    let known = Known {
+        endpoints: [(service, endpoint)].into(),
+        // Others are not asked as often.
+        meshed: true,
+        policy: v1::ServicePolicy {
+            retry_on: Some(resets),
+            ..Default::default()
+        },
+        ..Known::default()
+    };
+    let pod = Pod::start_with(&ENVIRONMENT, |listener| catalog::serve(listener, known));
     let (taken, is_taken) = oneshot::channel();
-    serve(pod.peer_listen(Speaks::Http2.endpoint(0)), taken);
+    serve(pod.peer_listen(endpoint), taken);
     let answer = thread::scope(|scope| {
         let client = scope.spawn(|| {
             pod.run(|| {
@@ -80,7 +89,7 @@ fn a_request_over_http2_does_not_wait_for_an_upstream_that_has_vanished() {
                     .enable_all()
                     .build()
                     .expect("a runtime can be built");
-                runtime.block_on(ask())
+                runtime.block_on(ask(service))
             })
         });
         let taken = is_taken.blocking_recv();

@@ -11,6 +11,7 @@ use crate::harness::{
     PATIENCE,
     catalog::{self, Known},
     namespace::{Namespace, dst},
+    node::Node,
     sidecar::{self, Sidecar},
 };
 
@@ -30,18 +31,15 @@ pub(crate) struct Pods {
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) client: Namespace,
     pub(crate) server: Namespace,
-    pub(crate) node: Namespace,
+    pub(crate) node: Node,
 }
 
 impl Pods {
     /// Without sidecars yet.
     pub(crate) fn new() -> Self {
-        let node = Namespace::new("node");
-        node.ip("link add br0 type bridge");
-        node.ip("addr add 10.0.0.1/24 dev br0");
-        node.ip("link set br0 up");
-        let client = joined(&node, "client", "10.0.0.2");
-        let server = joined(&node, "server", ENDPOINT);
+        let node = Node::new();
+        let client = node.pod("client", "10.0.0.2");
+        let server = node.pod("server", ENDPOINT);
         client.ip(&format!("route add {SERVICE} via {ENDPOINT}"));
         server.ip(&format!("addr add {SERVICE} dev lo"));
         Self {
@@ -135,18 +133,4 @@ impl Pods {
             assert!(!metrics.contains(around), "not by the Service: {metrics}");
         }
     }
-}
-
-/// A pod's namespace at the node's bridge.
-fn joined(node: &Namespace, role: &str, addr: &str) -> Namespace {
-    let pod = Namespace::new(role);
-    pod.ip(&format!(
-        "link add eth0 type veth peer name {role} netns {}",
-        node.name()
-    ));
-    pod.ip(&format!("addr add {addr}/24 dev eth0"));
-    pod.ip("link set eth0 up");
-    pod.ip("route add default via 10.0.0.1");
-    node.ip(&format!("link set {role} master br0 up"));
-    pod
 }

@@ -1,97 +1,141 @@
-//! A replica of the application, which serves both protocols until it is killed.
+//! A replica: the application, and its sidecar if it has one.
 
-use std::{net::TcpListener, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
-use http_body_util::{BodyExt as _, Full};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    service::service_fn,
+use super::{
+    app::{App, Seen},
+    service::{SERVICES, Service, ports_of_http1},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::sync::oneshot;
+use crate::harness::{
+    namespace::Namespace,
+    node::Node,
+    sidecar::{Sidecar, wait_for},
+};
 
-use super::load::Speaks;
-use crate::harness::pod::Pod;
+/// What comes in this time is on its way yet when a replica is killed.
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
 
 /// Which of the replicas it is, from 0.
-pub(crate) type Slot = usize;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot(usize);
 
-/// How many there are.
-pub(super) const SLOTS: Slot = 4;
+/// How a replica ends, each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Nobody knows before.
+    Killed,
+    /// As the kubelet ends a pod: its application is told and finishes, then its sidecar.
+    Terminated,
+    /// The catalog has said so before.
+    KilledOnceRemoved,
+    /// Nobody knows before, and its sidecar goes with it.
+    KilledWithItsSidecar,
+}
 
-/// How long it works on a request.
-const WORK: Duration = Duration::from_millis(2);
+/// One replica ends in each way.
+const WAYS: [Way; 4] = [
+    Way::Killed,
+    Way::Terminated,
+    Way::KilledOnceRemoved,
+    Way::KilledWithItsSidecar,
+];
 
-/// What it answers with.
-pub(super) const BODY: &str = "the answer\n";
+impl Slot {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..WAYS.len()).map(Self)
+    }
 
-/// A replica: a thread with its own runtime.
+    pub(super) fn others(self) -> impl Iterator<Item = Self> {
+        Self::all().filter(move |other| *other != self)
+    }
+
+    pub(super) fn number(self) -> u16 {
+        u16::try_from(self.0).expect("there are few")
+    }
+
+    pub(super) fn way(self) -> Way {
+        WAYS[self.0]
+    }
+}
+
+impl Way {
+    /// Whether those that end so are pods with a sidecar.
+    pub(super) fn is_meshed(self) -> bool {
+        matches!(self, Way::Terminated | Way::KilledWithItsSidecar)
+    }
+
+    /// Those without a sidecar are the node's own.
+    pub(super) fn host(self) -> &'static str {
+        match self {
+            Way::Killed | Way::KilledOnceRemoved => "10.0.0.1",
+            Way::Terminated => "10.0.0.3",
+            Way::KilledWithItsSidecar => "10.0.0.4",
+        }
+    }
+}
+
+/// A replica that runs, or is to be started again.
 pub(super) struct Replica {
-    life: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
+    slot: Slot,
+    app: Option<App>,
+    sidecar: Option<Sidecar>,
+    /// A pod's.
+    namespace: Option<Namespace>,
+    seen: Arc<Seen>,
 }
 
 impl Replica {
-    /// Listens at the slot's addresses, in the peer's namespace.
-    pub(super) fn start(pod: &Pod, slot: Slot) -> Self {
-        let listeners = [Speaks::Http1, Speaks::Http2]
-            .map(|speaks| (speaks, pod.peer_listen(speaks.endpoint(slot))));
-        let (end, ended) = oneshot::channel();
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime can be built");
-            runtime.block_on(async {
-                for (speaks, listener) in listeners {
-                    tokio::spawn(serve(speaks, listener));
-                }
-                let _ = ended.await;
-            });
-            // All connections are gone with it, whatever they were at.
-            runtime.shutdown_background();
+    pub(super) fn new(node: &Node, slot: Slot, seen: &Arc<Seen>) -> Self {
+        let way = slot.way();
+        let pod = || node.pod(&format!("replica-{}", slot.number()), way.host());
+        let mut replica = Self {
+            slot,
+            app: None,
+            sidecar: None,
+            namespace: way.is_meshed().then(pod),
+            seen: Arc::clone(seen),
+        };
+        replica.start(node);
+        replica
+    }
+
+    /// Serves from now on.
+    pub(super) fn start(&mut self, node: &Node) {
+        if let Some(pod) = &self.namespace {
+            self.sidecar = Some(Sidecar::start(pod));
+            wait_for(pod, "/ready", "\r\n\r\nready");
+        }
+        let namespace = self.namespace.as_ref().unwrap_or(node);
+        let listen = |service: Service| (service, namespace.listen(service.endpoint(self.slot)));
+        let listeners = SERVICES.map(listen).into();
+        self.app = Some(App::start(listeners, Arc::clone(&self.seen)));
+    }
+
+    /// Ends all of it at once.
+    pub(super) fn kill(&mut self, node: &Node) {
+        // Without a sidecar, the application is the one who knows what has got there. What is
+        // on its way then never does.
+        let is_alone = self.namespace.is_none();
+        let held_back = is_alone.then(|| {
+            let held_back = node.hold_back(ports_of_http1(self.slot));
+            thread::sleep(ON_ITS_WAY);
+            held_back
         });
-        Self {
-            life: Some((end, thread)),
+        drop(self.sidecar.take());
+        if let Some(app) = self.app.take() {
+            app.kill();
+        }
+        drop(held_back);
+    }
+
+    /// Ends the application, and then the sidecar.
+    pub(super) fn terminate(&mut self) {
+        if let Some(app) = self.app.take() {
+            app.terminate();
+        }
+        if let Some(mut sidecar) = self.sidecar.take() {
+            sidecar.terminate();
+            assert_eq!(sidecar.exit_code(), Some(0));
         }
     }
-
-    /// Ends it as a process that is killed.
-    pub(super) fn kill(&mut self) {
-        if let Some((end, thread)) = self.life.take() {
-            let _ = end.send(());
-            thread.join().expect("it does not panic");
-        }
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-async fn serve(speaks: Speaks, listener: TcpListener) {
-    let set = listener.set_nonblocking(true);
-    set.expect("a socket can be set so");
-    let listener = tokio::net::TcpListener::from_std(listener).expect("it is a listener");
-    while let Ok((stream, _)) = listener.accept().await {
-        let stream = TokioIo::new(stream);
-        match speaks {
-            Speaks::Http1 => {
-                let server = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(server.serve_connection(stream, service_fn(answer)));
-            }
-            Speaks::Http2 => {
-                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                tokio::spawn(server.serve_connection(stream, service_fn(answer)));
-            }
-        }
-    }
-}
-
-async fn answer(request: Request<Incoming>) -> hyper::Result<Response<Full<Bytes>>> {
-    request.into_body().collect().await?;
-    tokio::time::sleep(WORK).await;
-    Ok(Response::new(Full::from(BODY)))
 }
