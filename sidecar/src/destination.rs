@@ -160,11 +160,17 @@ impl Destination {
     }
 
     /// This state takes the place of another: endpoints that are gone are marked as
-    /// such, and at least half of those that are left may be chosen.
+    /// such, those that have become ready are ejected no longer, and at least half of
+    /// those that are left may be chosen.
     pub fn replace(&self, before: &Destination, now: Instant) {
         for endpoint in &before.endpoints {
-            if self.endpoint_at(endpoint.addr).is_none() {
-                endpoint.record.remove();
+            match self.endpoint_at(endpoint.addr) {
+                None => endpoint.record.remove(),
+                // Its probe says that it is another now than the one that failed.
+                Some(after) if after.is_wanted() && !endpoint.is_wanted() => {
+                    after.record.readmit(now);
+                }
+                Some(_) => {}
             }
         }
         self.candidates.readmit_surplus(now);
@@ -190,6 +196,11 @@ impl Endpoint {
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.record.is_gone()
+    }
+
+    /// Whether it is to be sent what is new, as far as the catalog knows.
+    fn is_wanted(&self) -> bool {
+        self.ready && !self.terminating
     }
 
     /// The instruments for what goes there, of all that goes to its service.

@@ -86,7 +86,7 @@ impl Candidates {
             let endpoints = destination.endpoints.iter().filter(reachable);
             endpoints.filter(|e| usable(e)).cloned().collect()
         };
-        let mut all = those(|endpoint| endpoint.ready && !endpoint.terminating);
+        let mut all = those(Endpoint::is_wanted);
         if all.is_empty() {
             all = those(|endpoint| endpoint.serving && endpoint.terminating);
         }
@@ -185,14 +185,19 @@ impl Candidates {
 impl Near {
     /// The endpoints that the service's hints or its `trafficDistribution` prefer
     /// for this sidecar. On the same node counts for more than in the same zone.
+    ///
+    /// What they lack to serve all connections is those that aren't ready. Not those that
+    /// terminate: they are replaced by others, or wanted no more.
     fn of(destination: &Destination, all: &[Arc<Endpoint>], own: &Place) -> Option<Self> {
         let rule = Rule::of(destination);
         let near = |endpoint: &Endpoint| rule.closeness(endpoint, own);
         let closest = all.iter().filter_map(|endpoint| near(endpoint)).max()?;
         let is_near = |endpoint: &&Arc<Endpoint>| near(endpoint) == Some(closest);
         let endpoints: Vec<_> = all.iter().filter(is_near).cloned().collect();
-        let existing = destination.endpoints.iter().filter(is_near).count();
-        let share = (endpoints.len() as f64 * SPARE / existing as f64).min(1.0);
+        let is_lost = |endpoint: &&Arc<Endpoint>| !endpoint.ready && !endpoint.terminating;
+        let lost = destination.endpoints.iter().filter(is_near).filter(is_lost);
+        let wanted = endpoints.len() + lost.count();
+        let share = (endpoints.len() as f64 * SPARE / wanted as f64).min(1.0);
         (endpoints.len() < all.len()).then_some(Self { endpoints, share })
     }
 }

@@ -143,25 +143,73 @@ fn hints_that_not_all_endpoints_have_count_for_nothing() {
     assert_eq!(used(&preferring(unspecified, some, &here())), ALL[..2]);
 }
 
-#[test]
-fn leaves_its_zone_as_far_as_that_is_not_ready() {
-    let unready = |endpoint: v1::Endpoint| v1::Endpoint {
+fn unready(endpoint: v1::Endpoint) -> v1::Endpoint {
+    v1::Endpoint {
         ready: false,
         ..endpoint
-    };
-    let mut endpoints = vec![at("10.0.0.1:80", "node-1", "zone-1")];
-    endpoints.extend((2..=4).map(|n| unready(at(&format!("10.0.0.{n}:80"), "", "zone-1"))));
-    endpoints.extend((5..=8).map(|n| at(&format!("10.0.0.{n}:80"), "", "zone-2")));
+    }
+}
+
+fn ending(endpoint: v1::Endpoint) -> v1::Endpoint {
+    v1::Endpoint {
+        terminating: true,
+        ..unready(endpoint)
+    }
+}
+
+/// How many of a thousand choices stay in the zone, where it has so many endpoints that
+/// are ready, unready and terminating, and another zone has four.
+fn stayed(ready: u8, lost: u8, terminating: u8) -> usize {
+    let near = |n: u8| at(&format!("10.0.1.{n}:80"), "", "zone-1");
+    let mut endpoints: Vec<_> = (0..ready).map(near).collect();
+    endpoints.extend((ready..ready + lost).map(near).map(unready));
+    let rest = ready + lost..ready + lost + terminating;
+    endpoints.extend(rest.map(near).map(ending));
+    endpoints.extend((1..=4).map(|n| at(&format!("10.0.2.{n}:80"), "", "zone-2")));
     let zone = v1::TrafficDistribution::PreferSameZone;
     let destination = preferring(zone, endpoints, &here());
     fastrand::seed(7);
-    let near = addr("10.0.0.1:80");
-    let stayed = (0..1000)
-        .filter(|_| chosen(&destination) == Some(near))
-        .count();
+    let is_near = |addr: EndpointAddr| addr.to_string().starts_with("10.0.1.");
+    let choices = (0..1000).filter_map(|_| chosen(&destination));
+    choices.filter(|addr| is_near(*addr)).count()
+}
+
+#[test]
+fn leaves_its_zone_as_far_as_that_is_not_ready() {
     // A quarter of the zone is ready, which is taken for 35 %; of the rest a fifth
     // comes here too.
+    let stayed = stayed(1, 3, 0);
     assert!((430..=530).contains(&stayed), "{stayed} of 1000");
+}
+
+#[test]
+fn stays_in_its_zone_while_others_there_terminate() {
+    let scaled_down = stayed(4, 0, 6);
+    assert_eq!(scaled_down, 1000);
+    let (begun, amid) = (stayed(4, 1, 1), stayed(3, 1, 2));
+    assert_eq!((begun, amid), (1000, 1000), "a rollout");
+}
+
+#[test]
+fn leaves_its_zone_as_far_as_that_is_not_ready_whatever_terminates_there() {
+    // Of two the share is 70 %, and a third of the rest.
+    let stayed = stayed(2, 2, 6);
+    assert!((750..=850).contains(&stayed), "{stayed} of 1000");
+}
+
+#[test]
+fn where_only_those_that_terminate_serve_the_zone_is_left_as_far_as_it_lacks_them() {
+    let endpoint = |n: u8, zone| at(&format!("10.0.1.{n}:80"), "", zone);
+    let endpoints = vec![
+        ending(endpoint(1, "zone-1")),
+        unready(endpoint(2, "zone-1")),
+        ending(endpoint(3, "zone-2")),
+    ];
+    let zone = v1::TrafficDistribution::PreferSameZone;
+    let both = preferring(zone, endpoints.clone(), &here());
+    assert_eq!(used(&both), ["10.0.1.1:80", "10.0.1.3:80"]);
+    let near = [&endpoints[..1], &endpoints[2..]].concat();
+    assert_eq!(used(&preferring(zone, near, &here())), ["10.0.1.1:80"]);
 }
 
 #[test]

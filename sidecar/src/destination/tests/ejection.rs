@@ -29,6 +29,11 @@ fn ejected(destination: &Destination, now: Instant) -> Vec<String> {
     ejected.map(|endpoint| endpoint.addr.to_string()).collect()
 }
 
+fn ejected_of(destination: &Destination, at: &str, now: Instant) -> Option<Instant> {
+    let endpoint = destination.endpoint_at(addr(at));
+    endpoint.expect("it is one of them").ejected_until(now)
+}
+
 fn with_policy(policy: v1::ServicePolicy, endpoints: Vec<v1::Endpoint>) -> Destination {
     let mut snapshot = service(false, endpoints);
     if let Some(destination) = &mut snapshot.destination {
@@ -181,6 +186,48 @@ fn half_of_those_that_are_left_stay_when_others_go() {
     let left = left.expect("a good snapshot");
     left.replace(&four, now);
     assert_eq!(ejected(&left, now).len(), 1);
+}
+
+#[test]
+fn an_endpoint_that_is_ready_again_is_back_on_probation() {
+    let (mut state, mut now) = (four(), Instant::now());
+    let failing = "10.0.0.1:80";
+    let others = || (2..=4).map(|n| endpoint(&format!("10.0.0.{n}:80")));
+    let after = |state: &Destination, first: v1::Endpoint, now| {
+        let snapshot = service(false, std::iter::once(first).chain(others()).collect());
+        let after = Destination::from_snapshot(snapshot, Some(state), &Place::default());
+        let after = after.expect("a good snapshot");
+        after.replace(state, now);
+        after
+    };
+    let unready = || v1::Endpoint {
+        ready: false,
+        ..endpoint(failing)
+    };
+    // It crashes again and again, and is out for longer each time.
+    for _ in 0..4 {
+        now = ejected_of(&state, failing, now).unwrap_or(now);
+        for _ in 0..5 {
+            send(&state, failing, Outcome::Unavailable, now);
+        }
+    }
+    let until = ejected_of(&state, failing, now).expect("it is ejected");
+    assert!(until - now > Duration::from_secs(60));
+    for same in [endpoint(failing), unready(), unready()] {
+        state = after(&state, same, now);
+        assert_eq!(ejected_of(&state, failing, now), Some(until), "not ready");
+    }
+    now += Duration::from_secs(5);
+    state = after(&state, endpoint(failing), now);
+    assert_eq!(ejected(&state, now), [""; 0]);
+    let mut asked = (0..100).filter_map(|_| state.choose(Unit::Request, &[], now));
+    assert!(asked.any(|chosen| chosen.addr() == addr(failing)));
+    send(&state, failing, Outcome::Unavailable, now);
+    assert_eq!(ejected(&state, now), [failing], "one failure is enough");
+    state = after(&state, terminating(failing), now);
+    let terminates_no_more = unready();
+    state = after(&state, terminates_no_more, now);
+    assert!(ejected_of(&state, failing, now).is_some());
 }
 
 #[test]
