@@ -10,8 +10,7 @@ use tokio::{
 
 use crate::{
     addr::{EndpointAddr, OriginalDst},
-    balance::Unit,
-    destination::{Chosen, Destination},
+    destination::Chosen,
     ejection::Outcome,
     reason::Reason,
 };
@@ -69,23 +68,22 @@ pub struct Upstream {
 }
 
 impl Connector {
-    /// Connects to the endpoint that was chosen first for a connection or a request;
-    /// if that fails, to another one of the destination.
+    /// Connects to the endpoint that was chosen first for a connection; if that fails, to
+    /// the one that `other` chooses then, without this.
     ///
     /// # Errors
     /// The last failure, if both failed or there is no other.
     pub async fn endpoint(
         &self,
-        destination: &Destination,
-        unit: Unit,
         first: Chosen,
+        other: impl FnOnce(EndpointAddr) -> Option<Chosen>,
     ) -> Result<Upstream, ConnectError> {
         let failure = match self.chosen(&first).await {
             Ok(upstream) => return Ok(upstream.at(first)),
             Err(failure) => failure,
         };
         first.failed(Instant::now());
-        let Some(second) = destination.choose(unit, &[first.addr()], Instant::now()) else {
+        let Some(second) = other(first.addr()) else {
             return Err(failure);
         };
         drop(first);

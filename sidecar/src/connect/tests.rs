@@ -2,6 +2,7 @@ use netting_proto::v1;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::{balance::Unit, destination::Destination, proxy::chain::full};
 
 const CONNECTOR: Connector = Connector {
     timeout: Duration::from_millis(100),
@@ -39,12 +40,10 @@ async fn closed() -> SocketAddr {
 }
 
 async fn connect_first(destination: &Destination) -> Result<Upstream, ConnectError> {
-    let first = destination
-        .choose(Unit::Connection, &[], Instant::now())
-        .expect("there are endpoints");
-    CONNECTOR
-        .endpoint(destination, Unit::Connection, first)
-        .await
+    let choose =
+        |without: &[EndpointAddr]| destination.choose(Unit::Connection, without, Instant::now());
+    let first = choose(&[]).expect("there are endpoints");
+    CONNECTOR.endpoint(first, |tried| choose(&[tried])).await
 }
 
 #[tokio::test]
@@ -56,22 +55,6 @@ async fn a_refused_connect_says_so_and_is_counted() {
     assert_eq!(failed.reason, Reason::ConnectRefused);
     assert_eq!(destination.endpoints[0].failed(), 1);
     assert_eq!(destination.endpoints[0].open(), 0);
-}
-
-/// A listener whose backlog is full drops what comes next, like a host that is gone.
-async fn full() -> (SocketAddr, impl Sized) {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket
-        .bind(([127, 0, 0, 1], 0).into())
-        .expect("a free port");
-    let full = socket.listen(1).expect("it can listen");
-    let addr = full.local_addr().expect("a bound socket has an address");
-    let mut queued = Vec::new();
-    for _ in 0..8 {
-        let connect = timeout(Duration::from_millis(20), TcpStream::connect(addr));
-        queued.push(connect.await);
-    }
-    (addr, (full, queued))
 }
 
 #[tokio::test]

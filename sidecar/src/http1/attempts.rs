@@ -49,10 +49,7 @@ impl Session<'_> {
     /// if the first had been closed before it read anything, and at others as far as the
     /// service's policy says.
     pub(super) async fn exchange(&mut self, request: &Request, upload: &mut Message) -> Ended {
-        let known = match &self.target {
-            Target::Balanced(used) => used.current(),
-            Target::Fixed => None,
-        };
+        let known = self.target.current();
         let kind = if request.is_idempotent {
             Kind::Idempotent
         } else {
@@ -120,10 +117,9 @@ impl Session<'_> {
         };
         upload.begin_behind(taken.has, !tries.may_go_on());
         let before = upload.passed;
-        let together = matches!(self.target, Target::Fixed);
         let sides = (&mut self.downstream, &mut taken.side);
         let with = (&self.proxy.http1, &self.waiter);
-        let mut exchange = Exchange::new(with, request, upload, sides, together);
+        let mut exchange = Exchange::new(with, request, upload, sides, &self.target);
         exchange.in_flight = taken.in_flight.as_mut();
         exchange.tries = Some(tries);
         let outcome = exchange.run(until).await;
@@ -135,7 +131,7 @@ impl Session<'_> {
         *fresh |= taken.is_old && matches!(outcome, Outcome::Unread | Outcome::Unanswered);
         // What follows interim responses is the rest of an answer.
         let replayable = received == 0 && upload.can_be_repeated();
-        let again = taken.again(outcome, tries, replayable);
+        let again = taken.again(outcome, tries, replayable, &self.target);
         if let Some(reason) = again {
             if reason != Reason::ResponseTimeout {
                 taken.side.stream.finish();
@@ -161,7 +157,8 @@ impl Session<'_> {
         let (client, dst, cause) = (self.client, self.dst, &error.source);
         tracing::debug!(%client, %dst, %error, %cause, "no upstream for a request");
         let at = EndpointAddr(error.addr);
-        if tries.again(Failure::Connect, at, true, Instant::now()) {
+        let latest = || self.target.current();
+        if tries.again((Failure::Connect, at), true, latest, Instant::now()) {
             Tried::Again(FailedTry::unanswered(error.addr, error.reason))
         } else {
             Tried::Last(Ended::without_upstream(Outcome::Failed(error.reason)))
@@ -171,7 +168,13 @@ impl Session<'_> {
 
 impl Taken {
     /// Why the request is tried again, if it is.
-    fn again(&mut self, outcome: Outcome, tries: &mut Tries, replayable: bool) -> Option<Reason> {
+    fn again(
+        &mut self,
+        outcome: Outcome,
+        tries: &mut Tries,
+        replayable: bool,
+        target: &Target,
+    ) -> Option<Reason> {
         let (failure, reason) = match outcome {
             // It was granted when the response's head came.
             Outcome::Unwanted => return Some(Reason::ResponseUnwanted),
@@ -187,8 +190,9 @@ impl Taken {
             Outcome::Failed(reason @ Reason::UpstreamSilent) => (Failure::Reset, reason),
             _ => return None,
         };
-        let at = EndpointAddr(self.addr);
-        let granted = tries.again(failure, at, replayable, Instant::now());
+        let failed = (failure, EndpointAddr(self.addr));
+        let latest = || target.current();
+        let granted = tries.again(failed, replayable, latest, Instant::now());
         granted.then_some(reason)
     }
 }

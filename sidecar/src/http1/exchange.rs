@@ -20,7 +20,7 @@ use super::{
     message::{Message, Stuck},
     request::Request,
     response::{Kind, Response},
-    session::Http1,
+    session::{Http1, Target},
     side::Side,
 };
 use crate::{destination::InFlight, ejection, http::idle::Waiter, policy::Tries, reason::Reason};
@@ -60,8 +60,8 @@ pub(crate) struct Exchange<'e> {
     pub(crate) upstream: &'e mut Side,
     /// Says whether the downstream connection may stay, and whether both sides are there.
     pub(crate) waiter: &'e Waiter,
-    /// The downstream connection ends with the upstream one: that is the application's.
-    pub(crate) together: bool,
+    /// Where the request may go, now and if it is sent again.
+    pub(crate) target: &'e Target,
     pub(crate) head_bytes_max: usize,
     /// Is told what comes of the request.
     pub(crate) in_flight: Option<&'e mut InFlight>,
@@ -84,7 +84,7 @@ impl<'e> Exchange<'e> {
         request: &'e Request,
         upload: &'e mut Message,
         (downstream, upstream): (&'e mut Side, &'e mut Side),
-        together: bool,
+        target: &'e Target,
     ) -> Self {
         Self {
             request,
@@ -92,7 +92,7 @@ impl<'e> Exchange<'e> {
             downstream,
             upstream,
             waiter,
-            together,
+            target,
             head_bytes_max: http.head_bytes_max,
             in_flight: None,
             tries: None,

@@ -4,6 +4,7 @@ use std::{
     future::{Future as _, poll_fn},
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::{Poll, ready},
 };
 
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     addr::{ClientAddr, OriginalDst},
     connect::Upstream,
+    destination::Destination,
     http::idle::{Waiter, Waiters, WaitsFor},
     protocol::Begun,
     proxy::{Accepted, Counted, Proxy, relay_while_there},
@@ -45,6 +47,16 @@ pub(crate) enum Target {
     Balanced(InUse),
     /// All to one address, over one connection that is the client's own.
     Fixed,
+}
+
+impl Target {
+    /// What is known now of what there is to choose from.
+    pub(crate) fn current(&self) -> Option<Arc<Destination>> {
+        match self {
+            Target::Balanced(used) => used.current(),
+            Target::Fixed => None,
+        }
+    }
 }
 
 /// A downstream connection that speaks HTTP/1.

@@ -19,6 +19,7 @@ use crate::{
 
 mod fuzz;
 mod kept;
+mod meanwhile;
 mod policy;
 mod replayed;
 mod tunnel;

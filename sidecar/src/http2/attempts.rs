@@ -40,10 +40,7 @@ impl Stream {
     /// Passes the request on, and its response back; at others if it fails, as far as
     /// the service's policy says.
     pub(super) async fn exchange(&mut self, mut request: Message<'_>, received: &Passed) -> Ended {
-        let known = match &self.session.target {
-            Target::Balanced(used) => used.current(),
-            Target::Fixed(_) => None,
-        };
+        let known = self.session.current();
         let kind = kind(request.head);
         let mut tries = match Tries::begin(known, kind, Instant::now()) {
             Ok(tries) => tries,
@@ -96,7 +93,7 @@ impl Stream {
         let chosen = tries.choose(Instant::now());
         let mut taken = match self.session.take(chosen, until).await {
             Ok(taken) => taken,
-            Err(error) => return not_sent(error, tries),
+            Err(error) => return self.not_sent(error, tries),
         };
         self.upstream = Some(taken.addr);
         self.endpoint = taken.chosen().cloned();
@@ -108,7 +105,7 @@ impl Stream {
                 Ok(false) => {
                     return Tried::Last(Ended::Failed(Reason::ConnectProtocolUnsupported));
                 }
-                Err(no_response) => return unanswered(no_response, &mut taken, tries, sent),
+                Err(no_response) => return self.unanswered(no_response, &mut taken, tries, sent),
             }
         }
         // Tunnels last as long as they like.
@@ -121,14 +118,14 @@ impl Stream {
         let answered = within(until, asked).await;
         let response = match answered.unwrap_or(Err(NoResponse::Late)) {
             Ok(response) => response,
-            Err(no_response) => return unanswered(no_response, &mut taken, tries, sent),
+            Err(no_response) => return self.unanswered(no_response, &mut taken, tries, sent),
         };
         let (head, body) = response.into_parts();
         let failure = failure(&head, taken.is_meshed());
         let success = || ejection::Outcome::of_status(head.status.as_u16());
         taken.record(failure.map_or_else(success, Failure::outcome));
         if let Some(failure) = failure
-            && tries.again(failure, taken.endpoint(), sent.is_kept(), Instant::now())
+            && self.is_tried_again((failure, taken.endpoint()), sent.is_kept(), tries)
         {
             return Tried::Again(FailedTry {
                 status: Some(head.status.as_u16()),
@@ -233,43 +230,55 @@ impl Stream {
             Some(Err(Stuck::Sink)) | None => Ended::Abandoned,
         }
     }
-}
 
-fn not_sent(error: Unconnected, tries: &mut Tries) -> Tried<Ended> {
-    let at = EndpointAddr(error.addr);
-    if tries.again(Failure::Connect, at, true, Instant::now()) {
-        Tried::Again(FailedTry::unanswered(error.addr, error.reason))
-    } else {
-        Tried::Last(Ended::Failed(error.reason))
+    /// Whether another try follows the one that failed so.
+    fn is_tried_again(
+        &self,
+        failed: (Failure, EndpointAddr),
+        replayable: bool,
+        tries: &mut Tries,
+    ) -> bool {
+        let latest = || self.session.current();
+        tries.again(failed, replayable, latest, Instant::now())
     }
-}
 
-fn unanswered(
-    no_response: NoResponse,
-    taken: &mut Taken,
-    tries: &mut Tries,
-    sent: &Passed,
-) -> Tried<Ended> {
-    let Some((failure, reason)) = no_response.failure() else {
-        return Tried::Last(Ended::Abandoned);
-    };
-    if no_response.ends_connection() {
-        taken.hold.is_over();
+    fn not_sent(&self, error: Unconnected, tries: &mut Tries) -> Tried<Ended> {
+        let at = EndpointAddr(error.addr);
+        if self.is_tried_again((Failure::Connect, at), true, tries) {
+            Tried::Again(FailedTry::unanswered(error.addr, error.reason))
+        } else {
+            Tried::Last(Ended::Failed(error.reason))
+        }
     }
-    taken.record(match failure {
-        // The client may be the slow one.
-        Failure::TimedOut if sent.awaits_source() => ejection::Outcome::Cancelled,
-        failure => failure.outcome(),
-    });
-    if tries.again(failure, taken.endpoint(), sent.is_kept(), Instant::now()) {
-        return Tried::Again(FailedTry::unanswered(taken.addr, reason));
+
+    fn unanswered(
+        &self,
+        no_response: NoResponse,
+        taken: &mut Taken,
+        tries: &mut Tries,
+        sent: &Passed,
+    ) -> Tried<Ended> {
+        let Some((failure, reason)) = no_response.failure() else {
+            return Tried::Last(Ended::Abandoned);
+        };
+        if no_response.ends_connection() {
+            taken.hold.is_over();
+        }
+        taken.record(match failure {
+            // The client may be the slow one.
+            Failure::TimedOut if sent.awaits_source() => ejection::Outcome::Cancelled,
+            failure => failure.outcome(),
+        });
+        if self.is_tried_again((failure, taken.endpoint()), sent.is_kept(), tries) {
+            return Tried::Again(FailedTry::unanswered(taken.addr, reason));
+        }
+        Tried::Last(match no_response {
+            NoResponse::Reset(code) => Ended::Reset(code, reason),
+            NoResponse::Refused | NoResponse::Ending => Ended::Reset(Code::REFUSED_STREAM, reason),
+            NoResponse::Silent | NoResponse::Malformed => Ended::Failed(reason),
+            NoResponse::Closed | NoResponse::Gone => Ended::Failed(Reason::UpstreamClosed),
+            NoResponse::Late => Ended::Failed(Reason::ResponseTimeout),
+            NoResponse::Abandoned => Ended::Abandoned,
+        })
     }
-    Tried::Last(match no_response {
-        NoResponse::Reset(code) => Ended::Reset(code, reason),
-        NoResponse::Refused | NoResponse::Ending => Ended::Reset(Code::REFUSED_STREAM, reason),
-        NoResponse::Silent | NoResponse::Malformed => Ended::Failed(reason),
-        NoResponse::Closed | NoResponse::Gone => Ended::Failed(Reason::UpstreamClosed),
-        NoResponse::Late => Ended::Failed(Reason::ResponseTimeout),
-        NoResponse::Abandoned => Ended::Abandoned,
-    })
 }

@@ -5,6 +5,7 @@ use std::{
     future::poll_fn,
     io,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,6 +23,7 @@ use super::{
 use crate::{
     addr::{ClientAddr, OriginalDst},
     connect::Upstream,
+    destination::Destination,
     http::idle::{Waiter, Waiters, WaitsFor},
     protocol::Begun,
     proxy::Proxy,
@@ -82,6 +84,14 @@ impl Session {
             is_used: Cell::new(false),
             waiter,
         })
+    }
+
+    /// What is known now of what there is to choose from.
+    pub(super) fn current(&self) -> Option<Arc<Destination>> {
+        match &self.target {
+            Target::Balanced(used) => used.current(),
+            Target::Fixed(_) => None,
+        }
     }
 
     /// Makes use of an upstream that is connected already, and has been sent so much of

@@ -15,7 +15,8 @@ use crate::{
 /// Where a request may be sent, how long it may take, and whether once more.
 #[derive(Debug)]
 pub struct Tries {
-    /// Nothing, if there is only one place where the request can go.
+    /// What was known when the last try was granted. Nothing, if there is only one place
+    /// where the request can go.
     known: Option<Arc<Destination>>,
     kind: Kind,
     tried: Vec<EndpointAddr>,
@@ -112,12 +113,15 @@ impl Tries {
 
     /// A try at `at` failed. Whether another one follows, which is taken out of the
     /// budget then. `replayable` says whether the request can be sent once more.
+    ///
+    /// A try may have taken a while: the next one goes where the destination is by then,
+    /// of which `latest` tells, as it tells [`begin`](Self::begin).
     #[must_use]
     pub fn again(
         &mut self,
-        failure: Failure,
-        at: EndpointAddr,
+        (failure, at): (Failure, EndpointAddr),
         replayable: bool,
+        latest: impl Fn() -> Option<Arc<Destination>>,
         now: Instant,
     ) -> bool {
         // What nobody has looked at is sent once more whatever the policy says: connections
@@ -138,23 +142,20 @@ impl Tries {
         self.tried.push(at);
         // An endpoint that can't be reached needs no second question. One that refuses a
         // stream may take it over another connection.
-        let elsewhere = || known.choose(Unit::Request, &self.tried, now).is_some();
-        if failure == Failure::Connect && !elsewhere() {
+        let other = |known: Arc<Destination>| known.choose(Unit::Request, &self.tried, now);
+        if failure == Failure::Connect && latest().and_then(other).is_none() {
             return false;
         }
         match known.policy().after(failure, attempt, known.budget(), now) {
-            Next::Retry => {
-                self.retries += 1;
-                true
-            }
-            Next::GiveUp(_) if is_owed => {
-                self.retries += 1;
-                true
-            }
-            Next::GiveUp(reason) => {
+            Next::GiveUp(reason) if !is_owed => {
                 self.is_budget_spent = reason == GaveUp::BudgetSpent;
                 tracing::debug!(%at, ?failure, reason = reason.as_str(), "not tried again");
                 false
+            }
+            Next::GiveUp(_) | Next::Retry => {
+                self.retries += 1;
+                self.known = latest();
+                true
             }
         }
     }
@@ -187,10 +188,31 @@ mod tests {
     use super::*;
     use crate::destination::Place;
 
+    /// A state that follows `before`, with these endpoints.
+    fn known_at(endpoints: &[EndpointAddr], before: Option<&Destination>) -> Arc<Destination> {
+        of(endpoints, None, before)
+    }
+
     fn known(retries: u32) -> Arc<Destination> {
-        let addr = at().0;
+        of(&[at()], Some(retries), None)
+    }
+
+    fn of(
+        endpoints: &[EndpointAddr],
+        retries: Option<u32>,
+        before: Option<&Destination>,
+    ) -> Arc<Destination> {
         let policy = v1::ServicePolicy {
-            retries: Some(retries),
+            retries,
+            retry_on: Some(v1::RetryOn {
+                statuses: vec![503],
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let endpoint = |at: &EndpointAddr| v1::Endpoint {
+            address: Some(at.0.into()),
+            ready: true,
             ..Default::default()
         };
         let snapshot = v1::Snapshot {
@@ -198,24 +220,87 @@ mod tests {
                 policy: Some(policy),
                 ..Default::default()
             }),
-            endpoints: vec![v1::Endpoint {
-                address: Some(addr.into()),
-                ready: true,
-                ..Default::default()
-            }],
+            endpoints: endpoints.iter().map(endpoint).collect(),
             ..Default::default()
         };
-        let known = Destination::from_snapshot(snapshot, None, &Place::default());
+        let known = Destination::from_snapshot(snapshot, before, &Place::default());
         Arc::new(known.expect("a good snapshot"))
     }
 
     fn at() -> EndpointAddr {
-        EndpointAddr(([10, 0, 0, 1], 80).into())
+        other(1)
+    }
+
+    fn other(n: u8) -> EndpointAddr {
+        EndpointAddr(([10, 0, 0, n], 80).into())
     }
 
     fn begin(known: &Arc<Destination>, now: Instant) -> Tries {
-        let tries = Tries::begin(Some(Arc::clone(known)), Kind::Other, now);
+        let tries = Tries::begin(Some(Arc::clone(known)), Kind::Idempotent, now);
         tries.expect("nobody waits")
+    }
+
+    /// A failure at the one endpoint, of which nothing else has become known.
+    fn again(tries: &mut Tries, failure: Failure, replayable: bool, now: Instant) -> bool {
+        let known = tries.known.clone();
+        tries.again((failure, at()), replayable, || known.clone(), now)
+    }
+
+    const FAILURES: [Failure; 3] = [Failure::Connect, Failure::Refused, Failure::Status(503)];
+
+    #[test]
+    fn what_became_unknown_meanwhile_is_not_sent_to_where_it_was() {
+        let now = Instant::now();
+        for failure in FAILURES {
+            let before = known_at(&[at(), other(2)], None);
+            let mut tries = begin(&before, now);
+            let again = tries.again((failure, at()), true, || None, now);
+            // What may go to the original destination, as any other request does now, may
+            // be sent again; there is nothing else to connect.
+            assert_eq!(again, failure != Failure::Connect, "{failure:?}");
+            assert!(!again || tries.choose(now).is_none(), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_went_meanwhile_is_not_tried() {
+        let now = Instant::now();
+        for failure in FAILURES {
+            let before = known_at(&[at(), other(2)], None);
+            let after = known_at(&[at()], Some(&before));
+            let mut tries = begin(&before, now);
+            let latest = || Some(Arc::clone(&after));
+            let again = tries.again((failure, at()), true, latest, now);
+            // The one that is left can be asked once more, but is no other to connect.
+            assert_eq!(again, failure != Failure::Connect, "{failure:?}");
+            if again {
+                let next = tries.choose(now).expect("one is left");
+                assert_eq!(next.addr(), at(), "{failure:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_came_meanwhile_is_tried_on_the_same_account() {
+        let now = Instant::now();
+        for failure in FAILURES {
+            let before = known_at(&[at()], None);
+            let left = before.budget().left(now);
+            let mut tries = begin(&before, now);
+            let after = known_at(&[other(3)], Some(&before));
+            let latest = || Some(Arc::clone(&after));
+            assert!(
+                tries.again((failure, at()), true, latest, now),
+                "{failure:?}"
+            );
+            let next = tries.choose(now).expect("it is there");
+            assert_eq!(next.addr(), other(3), "{failure:?}");
+            assert_eq!(after.endpoints[0].requests(), 1, "it counts there");
+            assert_eq!(after.budget().left(now), left - 1, "{failure:?}");
+            assert_eq!(after.waiting(), 1, "it is the same request");
+            tries.answered();
+            assert_eq!(after.waiting(), 0);
+        }
     }
 
     #[test]
@@ -229,7 +314,7 @@ mod tests {
             (Failure::Refused, false),
         ] {
             let mut tries = begin(&known, now);
-            assert!(!tries.again(failure, at(), replayable, now), "{failure:?}");
+            assert!(!again(&mut tries, failure, replayable, now), "{failure:?}");
         }
     }
 
@@ -240,8 +325,8 @@ mod tests {
         while spent.budget().retry(now) {}
         for known in [unwanted, spent] {
             let mut tries = begin(&known, now);
-            assert!(tries.again(Failure::Refused, at(), true, now));
-            assert!(!tries.again(Failure::Refused, at(), true, now), "twice");
+            assert!(again(&mut tries, Failure::Refused, true, now));
+            assert!(!again(&mut tries, Failure::Refused, true, now), "twice");
         }
     }
 
@@ -252,10 +337,10 @@ mod tests {
             let mut tries = begin(&known(retries), now);
             for _ in 0..further {
                 assert!(tries.may_go_on());
-                assert!(tries.again(Failure::Refused, at(), true, now));
+                assert!(again(&mut tries, Failure::Refused, true, now));
             }
             assert!(!tries.may_go_on());
-            assert!(!tries.again(Failure::Refused, at(), true, now));
+            assert!(!again(&mut tries, Failure::Refused, true, now));
         }
     }
 }

@@ -16,8 +16,9 @@ use netting_telemetry::{
     traffic::TrafficMetrics,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::spawn_local,
+    time::timeout,
 };
 
 use super::{Inbound, Outbound, Proxy};
@@ -35,7 +36,7 @@ use crate::{
     ports::PortSet,
     protocol::Finder,
     route::OwnPorts,
-    view::{View, ViewLimits},
+    view::{Known, View, ViewLimits},
 };
 
 /// The ports that the proxies take for their own.
@@ -79,8 +80,8 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
         direction,
         own: OWN,
         connector: Connector {
-            timeout: second,
-            pass_through_timeout: second,
+            timeout: CONNECT_TIMEOUT,
+            pass_through_timeout: CONNECT_TIMEOUT,
             user_timeout: None,
         },
         finder: Rc::new(Finder::new(
@@ -107,6 +108,9 @@ pub(crate) fn proxy(direction: Direction, metrics: &Metrics) -> Proxy {
         },
     }
 }
+
+/// How long the proxies wait for a connection to an upstream.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A view that asks nobody.
 pub(crate) fn view() -> Arc<View> {
@@ -165,6 +169,40 @@ pub(crate) const PATIENCE_MS: u64 = 30_000;
 pub(crate) async fn lose_patience() {
     tokio::time::pause();
     tokio::time::sleep(Duration::from_millis(PATIENCE_MS + 1)).await;
+    tokio::time::resume();
+}
+
+/// A listener whose backlog is full drops what comes next, like a host that is gone.
+pub(crate) async fn full() -> (SocketAddr, impl Sized) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let bound = socket.bind((Ipv4Addr::LOCALHOST, 0).into());
+    bound.expect("a free port");
+    let full = socket.listen(1).expect("it can listen");
+    let addr = full.local_addr().expect("it is bound");
+    let mut queued = Vec::new();
+    for _ in 0..8 {
+        let connect = timeout(Duration::from_millis(20), TcpStream::connect(addr));
+        queued.push(connect.await);
+    }
+    (addr, (full, queued))
+}
+
+/// What the view knows of the one address in use becomes these endpoints while something
+/// is on its way to one of those before, where it waits to be connected in vain.
+pub(crate) async fn know_meanwhile(view: &View, dst: SocketAddr, endpoints: &[SocketAddr]) {
+    let is_under_way = |known: &Known| match known {
+        Known::Destination(known) => known
+            .endpoints
+            .iter()
+            .any(|at| at.open() + at.requests() > 0),
+        Known::Nothing | Known::Unknown => false,
+    };
+    while !view.all().iter().any(|(_, known)| is_under_way(known)) {
+        tokio::task::yield_now().await;
+    }
+    know(view, dst, endpoints);
+    tokio::time::pause();
+    tokio::time::advance(CONNECT_TIMEOUT).await;
     tokio::time::resume();
 }
 

@@ -6,10 +6,9 @@ use tokio::{net::TcpStream, time::Instant};
 
 use super::{Accepted, Proxy, Rest};
 use crate::{
-    addr::{ClientAddr, OriginalDst},
+    addr::{ClientAddr, EndpointAddr, OriginalDst},
     balance::Unit,
     connect::{ConnectError, Connector, Upstream},
-    destination::Destination,
     detect::Protocol,
     http1::session::Target,
     http2, intercept,
@@ -168,16 +167,16 @@ impl Route {
         dst: OriginalDst,
         connector: &Connector,
     ) -> Result<Upstream, ConnectError> {
-        let known = match self {
-            Route::Endpoint(used) => used.current(),
+        // A connect may take a while: the second one goes to an endpoint that is known then.
+        let choose = |without: &[EndpointAddr]| match self {
+            Route::Endpoint(used) => {
+                let known = used.current()?;
+                known.choose(Unit::Connection, without, Instant::now())
+            }
             Route::PassThrough => None,
         };
-        let first = |known: &Destination| known.choose(Unit::Connection, &[], Instant::now());
-        match known
-            .as_deref()
-            .and_then(|known| Some((known, first(known)?)))
-        {
-            Some((known, first)) => connector.endpoint(known, Unit::Connection, first).await,
+        match choose(&[]) {
+            Some(first) => connector.endpoint(first, |tried| choose(&[tried])).await,
             // Endpoints that went while the client said nothing: the destination says so in
             // its own way.
             None => connector.original(dst).await,

@@ -14,6 +14,7 @@ use super::{
 
 mod hang_up;
 mod hinted;
+mod meanwhile;
 mod named;
 mod owners;
 

@@ -11,6 +11,7 @@ use crate::{
     http1::{
         head,
         response::{self, Kind, Response, Stay},
+        session::Target,
     },
     policy::Failure,
     reason::Reason,
@@ -26,7 +27,7 @@ impl Exchange<'_> {
             let stay = Stay {
                 downstream: !self.waiter.is_draining(),
                 // Who answers before the request's end, and hangs up, is not sent the rest.
-                together: self.together || !self.upload_over,
+                together: self.is_application() || !self.upload_over,
             };
             let bytes = self.upstream.buffer.bytes();
             let out = &mut self.download.head;
@@ -61,7 +62,7 @@ impl Exchange<'_> {
             tries.answered();
         }
         // What an application relays, no sidecar on the way is to take for ours.
-        if self.together && response.says_unreached {
+        if self.is_application() && response.says_unreached {
             let relayed = Fault::RELAYED.as_bytes();
             head::add(&mut self.download.head, "proxy-status", relayed);
         }
@@ -88,7 +89,18 @@ impl Exchange<'_> {
             return false;
         };
         self.download.passed == 0
-            && tries.again(failure, in_flight.addr(), replayable, Instant::now())
+            && tries.again(
+                (failure, in_flight.addr()),
+                replayable,
+                || self.target.current(),
+                Instant::now(),
+            )
+    }
+
+    /// Whether the upstream is the pod's own application: its connection ends with the
+    /// downstream one.
+    fn is_application(&self) -> bool {
+        matches!(self.target, Target::Fixed)
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Outcome>> {

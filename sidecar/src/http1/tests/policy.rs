@@ -16,7 +16,7 @@ pub(super) async fn before(endpoints: &[SocketAddr], policy: v1::ServicePolicy) 
 
 /// An endpoint that answers each request so, and hangs up; without an answer it hangs
 /// up at once.
-async fn endpoint(answer: &'static str) -> SocketAddr {
+pub(super) async fn endpoint(answer: &'static str) -> SocketAddr {
     let (listener, addr) = listen().await;
     spawn_local(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -57,7 +57,7 @@ pub(super) const CLOSE: &str =
     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 pub(super) const BUSY: &str =
     "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";
-const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+pub(super) const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi";
 
 pub(super) fn retrying(retry_on: v1::RetryOn) -> v1::ServicePolicy {

@@ -13,6 +13,7 @@ use super::*;
 
 mod calls;
 mod late;
+mod meanwhile;
 mod refused;
 
 /// The client's proxy before these endpoints, of a service with this policy.

@@ -1,0 +1,38 @@
+//! Endpoints that come and go while a request is tried, with real sockets.
+
+use super::{
+    policy::{ASK, CLOSE, UNREACHED, ask, endpoint, meshed},
+    *,
+};
+use crate::proxy::chain::{SERVICE, Tells, full, know_meanwhile};
+
+#[tokio::test(flavor = "local")]
+async fn a_request_that_cannot_be_connected_goes_where_the_service_is_by_then() {
+    let service = SERVICE.into();
+    let ((gone, _full), (gone_too, _full_too)) = (full().await, full().await);
+    let came = [endpoint(CLOSE).await];
+    for before in [&[gone][..], &[gone, gone_too]] {
+        let (inbound, _) = Chain::behind(service, &Tells::default()).await;
+        let chain = Chain::to(before, inbound).await;
+        let meanwhile = know_meanwhile(&chain.outbound.view, service, &came);
+        let (answer, ()) = tokio::join!(ask(&chain, ASK), meanwhile);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{before:?}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_never_got_to_an_application_that_goes_is_sent_to_the_one_that_comes() {
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    let (gone, addr) = listen().await;
+    let policy = netting_proto::v1::ServicePolicy::default();
+    let chain = Chain::to_service(&[addr], policy, Some(meshed())).await;
+    let mut client = chain.connect().await;
+    say(&mut client, post).await;
+    let mut app = accept(&gone).await;
+    expect(&mut app, post).await;
+    drop(gone);
+    let came = endpoint(CLOSE).await;
+    know(&chain.outbound.view, SERVICE.into(), &[came]);
+    say(&mut app, UNREACHED).await;
+    expect(&mut client, "HTTP/1.1 200 ").await;
+}
