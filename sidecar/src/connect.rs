@@ -82,7 +82,10 @@ impl Connector {
             Ok(upstream) => return Ok(upstream.at(first)),
             Err(failure) => failure,
         };
-        first.failed(Instant::now());
+        failure.blame(&first);
+        if !failure.reason.may_work_elsewhere() {
+            return Err(failure);
+        }
         let Some(second) = other(first.addr()) else {
             return Err(failure);
         };
@@ -93,7 +96,7 @@ impl Connector {
                 ..upstream.at(second)
             }),
             Err(failure) => {
-                second.failed(Instant::now());
+                failure.blame(&second);
                 Err(failure)
             }
         }
@@ -103,7 +106,7 @@ impl Connector {
     ///
     /// # Errors
     /// If that fails. That is held against the endpoint, unless there was less time
-    /// than endpoints have.
+    /// than endpoints have, or it is the sidecar that lacks something.
     pub async fn one(
         &self,
         chosen: Chosen,
@@ -116,7 +119,7 @@ impl Connector {
             Ok(upstream) => Ok(upstream.at(chosen)),
             Err(failure) => {
                 if limit == self.timeout || failure.reason != Reason::ConnectTimeout {
-                    chosen.failed(Instant::now());
+                    failure.blame(&chosen);
                 }
                 Err(failure)
             }
@@ -164,6 +167,15 @@ impl Connector {
             retried: None,
             chosen: None,
         })
+    }
+}
+
+impl ConnectError {
+    /// Holds it against the endpoint, unless it says nothing of that.
+    fn blame(&self, chosen: &Chosen) {
+        if !self.reason.is_local() {
+            chosen.failed(Instant::now());
+        }
     }
 }
 

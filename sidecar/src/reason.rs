@@ -40,6 +40,12 @@ pub enum Reason {
     ConnectTimeout,
     /// There is no route to it.
     ConnectUnreachable,
+    /// The pod has no address or port left for a connection to it (`EADDRNOTAVAIL`):
+    /// as many connections to this endpoint are open as `net.ipv4.ip_local_port_range`
+    /// has ports, or the pod has no address of its IP family.
+    LocalAddressUnavailable,
+    /// The sidecar may open no more files, or there is no memory for another socket.
+    LocalResourcesExhausted,
     /// Something else went wrong with the connect.
     ConnectFailed,
 
@@ -122,6 +128,8 @@ impl Reason {
             Reason::ConnectRefused => "connect_refused",
             Reason::ConnectTimeout => "connect_timeout",
             Reason::ConnectUnreachable => "connect_unreachable",
+            Reason::LocalAddressUnavailable => "local_address_unavailable",
+            Reason::LocalResourcesExhausted => "local_resources_exhausted",
             Reason::ConnectFailed => "connect_failed",
             Reason::RequestMalformed => "request_malformed",
             Reason::RequestHeadTooLarge => "request_head_too_large",
@@ -151,9 +159,16 @@ impl Reason {
         }
     }
 
-    /// Why a connect failed.
+    /// Why a connect failed (errors of socket(2) and connect(2)).
     #[must_use]
     pub fn of_connect(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => return Reason::LocalAddressUnavailable,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                return Reason::LocalResourcesExhausted;
+            }
+            _ => {}
+        }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
             io::ErrorKind::TimedOut => Reason::ConnectTimeout,
@@ -163,10 +178,52 @@ impl Reason {
             _ => Reason::ConnectFailed,
         }
     }
+
+    /// Whether a connect failed for want of something here, which says nothing of where
+    /// it was going.
+    #[must_use]
+    pub fn is_local(self) -> bool {
+        matches!(
+            self,
+            Reason::LocalAddressUnavailable | Reason::LocalResourcesExhausted
+        )
+    }
+
+    /// Whether another connect may succeed where this one failed. What the sidecar lacks
+    /// for one endpoint it lacks for all, but for ports: those are counted for each.
+    #[must_use]
+    pub fn may_work_elsewhere(self) -> bool {
+        self != Reason::LocalResourcesExhausted
+    }
 }
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_here_is_told_from_what_is_wrong_there() {
+        for (errno, reason, is_local) in [
+            (libc::ECONNREFUSED, Reason::ConnectRefused, false),
+            (libc::ETIMEDOUT, Reason::ConnectTimeout, false),
+            (libc::EHOSTUNREACH, Reason::ConnectUnreachable, false),
+            (libc::ENETUNREACH, Reason::ConnectUnreachable, false),
+            (libc::EPERM, Reason::ConnectFailed, false),
+            (libc::EADDRNOTAVAIL, Reason::LocalAddressUnavailable, true),
+            (libc::EMFILE, Reason::LocalResourcesExhausted, true),
+            (libc::ENFILE, Reason::LocalResourcesExhausted, true),
+            (libc::ENOBUFS, Reason::LocalResourcesExhausted, true),
+            (libc::ENOMEM, Reason::LocalResourcesExhausted, true),
+        ] {
+            let error = io::Error::from_raw_os_error(errno);
+            assert_eq!(Reason::of_connect(&error), reason, "{error}");
+            assert_eq!(reason.is_local(), is_local, "{reason}");
+        }
     }
 }

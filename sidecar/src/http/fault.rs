@@ -35,6 +35,9 @@ impl Fault {
             Reason::UpstreamClosed | Reason::UpstreamReset | Reason::StreamRefused => {
                 (502, "connection_terminated")
             }
+            Reason::LocalAddressUnavailable | Reason::LocalResourcesExhausted => {
+                (503, "connection_limit_reached")
+            }
             Reason::ResponseMalformed => (502, "http_protocol_error"),
             Reason::ResponseHeadTooLarge => (502, "http_response_header_section_size"),
             _ => (503, "destination_unavailable"),
@@ -63,6 +66,8 @@ impl Fault {
             Reason::ConnectRefused,
             Reason::ConnectTimeout,
             Reason::ConnectUnreachable,
+            Reason::LocalAddressUnavailable,
+            Reason::LocalResourcesExhausted,
         ];
         let says = |reason| Fault::of(reason).proxy_status().as_bytes() == proxy_status;
         reasons.into_iter().any(says)
@@ -139,6 +144,7 @@ mod tests {
         let status = |reason| Fault::of(reason).proxy_status();
         let says = |reason| Fault::says_unreached([status(reason).as_bytes()]);
         assert!(says(Reason::ConnectRefused) && says(Reason::ConnectTimeout));
+        assert!(says(Reason::LocalAddressUnavailable) && says(Reason::LocalResourcesExhausted));
         assert!(!says(Reason::UpstreamClosed) && !says(Reason::ResponseTimeout));
         assert!(!Fault::says_unreached([
             &b"other; error=connection_refused"[..]
@@ -156,6 +162,18 @@ mod tests {
         let out = String::from_utf8_lossy(&out);
         assert!(out.starts_with("HTTP/1.1 504 "), "{out}");
         assert!(out.ends_with("connection: close\r\n\r\n"), "{out}");
+    }
+
+    #[test]
+    fn what_is_missing_here_is_not_said_to_be_wrong_there() {
+        for reason in [
+            Reason::LocalAddressUnavailable,
+            Reason::LocalResourcesExhausted,
+        ] {
+            let fault = Fault::of(reason);
+            let said = format!("netting; error=connection_limit_reached; details=\"{reason}\"");
+            assert_eq!((fault.status, fault.proxy_status()), (503, said));
+        }
     }
 
     #[test]

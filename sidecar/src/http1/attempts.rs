@@ -158,7 +158,7 @@ impl Session<'_> {
         tracing::debug!(%client, %dst, %error, %cause, "no upstream for a request");
         let at = EndpointAddr(error.addr);
         let latest = || self.target.current();
-        if tries.again((Failure::Connect, at), true, latest, Instant::now()) {
+        if tries.unconnected((at, error.reason), latest, Instant::now()) {
             Tried::Again(FailedTry::unanswered(error.addr, error.reason))
         } else {
             Tried::Last(Ended::without_upstream(Outcome::Failed(error.reason)))

@@ -244,7 +244,8 @@ impl Stream {
 
     fn not_sent(&self, error: Unconnected, tries: &mut Tries) -> Tried<Ended> {
         let at = EndpointAddr(error.addr);
-        if self.is_tried_again((Failure::Connect, at), true, tries) {
+        let latest = || self.session.current();
+        if tries.unconnected((at, error.reason), latest, Instant::now()) {
             Tried::Again(FailedTry::unanswered(error.addr, error.reason))
         } else {
             Tried::Last(Ended::Failed(error.reason))

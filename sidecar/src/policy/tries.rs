@@ -160,6 +160,18 @@ impl Tries {
         }
     }
 
+    /// No connection to `at` could be made, for this reason, and nothing was sent. Whether
+    /// another try follows, as of [`again`](Self::again).
+    #[must_use]
+    pub fn unconnected(
+        &mut self,
+        (at, reason): (EndpointAddr, Reason),
+        latest: impl Fn() -> Option<Arc<Destination>>,
+        now: Instant,
+    ) -> bool {
+        reason.may_work_elsewhere() && self.again((Failure::Connect, at), true, latest, now)
+    }
+
     /// Whether the next try may be followed by another one, however it fails.
     #[must_use]
     pub fn may_go_on(&self) -> bool {
@@ -300,6 +312,24 @@ mod tests {
             assert_eq!(after.waiting(), 1, "it is the same request");
             tries.answered();
             assert_eq!(after.waiting(), 0);
+        }
+    }
+
+    #[test]
+    fn what_the_sidecar_lacks_for_all_endpoints_costs_no_try() {
+        let now = Instant::now();
+        for (reason, is_tried) in [
+            (Reason::ConnectRefused, true),
+            (Reason::LocalAddressUnavailable, true),
+            (Reason::LocalResourcesExhausted, false),
+        ] {
+            let known = known_at(&[at(), other(2)], None);
+            let (left, mut tries) = (known.budget().left(now), begin(&known, now));
+            let latest = || Some(Arc::clone(&known));
+            let again = tries.unconnected((at(), reason), latest, now);
+            assert_eq!(again, is_tried, "{reason}");
+            let spent = left - known.budget().left(now);
+            assert_eq!(spent, u64::from(is_tried), "{reason}");
         }
     }
 

@@ -8,6 +8,7 @@ mod drain;
 mod harness;
 mod hinted;
 mod idle;
+mod ports;
 mod probes;
 mod scraped;
 mod soak;
