@@ -18,6 +18,7 @@
 //! - [`wait`]: what keeps containers from starting before the sidecar is ready;
 //! - [`linger`]: how long the sidecar stays for its application;
 //! - [`worker`], [`listener`]: the threads, and what they accept;
+//! - [`memory`]: what they held, given back;
 //! - [`access_log`], [`dump`], [`run`], [`args`]: the shell around these.
 //!
 //! [`stream`] has what all of them do to a socket, [`tcp_info`] and [`vanished`] what it
@@ -43,6 +44,7 @@ mod http2;
 pub mod intercept;
 pub mod linger;
 pub mod listener;
+pub mod memory;
 pub mod policy;
 pub mod ports;
 pub mod probe;

@@ -16,7 +16,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use crate::{addr::ClientAddr, connect, reason::Reason};
+use crate::{addr::ClientAddr, connect, memory::Peak, reason::Reason};
 
 /// Connections that the kernel holds until they are accepted. A burst beyond it
 /// would see its SYNs dropped and wait a second for the retransmission.
@@ -44,6 +44,8 @@ pub struct Door {
     pub places: Places,
     /// What waits for them.
     pub drain: Drain,
+    /// Is told how many there are.
+    pub peak: Peak,
     /// The direction's instruments.
     pub metrics: DirectionMetrics,
 }
@@ -180,10 +182,12 @@ impl Door {
         };
         self.metrics.opened.inc();
         self.metrics.active.inc();
+        let task = self.drain.task();
+        self.peak.opened(self.drain.tasks());
         Some(Open {
             active: self.metrics.active.clone(),
             _place: place,
-            _task: self.drain.task(),
+            _task: task,
         })
     }
 }

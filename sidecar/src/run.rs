@@ -35,6 +35,7 @@ use crate::{
     http::limits::{Http2Limits, HttpLimits},
     linger::{self, Others, linger},
     listener::Listeners,
+    memory::{Peak, give_back},
     probe::{self, Probes},
     route::OwnPorts,
     subscriber::Subscriber,
@@ -228,7 +229,9 @@ fn proxies(
         metrics: ConnectionMetrics::register(metrics),
         traffic: TrafficMetrics::register(metrics),
         drain: drain.clone(),
+        peak: Peak::default(),
     };
+    tokio::spawn(give_back(shared.peak.clone(), drain.clone()));
     for (outbound, inbound) in outbound.into_iter().zip(inbound) {
         let doors = Doors { outbound, inbound };
         let shared = Shared {

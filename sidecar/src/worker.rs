@@ -33,6 +33,7 @@ use crate::{
     },
     http2::{self, session::Http2},
     listener::{Door, Listeners, Places},
+    memory::Peak,
     ports::PortSet,
     protocol::Finder,
     proxy::{Inbound, Outbound, Proxy},
@@ -72,6 +73,8 @@ pub struct Shared {
     pub traffic: TrafficMetrics,
     /// What waits for connections.
     pub drain: Drain,
+    /// How many of them there were at most.
+    pub peak: Peak,
 }
 
 /// One thread's listeners.
@@ -151,6 +154,7 @@ async fn serve(shared: Shared, doors: Doors) {
     let door = |direction| Door {
         places: Arc::clone(&shared.places),
         drain: shared.drain.clone(),
+        peak: shared.peak.clone(),
         metrics: shared.metrics.of(direction),
     };
     let outbound = Outbound {

@@ -24,6 +24,7 @@ where
     let door = Door {
         places: Arc::new(Semaphore::new(places)),
         drain: Drain::new(),
+        peak: Peak::default(),
         metrics: connections.of(Direction::Inbound),
     };
     let accepting = accept(listeners, door.clone(), connection);

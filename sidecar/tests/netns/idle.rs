@@ -1,16 +1,17 @@
-//! What connections cost that wait for a request.
+//! What connections cost that wait for a request, and what is left of it afterwards.
 //!
 //! `NETTING_IDLE_CONNECTIONS` says how many; a thousand, if it is not set.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
+    time::Instant,
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::harness::{namespace::dst, pod::Pod};
+use crate::harness::{LOOK_AGAIN, WAITED_FOR, namespace::dst, pod::Pod};
 
 /// Beyond what the kernel takes.
 const HTTP1_BYTES_MAX: u64 = 4096;
@@ -65,19 +66,43 @@ fn open(
     (0..count).map(one).collect()
 }
 
-/// How many, as far as that many files may be open: two for each, here and in the
-/// sidecar, which is started after this.
+/// How many: as many as are asked for, or else as that many files may be open for, two for
+/// each, here and in the sidecar, which is started after this.
 fn count() -> u64 {
-    let count = std::env::var("NETTING_IDLE_CONNECTIONS");
-    let count = count.map_or(1000, |text| text.parse().expect("a number"));
+    let asked = std::env::var("NETTING_IDLE_CONNECTIONS").ok();
+    let asked: Option<u64> = asked.map(|text| text.parse().expect("a number"));
+    let count = asked.unwrap_or(1000);
     let needed = count * 2 + 2000;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
     let more = setrlimit(Resource::RLIMIT_NOFILE, hard.max(needed), hard.max(needed));
     if more.is_ok() {
         return count;
     }
+    assert!(
+        asked.is_none() || hard >= needed,
+        "{count} connections need {needed} files, and {hard} may be open (ulimit -Hn)"
+    );
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("it may be raised so far");
     count.min(hard.saturating_sub(2000) / 2)
+}
+
+/// Waits until the sidecar's memory is as it should be.
+fn wait_until(pod: &Pod, what: &str, is_so: impl Fn(u64) -> bool) {
+    let begun = Instant::now();
+    while !is_so(pod.resident_kb()) {
+        let now = pod.resident_kb();
+        assert!(begun.elapsed() < WAITED_FOR, "{what}: {now} kB");
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Waits until the sidecar has given back most of what it has taken since.
+fn wait_until_given_back(pod: &Pod, before: u64, taken: u64) {
+    let left = before + taken / 3;
+    let what = format!("{before} kB, {taken} kB more, and not {left} kB again");
+    wait_until(pod, &what, |now| now <= left);
+    let kept = pod.resident_kb().saturating_sub(before);
+    println!("{taken} kB were taken, {kept} kB kept");
 }
 
 /// Beside what the first few cost, which is once for all.
@@ -94,6 +119,28 @@ fn assert_cheap(
     println!("{what}: {each} bytes for each of {count} connections");
     drop((first, held));
     assert!(each <= most, "{each} bytes for each connection");
+    wait_until_given_back(pod, before, grown);
+}
+
+/// Answers one request after the other, each of which ends with its head. The sidecar asks
+/// over few connections for all of its clients.
+fn serve_on_and_on(listener: TcpListener) {
+    thread::spawn(move || -> io::Result<()> {
+        loop {
+            let (mut stream, _) = listener.accept()?;
+            thread::spawn(move || -> io::Result<()> {
+                let mut said = BufReader::new(stream.try_clone()?);
+                let mut line = String::new();
+                while said.read_line(&mut line)? > 0 {
+                    if line == "\r\n" {
+                        stream.write_all(RESPONSE)?;
+                    }
+                    line.clear();
+                }
+                Ok(())
+            });
+        }
+    });
 }
 
 #[test]
@@ -101,20 +148,7 @@ fn outbound_connections_that_wait_cost_little() {
     let count = count();
     let services = [(dst("192.0.2.10", 80), dst("10.0.0.1", 8080))];
     let pod = Pod::start(&services);
-    let listener = pod.peer_listen(services[0].1);
-    // The sidecar asks over one connection for all of them.
-    thread::spawn(move || -> io::Result<()> {
-        loop {
-            let (mut stream, _) = listener.accept()?;
-            thread::spawn(move || -> io::Result<()> {
-                let mut request = vec![0; REQUEST.len()];
-                loop {
-                    stream.read_exact(&mut request)?;
-                    stream.write_all(RESPONSE)?;
-                }
-            });
-        }
-    });
+    serve_on_and_on(pod.peer_listen(services[0].1));
     assert_cheap(&pod, ("outbound", count, HTTP1_BYTES_MAX), |count| {
         pod.run(|| open(count, HTTP1, || TcpStream::connect(services[0].0)))
     });
@@ -165,4 +199,31 @@ fn inbound_connections_of_http2_that_wait_cost_what_two_of_the_library_do() {
     assert_cheap(&pod, ("inbound HTTP/2", count, HTTP2_BYTES_MAX), |count| {
         pod.peer_run(|| open(count, HTTP2, || TcpStream::connect(addr)))
     });
+}
+
+#[test]
+fn what_busy_connections_hold_is_given_back_while_they_wait() {
+    /// Nearly as much as a head may have.
+    const HEAD_BYTES: usize = 60_000;
+    let count = count() / 5;
+    let services = [(dst("192.0.2.10", 80), dst("10.0.0.1", 8080))];
+    let pod = Pod::start(&services);
+    serve_on_and_on(pod.peer_listen(services[0].1));
+    let connect = || TcpStream::connect(services[0].0);
+    let mut clients = pod.run(|| open(count, HTTP1, connect));
+    let before = pod.resident_kb();
+    let begun = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(HEAD_BYTES));
+    for client in &mut clients {
+        client.write_all(begun.as_bytes()).expect("it is read");
+    }
+    let taken = count * HEAD_BYTES as u64 / 1024;
+    let what = format!("{before} kB, and not {taken} kB more");
+    wait_until(&pod, &what, |now| now >= before + taken);
+    for client in &mut clients {
+        client.write_all(b"\r\n\r\n").expect("it is read");
+        let mut heard = vec![0; RESPONSE.len()];
+        client.read_exact(&mut heard).expect("it is answered");
+        assert_eq!(heard, RESPONSE);
+    }
+    wait_until_given_back(&pod, before, taken);
 }
