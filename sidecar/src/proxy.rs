@@ -97,15 +97,16 @@ impl Proxy {
         target: http2::session::Target,
         (upstream, begun): (Option<Upstream>, Begun),
     ) -> Rest<'_> {
-        let (client, dst, traffic) = (accepted.client, accepted.dst, accepted.traffic);
-        let with = (client, dst, traffic.clone());
+        let (client, dst) = (accepted.client, accepted.dst);
+        let with = (client, dst, accepted.traffic);
         let session = http2::session::Session::new(self.clone(), target, with);
         Box::pin(async move {
             if let Some(upstream) = upstream {
                 session.adopt(upstream, begun.passed_on()).await;
             }
-            let reason = session.serve(accepted.downstream, begun).await;
-            traffic.closed(reason.as_str());
+            let serving = Rc::clone(&session);
+            let reason = serving.serve(accepted.downstream, begun).await;
+            session.traffic().closed(reason.as_str());
             tracing::debug!(%client, %dst, %reason, "connection ended");
         })
     }

@@ -16,6 +16,7 @@ use crate::{
     addr::OriginalDst,
     balance::Unit,
     destination::{Chosen, Destination, Place},
+    protocol::Hint,
     reason::Reason,
 };
 
@@ -94,34 +95,38 @@ pub enum Answer {
 #[derive(Debug)]
 pub enum Found {
     /// It has endpoints, to one of which each connection or request goes.
-    Destination(InUse),
+    Destination(InUse, Arc<Destination>),
+    /// The catalog has not answered: connections go where they were going, and so do the
+    /// requests of one until it has.
+    Unanswered(InUse, Reason),
     /// Connections to it go where they were going.
     PassThrough(Reason),
 }
 
-/// A destination that a connection uses; its address is followed meanwhile.
-#[derive(Debug)]
+/// An address that a connection uses, and that is followed meanwhile.
+#[derive(Clone, Debug)]
 pub struct InUse {
     slot: Arc<Slot>,
-    destination: Arc<Destination>,
 }
 
 impl InUse {
-    /// The state at the time of the question.
-    #[must_use]
-    pub fn destination(&self) -> &Destination {
-        &self.destination
-    }
-
     /// The state now, for the next request on a connection that lasts. `None` if
-    /// the address has become unknown: there is nothing to choose from then, and
-    /// requests go to the original destination.
+    /// nothing is known of the address, yet or any more: there is nothing to choose from
+    /// then, and requests go to the original destination.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Destination>> {
         match &*self.slot.known.borrow() {
             Known::Destination(destination) => Some(Arc::clone(destination)),
             Known::Nothing | Known::Unknown => None,
         }
+    }
+
+    /// The same, on a connection that began before anything was known. `None` too if
+    /// nobody is to look into what it carries, as is known now.
+    #[must_use]
+    pub fn known_since(&self) -> Option<Arc<Destination>> {
+        let known = self.current()?;
+        (Hint::of(&known.protocol_hint) != Some(Hint::Opaque)).then_some(known)
     }
 }
 
@@ -151,12 +156,11 @@ impl View {
     /// Where a connection to this address goes; see [`View::find`].
     pub async fn resolve(&self, dst: OriginalDst) -> Answer {
         match self.find(dst).await {
-            Found::PassThrough(reason) => Answer::PassThrough(reason),
-            Found::Destination(used) => {
-                match used
-                    .destination
-                    .choose(Unit::Connection, &[], Instant::now())
-                {
+            Found::Unanswered(_, reason) | Found::PassThrough(reason) => {
+                Answer::PassThrough(reason)
+            }
+            Found::Destination(used, known) => {
+                match known.choose(Unit::Connection, &[], Instant::now()) {
                     Some(first) => Answer::Endpoint(used, first),
                     None => Answer::PassThrough(Reason::NoEndpoints),
                 }
@@ -171,23 +175,24 @@ impl View {
         let Some(slot) = self.slot(dst, Whose::Others) else {
             return Found::PassThrough(Reason::TooManyDestinations);
         };
-        let mut known = slot.known.subscribe();
+        let used = InUse { slot };
+        let mut known = used.slot.known.subscribe();
         if matches!(*known.borrow(), Known::Nothing) {
             let Some(since) = *self.connected.borrow() else {
-                return Found::PassThrough(Reason::CatalogUnavailable);
+                return Found::Unanswered(used, Reason::CatalogUnavailable);
             };
-            let until = slot.asked.max(since) + self.limits.discovery_timeout;
+            let until = used.slot.asked.max(since) + self.limits.discovery_timeout;
             let answered = known.wait_for(|known| !matches!(known, Known::Nothing));
             if timeout_at(until, answered).await.is_err() {
-                return Found::PassThrough(Reason::CatalogSilent);
+                return Found::Unanswered(used, Reason::CatalogSilent);
             }
         }
         let known = known.borrow().clone();
         match known {
-            Known::Nothing => Found::PassThrough(Reason::CatalogSilent),
+            Known::Nothing => Found::Unanswered(used, Reason::CatalogSilent),
             Known::Unknown => Found::PassThrough(Reason::UnknownAddress),
             Known::Destination(destination) if destination.has_endpoints() => {
-                Found::Destination(InUse { slot, destination })
+                Found::Destination(used, destination)
             }
             Known::Destination(_) => Found::PassThrough(Reason::NoEndpoints),
         }

@@ -17,6 +17,22 @@ use crate::{
 };
 
 impl Session<'_> {
+    /// Passes it on as it came, and all that follows: who may not even be in the mesh is
+    /// sent what it would get without a sidecar.
+    pub(super) async fn pass_on(&mut self, reason: Reason) -> Reason {
+        let (client, dst) = (self.client, self.dst);
+        tracing::debug!(%client, %dst, %reason, "passing on what is no request");
+        let taken = match self.begun.take() {
+            Some(begun) => begun,
+            None => match self.own_upstream().await {
+                Ok(own) => Box::new(own),
+                Err(error) => return error.reason,
+            },
+        };
+        self.downstream.buffer.consume(taken.has);
+        self.tunnel(taken).await
+    }
+
     /// Answers it, tells of it, and ends the connection: where the next request begins is
     /// not known.
     pub(super) async fn refuse(&mut self, reason: Reason) -> Reason {

@@ -45,6 +45,8 @@ pub(crate) struct Http1 {
 pub(crate) enum Target {
     /// Each to an endpoint that is chosen for it.
     Balanced(InUse),
+    /// As if it were fixed, until it is known what there is to choose from.
+    Undecided(InUse),
     /// All to one address, over one connection that is the client's own.
     Fixed,
 }
@@ -54,8 +56,13 @@ impl Target {
     pub(crate) fn current(&self) -> Option<Arc<Destination>> {
         match self {
             Target::Balanced(used) => used.current(),
-            Target::Fixed => None,
+            Target::Undecided(_) | Target::Fixed => None,
         }
+    }
+
+    /// Whether all goes over one connection that is the client's own, and ends with it.
+    pub(crate) fn has_own_upstream(&self) -> bool {
+        !matches!(self, Target::Balanced(_))
     }
 }
 
@@ -132,7 +139,10 @@ impl<'p> Session<'p> {
                 Next::Request(request) => request,
                 Next::Refused(reason) => {
                     take_back(head);
-                    return Box::pin(self.refuse(reason)).await;
+                    return match self.target {
+                        Target::Undecided(_) => Box::pin(self.pass_on(reason)).await,
+                        _ => Box::pin(self.refuse(reason)).await,
+                    };
                 }
                 Next::Over(reason) => {
                     take_back(head);
@@ -150,9 +160,19 @@ impl<'p> Session<'p> {
         }
     }
 
+    /// Chooses from now on, if what there is to choose from has become known.
+    pub(super) fn decide(&mut self) {
+        if let Target::Undecided(used) = &self.target
+            && let Some(known) = used.known_since()
+        {
+            self.traffic = known.traffic(&self.proxy.peers, self.dst);
+            self.target = Target::Balanced(used.clone());
+        }
+    }
+
     async fn next_request(&mut self, head: &mut Vec<u8>) -> Next {
         let http = &self.proxy.http1;
-        let tells_close = matches!(self.target, Target::Fixed);
+        let tells_close = self.target.has_own_upstream();
         // Bytes that hold no whole head, as is known already.
         let mut searched = 0;
         loop {
@@ -212,7 +232,7 @@ impl<'p> Session<'p> {
     }
 
     /// Relays what both sides say from now on.
-    async fn tunnel(&mut self, mut taken: Box<Taken>) -> Reason {
+    pub(super) async fn tunnel(&mut self, mut taken: Box<Taken>) -> Reason {
         let traffic = taken.traffic(&self.traffic).clone();
         let upstream = &mut taken.side;
         if !self.downstream.pass_on(upstream).await {

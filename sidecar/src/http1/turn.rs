@@ -13,7 +13,7 @@ use super::{
     head,
     message::Message,
     request::Request,
-    session::{Session, send},
+    session::{Session, Target, send},
     upstream::Taken,
 };
 use crate::{
@@ -46,6 +46,7 @@ impl Session<'_> {
     /// One request, to the end of its response.
     pub(super) async fn request(&mut self, request: &Request, mut head: Vec<u8>) -> After {
         let begun = Instant::now();
+        self.decide();
         let method = Method::of_head(&head);
         self.span = self.begin_span(&mut head);
         let _active = self.traffic.requests.begin(method);
@@ -117,6 +118,10 @@ impl Session<'_> {
 
     /// Begins the request's span, if its trace is kept.
     fn begin_span(&self, head: &mut Vec<u8>) -> Option<Box<Begun>> {
+        // What may be outside of the mesh is sent nothing of ours.
+        if matches!(self.target, Target::Undecided(_)) {
+            return None;
+        }
         let tracer = self.proxy.tracer.as_ref()?;
         // What an upstream has already cannot be changed any more.
         let untouched = self.begun.is_none();

@@ -37,24 +37,14 @@ impl Session<'_> {
         if let Some(begun) = self.begun.take() {
             return Ok(*begun);
         }
-        let connector = &self.proxy.connector;
         let Some(chosen) = tries.choose(Instant::now()) else {
-            // The client's own connection, or a service whose last endpoint has gone.
-            if let Some(mut side) = self.upstream.take() {
-                if side.is_silent() {
-                    return Ok(Taken {
-                        side,
-                        addr: self.dst.0,
-                        is_old: true,
-                        has: 0,
-                        in_flight: None,
-                    });
-                }
-                side.stream.finish();
-            }
-            let upstream = Box::pin(connector.original(self.dst)).await?;
-            return Ok(self.taken(upstream));
+            // Nothing to choose from, or a service whose last endpoint has gone.
+            return self.own_upstream().await;
         };
+        // It was for as long as there was nothing to choose from.
+        if let Some(mut own) = self.upstream.take() {
+            own.stream.finish();
+        }
         let pool = &self.proxy.http1.pool;
         let addr = chosen.addr();
         let pooled = if fresh { None } else { pool.take(addr) };
@@ -68,7 +58,25 @@ impl Session<'_> {
             });
         }
         // Rare, and large: no request has to hold the memory for it.
-        let upstream = Box::pin(connector.one(chosen, until)).await?;
+        let upstream = Box::pin(self.proxy.connector.one(chosen, until)).await?;
+        Ok(self.taken(upstream))
+    }
+
+    /// Takes the client's own connection to where it was going.
+    pub(super) async fn own_upstream(&mut self) -> Result<Taken, ConnectError> {
+        if let Some(mut side) = self.upstream.take() {
+            if side.is_silent() {
+                return Ok(Taken {
+                    side,
+                    addr: self.dst.0,
+                    is_old: true,
+                    has: 0,
+                    in_flight: None,
+                });
+            }
+            side.stream.finish();
+        }
+        let upstream = Box::pin(self.proxy.connector.original(self.dst)).await?;
         Ok(self.taken(upstream))
     }
 

@@ -1,6 +1,6 @@
 //! One request, at one endpoint after another, and its response.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, sync::Arc};
 
 use h2::{Reason as Code, RecvStream};
 use http::{Response, request};
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     addr::EndpointAddr,
+    destination::Destination,
     ejection,
     http::told::Try,
     policy::{FailedTry, Failure, Tried, Tries},
@@ -39,8 +40,12 @@ pub(super) struct Message<'m> {
 impl Stream {
     /// Passes the request on, and its response back; at others if it fails, as far as
     /// the service's policy says.
-    pub(super) async fn exchange(&mut self, mut request: Message<'_>, received: &Passed) -> Ended {
-        let known = self.session.current();
+    pub(super) async fn exchange(
+        &mut self,
+        known: Option<Arc<Destination>>,
+        mut request: Message<'_>,
+        received: &Passed,
+    ) -> Ended {
         let kind = kind(request.head);
         let mut tries = match Tries::begin(known, kind, Instant::now()) {
             Ok(tries) => tries,
@@ -58,7 +63,7 @@ impl Stream {
                 Tried::Again(failed) => {
                     self.tell_try(request.head, failed);
                     self.resent += 1;
-                    let requests = &self.session.traffic.requests;
+                    let requests = &self.session.traffic().requests;
                     requests.retried(failed.reason.as_str());
                 }
             }

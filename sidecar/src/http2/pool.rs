@@ -163,6 +163,11 @@ impl Place {
         Some(Hold::of(least))
     }
 
+    /// Lets go of all that are there. Their streams still finish.
+    pub(super) fn let_go(&self) {
+        self.connections.borrow_mut().clear();
+    }
+
     /// A connect failed.
     pub(super) fn failed(&self, reason: Reason) {
         self.failed.set(Some((Instant::now(), reason)));

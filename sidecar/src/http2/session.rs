@@ -1,7 +1,7 @@
 //! One downstream connection.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     future::poll_fn,
     io,
     rc::Rc,
@@ -46,6 +46,8 @@ pub(crate) struct Http2 {
 pub(crate) enum Target {
     /// Each to an endpoint that is chosen for it.
     Balanced(InUse),
+    /// As if it were fixed, until it is known what there is to choose from.
+    Undecided(InUse, Rc<Place>),
     /// All to the original destination, over connections that are the client's own.
     Fixed(Rc<Place>),
 }
@@ -57,7 +59,8 @@ pub(crate) struct Session {
     pub(super) target: Target,
     pub(super) client: ClientAddr,
     pub(super) dst: OriginalDst,
-    pub(super) traffic: Traffic,
+    /// The instruments for where it goes, once that is known.
+    traffic: OnceCell<Traffic>,
     streams: Cell<usize>,
     /// It has had a stream.
     is_used: Cell<bool>,
@@ -74,6 +77,10 @@ impl Session {
         (client, dst, traffic): (ClientAddr, OriginalDst, Traffic),
     ) -> Rc<Self> {
         let waiter = proxy.http2.waiters.join();
+        let traffic = match target {
+            Target::Undecided(..) => OnceCell::new(),
+            Target::Balanced(_) | Target::Fixed(_) => OnceCell::from(traffic),
+        };
         Rc::new(Self {
             proxy,
             target,
@@ -86,14 +93,6 @@ impl Session {
         })
     }
 
-    /// What is known now of what there is to choose from.
-    pub(super) fn current(&self) -> Option<Arc<Destination>> {
-        match &self.target {
-            Target::Balanced(used) => used.current(),
-            Target::Fixed(_) => None,
-        }
-    }
-
     /// Makes use of an upstream that is connected already, and has been sent so much of
     /// the preface.
     pub(crate) async fn adopt(&self, upstream: Upstream, has: usize) {
@@ -101,12 +100,38 @@ impl Session {
         let pool = &self.proxy.http2.pool;
         let place = match (&self.target, &upstream.chosen) {
             (Target::Balanced(_), Some(chosen)) => pool.at(chosen.endpoint()),
-            (Target::Fixed(place), _) => Rc::clone(place),
+            (Target::Fixed(place) | Target::Undecided(_, place), _) => Rc::clone(place),
             (Target::Balanced(_), None) => return,
         };
-        self.make_room();
+        self.make_room(upstream.chosen.as_ref());
         // One that has gone meanwhile is missed by nobody.
         drop(place.add((upstream.stream, has), pool.limits()).await);
+    }
+
+    /// What is known now of what there is to choose from.
+    pub(super) fn current(&self) -> Option<Arc<Destination>> {
+        match &self.target {
+            Target::Balanced(used) => used.current(),
+            Target::Undecided(used, own) => {
+                let known = used.known_since()?;
+                self.traffic.get_or_init(|| {
+                    own.let_go();
+                    known.traffic(&self.proxy.peers, self.dst)
+                });
+                Some(known)
+            }
+            Target::Fixed(_) => None,
+        }
+    }
+
+    /// Whether it may not be known what there is to choose from.
+    pub(super) fn is_undecided(&self) -> bool {
+        matches!(self.target, Target::Undecided(..))
+    }
+
+    /// The instruments for all that goes there.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        self.traffic.get().unwrap_or(&self.proxy.traffic)
     }
 
     /// Serves until the connection ends, and says why it did.

@@ -76,13 +76,16 @@ impl Stream {
     /// Passes the request on, and its response back.
     pub(super) async fn run(mut self, request: Request<RecvStream>) {
         let (mut head, mut body) = request.into_parts();
+        let known = self.session.current();
         let method = requests::Method::of(head.method.as_str().as_bytes());
-        let _active = self.session.traffic.requests.begin(method);
+        let _active = self.session.traffic().requests.begin(method);
         let (sent, received) = (Passed::keeping(), Passed::default());
         let bytes_max = self.session.proxy.http2.pool.limits().head_bytes_max;
         let ended = match complete(&mut head, bytes_max) {
             Ok(()) => {
-                let tracer = self.session.proxy.tracer.as_ref();
+                // What may be outside of the mesh is sent nothing of ours.
+                let is_told = known.is_some() || !self.session.is_undecided();
+                let tracer = self.session.proxy.tracer.as_ref().filter(|_| is_told);
                 self.span = tracer.and_then(|tracer| begin(tracer, &mut head.headers));
                 let request = Message {
                     head: &mut head,
@@ -90,7 +93,7 @@ impl Stream {
                     body: &mut body,
                     sent: &sent,
                 };
-                self.exchange(request, &received).await
+                self.exchange(known, request, &received).await
             }
             Err(reason) => Ended::Failed(reason),
         };
@@ -156,7 +159,7 @@ impl Stream {
         (sent, received): (u64, u64),
     ) {
         let span = self.span.take();
-        let all = &self.session.traffic;
+        let all = self.session.traffic();
         let endpoint = self.endpoint.as_ref();
         let traffic = endpoint.map_or(all, |at| at.traffic(all));
         traffic.sent(sent);

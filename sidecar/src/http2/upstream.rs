@@ -42,7 +42,9 @@ impl Session {
     ) -> Result<Taken, Unconnected> {
         let (place, addr) = match (&chosen, &self.target) {
             (Some(chosen), _) => (self.proxy.http2.pool.at(chosen.endpoint()), chosen.addr().0),
-            (None, Target::Fixed(place)) => (Rc::clone(place), self.dst.0),
+            (None, Target::Fixed(place) | Target::Undecided(_, place)) => {
+                (Rc::clone(place), self.dst.0)
+            }
             // Its last endpoint has gone: the destination says so in its own way.
             (None, Target::Balanced(_)) => (Rc::default(), self.dst.0),
         };
@@ -81,11 +83,12 @@ impl Session {
         }
     }
 
-    /// Makes room in the pool for a connection that streams of all clients share.
-    pub(super) fn make_room(&self) {
-        let Target::Balanced(_) = self.target else {
+    /// Makes room in the pool for a connection that streams of all clients share, as they
+    /// do if it was `chosen`.
+    pub(super) fn make_room(&self, chosen: Option<&Chosen>) {
+        if chosen.is_none() {
             return;
-        };
+        }
         if self.proxy.http2.pool.make_room() {
             self.proxy.metrics.reached(Reason::PoolFull.as_str());
         }
@@ -95,14 +98,14 @@ impl Session {
     pub(super) fn connected(&self, upstream: &Upstream) {
         let retried = upstream.retried.map(Reason::as_str);
         let endpoint = upstream.chosen.as_ref().map(Chosen::endpoint);
-        let traffic = endpoint.map_or(&self.traffic, |at| at.traffic(&self.traffic));
+        let traffic = endpoint.map_or(self.traffic(), |at| at.traffic(self.traffic()));
         traffic.connected(upstream.took, retried);
     }
 
     async fn share(&self, place: &Place, upstream: Upstream) -> Result<Taken, Unconnected> {
         self.connected(&upstream);
         let (addr, chosen) = (upstream.addr, upstream.chosen);
-        self.make_room();
+        self.make_room(chosen.as_ref());
         let limits = self.proxy.http2.pool.limits();
         match place.add((upstream.stream, 0), limits).await {
             Ok(hold) => Ok(Taken::new(hold, addr, chosen)),

@@ -9,11 +9,12 @@ use crate::{
     addr::{ClientAddr, EndpointAddr, OriginalDst},
     balance::Unit,
     connect::{ConnectError, Connector, Upstream},
+    destination::Destination,
     detect::Protocol,
     http1::session::Target,
     http2, intercept,
     listener::{self, Door, Listeners},
-    protocol::Hint,
+    protocol::{Begun, Hint},
     reason::Reason,
     route,
     view::{Found, InUse, View},
@@ -32,7 +33,9 @@ pub struct Outbound {
 #[derive(Debug)]
 enum Route {
     /// To an endpoint, for each connection or request.
-    Endpoint(InUse),
+    Endpoint(InUse, Arc<Destination>),
+    /// To where it was going, until the catalog has said what is there.
+    Undecided(InUse),
     /// To where it was going.
     PassThrough,
 }
@@ -88,8 +91,8 @@ impl Outbound {
             dst,
             since,
             traffic: match &route {
-                Route::Endpoint(used) => used.destination().traffic(&self.proxy.peers, dst),
-                Route::PassThrough => self.proxy.traffic.clone(),
+                Route::Endpoint(_, known) => known.traffic(&self.proxy.peers, dst),
+                Route::Undecided(_) | Route::PassThrough => self.proxy.traffic.clone(),
             },
         };
         let hint = route.hint();
@@ -106,11 +109,11 @@ impl Outbound {
         self.proxy.carries(&accepted, &found.protocol);
         let early = (found.upstream, found.begun);
         let (protocol, route) = match (found.protocol, route) {
-            (Protocol::Http1, Route::Endpoint(used)) => {
+            (Protocol::Http1, Route::Endpoint(used, _)) => {
                 let target = Target::Balanced(used);
                 return Some(self.proxy.http1(accepted, target, early));
             }
-            (Protocol::Http2, Route::Endpoint(used)) => {
+            (Protocol::Http2, Route::Endpoint(used, _)) => {
                 let target = http2::session::Target::Balanced(used);
                 return Some(self.proxy.http2(accepted, target, early));
             }
@@ -121,14 +124,36 @@ impl Outbound {
             None => route.connect(dst, connector).await,
         };
         match upstream {
-            // The address counts as used until its connection has ended.
-            Ok(upstream) => {
-                let upstream = (upstream, early.1);
-                Some(self.proxy.opaque(accepted, upstream, protocol, route))
-            }
+            Ok(upstream) => Some(self.pass_on(accepted, (upstream, early.1), protocol, route)),
             Err(error) => {
                 self.proxy.give_up(accepted, &error);
                 None
+            }
+        }
+    }
+
+    /// One that goes over this upstream: all of it, or as much as comes before it is known
+    /// what there is to choose from.
+    fn pass_on(
+        &self,
+        accepted: Accepted,
+        (upstream, begun): (Upstream, Begun),
+        protocol: Protocol,
+        route: Route,
+    ) -> Rest<'_> {
+        match (protocol, route) {
+            (Protocol::Http1, Route::Undecided(used)) => {
+                let target = Target::Undecided(used);
+                self.proxy.http1(accepted, target, (Some(upstream), begun))
+            }
+            (Protocol::Http2, Route::Undecided(used)) => {
+                let target = http2::session::Target::Undecided(used, Rc::default());
+                self.proxy.http2(accepted, target, (Some(upstream), begun))
+            }
+            // The address counts as used until its connection has ended.
+            (protocol, route) => {
+                let upstream = (upstream, begun);
+                self.proxy.opaque(accepted, upstream, protocol, route)
             }
         }
     }
@@ -138,17 +163,20 @@ impl Outbound {
         dst: Option<OriginalDst>,
         client: ClientAddr,
     ) -> Result<(OriginalDst, Route), Reason> {
-        let (dst, reason) = match route::outbound(dst, client, &self.proxy.own) {
+        let (dst, route, reason) = match route::outbound(dst, client, &self.proxy.own) {
             route::Outbound::Refuse(reason) => return Err(reason),
-            route::Outbound::PassThrough(dst, reason) => (dst, reason),
+            route::Outbound::PassThrough(dst, reason) => (dst, Route::PassThrough, reason),
             route::Outbound::Discover(dst) => match self.view.find(dst).await {
-                Found::Destination(used) => return Ok((dst, Route::Endpoint(used))),
-                Found::PassThrough(reason) => (dst, reason),
+                Found::Destination(used, known) => {
+                    return Ok((dst, Route::Endpoint(used, known)));
+                }
+                Found::Unanswered(used, reason) => (dst, Route::Undecided(used), reason),
+                Found::PassThrough(reason) => (dst, Route::PassThrough, reason),
             },
         };
         self.proxy.metrics.passed_through(reason.as_str());
         tracing::debug!(%client, %dst, %reason, "passing a connection through");
-        Ok((dst, Route::PassThrough))
+        Ok((dst, route))
     }
 }
 
@@ -156,8 +184,8 @@ impl Route {
     /// What Kubernetes objects say of the destination's protocol.
     fn hint(&self) -> Option<Hint> {
         match self {
-            Route::Endpoint(used) => Hint::of(&used.destination().protocol_hint),
-            Route::PassThrough => None,
+            Route::Endpoint(_, known) => Hint::of(&known.protocol_hint),
+            Route::Undecided(_) | Route::PassThrough => None,
         }
     }
 
@@ -169,11 +197,11 @@ impl Route {
     ) -> Result<Upstream, ConnectError> {
         // A connect may take a while: the second one goes to an endpoint that is known then.
         let choose = |without: &[EndpointAddr]| match self {
-            Route::Endpoint(used) => {
+            Route::Endpoint(used, _) => {
                 let known = used.current()?;
                 known.choose(Unit::Connection, without, Instant::now())
             }
-            Route::PassThrough => None,
+            Route::Undecided(_) | Route::PassThrough => None,
         };
         match choose(&[]) {
             Some(first) => connector.endpoint(first, |tried| choose(&[tried])).await,

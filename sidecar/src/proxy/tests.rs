@@ -17,6 +17,7 @@ mod hinted;
 mod meanwhile;
 mod named;
 mod owners;
+mod undecided;
 
 struct Fixture {
     outbound: Outbound,

@@ -278,7 +278,7 @@ async fn a_connection_that_lasts_sees_the_current_state() {
     let _ = view.resolve(web).await;
     view.snapshot(snapshot(web, "one", &["10.0.0.1:8080"]))
         .expect("a good snapshot");
-    let Found::Destination(used) = view.find(web).await else {
+    let Found::Destination(used, _) = view.find(web).await else {
         panic!("it is known");
     };
     let before = used.current().expect("it is known");

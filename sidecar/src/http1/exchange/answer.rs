@@ -27,7 +27,7 @@ impl Exchange<'_> {
             let stay = Stay {
                 downstream: !self.waiter.is_draining(),
                 // Who answers before the request's end, and hangs up, is not sent the rest.
-                together: self.is_application() || !self.upload_over,
+                together: self.target.has_own_upstream() || !self.upload_over,
             };
             let bytes = self.upstream.buffer.bytes();
             let out = &mut self.download.head;
@@ -36,8 +36,11 @@ impl Exchange<'_> {
                     return Poll::Ready(self.begin(response));
                 }
                 Ok(None) if bytes.len() < self.head_bytes_max => {}
-                Ok(_) => return Poll::Ready(Err(self.no_good(Reason::ResponseHeadTooLarge))),
-                Err(reason) => return Poll::Ready(Err(self.no_good(reason))),
+                Ok(_) => {
+                    let reason = Reason::ResponseHeadTooLarge;
+                    return Poll::Ready(Err(self.not_understood(reason)));
+                }
+                Err(reason) => return Poll::Ready(Err(self.not_understood(reason))),
             }
             ready!(self.poll_answer(cx))?;
         }
@@ -97,8 +100,7 @@ impl Exchange<'_> {
             )
     }
 
-    /// Whether the upstream is the pod's own application: its connection ends with the
-    /// downstream one.
+    /// Whether the upstream is the pod's own application.
     fn is_application(&self) -> bool {
         matches!(self.target, Target::Fixed)
     }
@@ -124,6 +126,17 @@ impl Exchange<'_> {
             Outcome::Unread
         } else {
             Outcome::Unanswered
+        }
+    }
+
+    /// What a head is that is none of a response.
+    fn not_understood(&self, reason: Reason) -> Outcome {
+        let is_undecided = matches!(self.target, Target::Undecided(_));
+        // What is there may be no HTTP at all, and is passed on as it is.
+        if is_undecided && self.upload_over && !self.upload_cut {
+            Outcome::Tunnel
+        } else {
+            self.no_good(reason)
         }
     }
 

@@ -31,12 +31,10 @@ async fn service() -> Service {
     let ((server, addr), view) = (listen().await, view());
     view.find(OriginalDst(dst())).await;
     know(&view, dst(), &[addr]);
-    let Found::Destination(used) = view.find(OriginalDst(dst())).await else {
+    let Found::Destination(_, known) = view.find(OriginalDst(dst())).await else {
         panic!("it was made known");
     };
-    let chosen: Option<Chosen> = used
-        .destination()
-        .choose(Unit::Request, &[], Instant::now());
+    let chosen: Option<Chosen> = known.choose(Unit::Request, &[], Instant::now());
     let endpoint = Arc::clone(chosen.expect("it has one").endpoint());
     Service {
         server,

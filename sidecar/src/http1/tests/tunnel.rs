@@ -39,7 +39,7 @@ async fn connect_becomes_a_tunnel_if_it_is_accepted() {
 /// Requests that are under way at the service's endpoint, as the client's proxy sees it.
 async fn under_way(chain: &Chain) -> usize {
     match chain.outbound.view.find(OriginalDst(SERVICE.into())).await {
-        Found::Destination(used) => used.destination().endpoints[0].requests(),
+        Found::Destination(_, known) => known.endpoints[0].requests(),
         other => panic!("{other:?}"),
     }
 }
