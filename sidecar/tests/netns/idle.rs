@@ -78,12 +78,14 @@ fn count() -> u64 {
     if more.is_ok() {
         return count;
     }
+    let fewer = count.min(hard.saturating_sub(2000) / 2);
     assert!(
-        asked.is_none() || hard >= needed,
-        "{count} connections need {needed} files, and {hard} may be open (ulimit -Hn)"
+        asked.is_none() || fewer == count,
+        "{count} connections need {needed} files and {hard} may be open: \
+         raise the limit (ulimit -Hn), or ask for {fewer}"
     );
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("it may be raised so far");
-    count.min(hard.saturating_sub(2000) / 2)
+    fewer
 }
 
 /// Waits until the sidecar's memory is as it should be.
