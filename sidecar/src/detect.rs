@@ -26,7 +26,7 @@ pub enum Detection {
 }
 
 /// As many bytes as are ever looked at. A request line that is longer than this is
-/// taken for one without its end, and a TLS hello for one without a name.
+/// known by how its target begins, and a TLS hello is taken for one without a name.
 pub const PREFIX_BYTES: usize = 4096;
 
 /// RFC 9113 section 3.4.
@@ -77,8 +77,9 @@ fn is_start_of_preface(prefix: &[u8]) -> bool {
     prefix[..common] == HTTP2_PREFACE[..common]
 }
 
-/// `method SP request-target SP HTTP/1.x` (RFC 9112 section 3). Only the whole line
-/// tells HTTP from the many line protocols whose commands look like methods.
+/// `method SP request-target SP HTTP/1.x` (RFC 9112 section 3). The line's end tells
+/// HTTP from the many line protocols whose commands look like methods, whatever is asked
+/// for; only where that is too far away, its target has to do.
 fn request_line(prefix: &[u8], full: bool) -> Detection {
     const OPAQUE: Detection = Detection::Is(Protocol::Opaque);
     // Methods are case-sensitive (RFC 9110 section 9.1), and none that is in use has
@@ -95,14 +96,35 @@ fn request_line(prefix: &[u8], full: bool) -> Detection {
     };
     let end = target.iter().position(|byte| byte.is_ascii_control());
     let version = match end {
-        None if full => return Detection::Is(Protocol::Http1),
-        None => return Detection::NeedMore,
+        None if !full => return Detection::NeedMore,
+        None if is_long_target(target) => return Detection::Is(Protocol::Http1),
+        None => return OPAQUE,
         Some(end) => target[..end].rsplit(|byte| *byte == b' ').next(),
     };
     match version {
         Some(b"HTTP/1.1" | b"HTTP/1.0") => Detection::Is(Protocol::Http1),
         _ => OPAQUE,
     }
+}
+
+/// Whether a request line may go on so that has thousands of bytes: with a path, or a
+/// whole URI (RFC 9112 sections 3.2.1 and 3.2.2). There are no spaces within either, as
+/// there are within most lines of a log, or commands with their values.
+fn is_long_target(begun: &[u8]) -> bool {
+    let mut words = begun.splitn(2, |byte| *byte == b' ');
+    let target = words.next().unwrap_or_default();
+    let behind = words.next().unwrap_or_default();
+    let is_version = [b"HTTP/1.1", b"HTTP/1.0"]
+        .iter()
+        .any(|version| version.starts_with(behind));
+    is_version && (target.starts_with(b"/") || is_uri(target))
+}
+
+/// `scheme "://"`, and whatever follows (RFC 3986 section 3.1).
+fn is_uri(target: &[u8]) -> bool {
+    let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let length = target.iter().take_while(|byte| is_scheme(byte)).count();
+    length > 0 && target[length..].starts_with(b"://")
 }
 
 #[cfg(test)]

@@ -107,10 +107,61 @@ fn knows_http_by_its_request_line() {
     }
 }
 
+/// The begin of a line that is longer than what is looked at.
+fn long(begin: &str, end: &str) -> Vec<u8> {
+    let room = PREFIX_BYTES - begin.len() - end.len();
+    format!("{begin}{}{end}", "a".repeat(room)).into_bytes()
+}
+
 #[test]
-fn takes_a_very_long_request_line_for_one() {
-    let line = format!("GET /{}", "a".repeat(PREFIX_BYTES));
-    assert_eq!(detect(line.as_bytes()), HTTP1);
+fn a_very_long_line_of_another_protocol_is_not_http() {
+    for (begin, end) in [
+        ("ERROR {\"message\":\"", ""),
+        ("ERROR /var/log/app is full: ", ""),
+        ("SET key ", ""),
+        ("SET ", ""),
+        ("SET /key", " value"),
+        ("SET http://a/", " HTTP/1.1 is what it is"),
+        ("GET ", " HTTP/1.1"),
+        ("GET //", " http"),
+        ("GET http:", ""),
+        ("GET ://", ""),
+        ("GET ?", ""),
+        ("CONNECT {\"jwt\":\"", ""),
+        // No host has such a name.
+        ("CONNECT ", ":443"),
+    ] {
+        let line = long(begin, end);
+        assert_eq!(detect(&line), OPAQUE, "{begin} … {end}");
+        assert_eq!(detect(&line[..PREFIX_BYTES - 1]), Detection::NeedMore);
+    }
+}
+
+#[test]
+fn knows_a_very_long_request_line_by_its_target() {
+    for (begin, end) in [
+        ("GET /", ""),
+        ("GET //", ""),
+        ("GET /?q=http://", ""),
+        ("GET http://example.com/", ""),
+        ("GET HTTPS://example.com/", ""),
+        ("GET coap+tcp://example.com/", ""),
+        ("M-SEARCH /", " "),
+        ("GET /", " HTTP/1."),
+        ("GET /", " HTTP/1.0"),
+    ] {
+        let line = long(begin, end);
+        assert_eq!(detect(&line), HTTP1, "{begin} … {end}");
+        assert_eq!(detect(&line[..PREFIX_BYTES - 1]), Detection::NeedMore);
+    }
+}
+
+#[test]
+fn a_line_that_ends_as_a_request_does_is_one_whatever_it_asks_for() {
+    for target in ["?q", "a", "example.com/a", "{}", "/caf\u{e9}", "*x"] {
+        let line = format!("GET {target} HTTP/1.1\r\n");
+        assert_eq!(detect(line.as_bytes()), HTTP1, "{target:?}");
+    }
 }
 
 #[test]
