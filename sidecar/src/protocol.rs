@@ -155,7 +155,7 @@ impl Finder {
                     (Ok(_), Detection::Is(protocol)) => break protocol,
                     (Ok(_), Detection::NeedMore) => {}
                 },
-                heard = hears(&upstream.stream) => {
+                heard = hears(&upstream.stream, self.wait) => {
                     match heard {
                         Heard::Settings => continue,
                         Heard::Words { are_a_habit } => {

@@ -49,44 +49,63 @@ pub(super) enum Heard {
     Break,
 }
 
-/// Waits for an upstream to say something, or something more.
-pub(super) async fn hears(upstream: &TcpStream) -> Heard {
+/// Waits for an upstream to say something, or something more. `wait` is how long it is
+/// given to go on with what may be the begin of its settings.
+pub(super) async fn hears(upstream: &TcpStream, wait: Duration) -> Heard {
     let mut begin = [0; FRAME_HEAD_BYTES];
-    let Ok(ready) = upstream.ready(Interest::READABLE).await else {
+    let mut looked = look(upstream, &mut begin, 0).await;
+    while let Ok(seen) = &looked
+        && !seen.are_all
+        && may_be_settings(&begin[..seen.bytes])
+    {
+        let bytes = seen.bytes;
+        looked = match timeout(wait, look(upstream, &mut begin, bytes)).await {
+            Ok(more) => more,
+            // Perhaps all that it has to say. Perhaps not: it is not judged by that.
+            Err(_) => return Heard::Words { are_a_habit: false },
+        };
+    }
+    let Ok(seen) = looked else {
         return Heard::Break;
     };
-    match upstream.peek(&mut begin).await {
-        Err(_) => Heard::Break,
-        Ok(0) => Heard::End,
-        Ok(_) if is_settings(begin) && ready.is_read_closed() => Heard::End,
-        Ok(_) if is_settings(begin) => {
-            await_more(upstream);
-            Heard::Settings
-        }
+    let is_settings = seen.bytes == FRAME_HEAD_BYTES && may_be_settings(&begin);
+    if seen.bytes == 0 || is_settings && seen.has_ended {
+        Heard::End
+    } else if is_settings {
+        await_more(upstream);
+        Heard::Settings
+    } else {
         // HTTP servers tell clients that say nothing so (408). That is no habit.
-        Ok(_) => Heard::Words {
-            are_a_habit: !begin.starts_with(b"HTTP/"),
-        },
+        let are_a_habit = !begin[..seen.bytes].starts_with(b"HTTP/");
+        Heard::Words { are_a_habit }
     }
 }
 
 /// The head of a frame is so long (RFC 9113 section 4.1).
 const FRAME_HEAD_BYTES: usize = 9;
 
-/// Whether a frame of settings begins so (RFC 9113 section 6.5), of which there are six
-/// bytes each. No greeting of another protocol that is in use does.
-pub(super) fn is_settings(head: [u8; FRAME_HEAD_BYTES]) -> bool {
-    const SETTINGS: u8 = 4;
-    let [l1, l2, l3, kind, flags, stream @ ..] = head;
-    let length = u32::from_be_bytes([0, l1, l2, l3]);
-    length.is_multiple_of(6) && (kind, flags, stream) == (SETTINGS, 0, [0; 4])
+/// Whether this much of a frame's head may be that of a server's first settings
+/// (RFC 9113 section 6.5), of which there are six bytes each, and not more than fit into
+/// the frames that everybody takes. No greeting of another protocol that is in use begins
+/// with a whole one.
+pub(super) fn may_be_settings(head: &[u8]) -> bool {
+    const LENGTH_MAX: u32 = 16_384;
+    const BEHIND_LENGTH: [u8; 6] = [4, 0, 0, 0, 0, 0];
+    let known = head.len().min(3);
+    let mut length = [0; 4];
+    length[1..=known].copy_from_slice(&head[..known]);
+    let length = u32::from_be_bytes(length);
+    let may_be_length = length <= LENGTH_MAX && (known < 3 || length.is_multiple_of(6));
+    may_be_length && BEHIND_LENGTH.starts_with(&head[known..])
 }
 
 /// What can be seen of a connection without reading from it.
 pub(super) struct Seen {
     pub(super) bytes: usize,
-    /// There will be no more.
+    /// There will be no more, or no more that can be seen.
     pub(super) are_all: bool,
+    /// There will be no more.
+    pub(super) has_ended: bool,
 }
 
 /// Waits until there are more bytes than `seen`, or there won't be any more.
@@ -97,9 +116,14 @@ pub(super) async fn look(stream: &TcpStream, prefix: &mut [u8], seen: usize) -> 
     loop {
         let ready = stream.ready(Interest::READABLE).await?;
         let bytes = stream.peek(prefix).await?;
-        let are_all = bytes == 0 || bytes == prefix.len() || ready.is_read_closed();
+        let has_ended = bytes == 0 || ready.is_read_closed();
+        let are_all = has_ended || bytes == prefix.len();
         if bytes > seen || are_all {
-            return Ok(Seen { bytes, are_all });
+            return Ok(Seen {
+                bytes,
+                are_all,
+                has_ended,
+            });
         }
         sleep(LOOK_AGAIN).await;
     }

@@ -263,10 +263,14 @@ async fn a_server_that_ends_after_its_settings_gets_nothing_of_what_comes_later(
 
 #[test]
 fn only_a_frame_of_settings_is_one() {
-    use super::look::is_settings;
+    use super::look::may_be_settings;
     for (head, is) in [
         (b"\0\0\0\x04\0\0\0\0\0", true),
         (b"\0\0\x12\x04\0\0\0\0\0", true),
+        (b"\0\x3f\xfc\x04\0\0\0\0\0", true),
+        // More than a frame holds.
+        (b"\0\x40\x02\x04\0\0\0\0\0", false),
+        (b"\x01\0\x02\x04\0\0\0\0\0", false),
         (b"\0\0\x07\x04\0\0\0\0\0", false),
         (b"\0\0\0\x04\x01\0\0\0\0", false),
         (b"\0\0\0\x04\0\0\0\0\x01", false),
@@ -275,7 +279,68 @@ fn only_a_frame_of_settings_is_one() {
         (b"\x5a\0\0\0\x0a5.5.", false),
         (b"SSH-2.0-O", false),
     ] {
-        assert_eq!(is_settings(*head), is, "{head:?}");
+        assert_eq!(may_be_settings(head), is, "{head:?}");
+        // A part of one may become one.
+        for length in 0..head.len() {
+            assert!(!is || may_be_settings(&head[..length]), "{head:?}");
+        }
+    }
+    for begin in [
+        &b"S"[..],
+        b"2",
+        b"\x5a",
+        b"\0\x41",
+        b"\0\0\x07",
+        b"\0\0\0\x05",
+    ] {
+        assert!(!may_be_settings(begin), "{begin:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_greeting_that_may_become_settings_and_does_not_reaches_the_client() {
+    let (finder, sides) = (finder(SOON), sides().await);
+    let server = async {
+        let (mut server, _) = sides.server.accept().await.expect("the proxy connects");
+        // A number of four bytes, and now it is the client's turn.
+        server.write_all(&[0, 0, 0, 4]).await.expect("it reads");
+        server
+    };
+    let (found, _server) = tokio::join!(sides.find(&finder, None), server);
+    assert_eq!(found.protocol, Protocol::Opaque);
+    let mut upstream = found.upstream.expect("it was connected").stream;
+    let mut said = [0; 4];
+    upstream.read_exact(&mut said).await.expect("it is unread");
+    assert_eq!(said, [0, 0, 0, 4]);
+    let habit = finder.server_spoke_first(sides.dst);
+    assert!(!habit, "settings that are late may begin so too");
+}
+
+#[tokio::test]
+async fn an_upstream_whose_words_trickle_is_understood() {
+    use super::look::{Heard, hears};
+    for (said, is_settings) in [(SETTINGS, true), (&SETTINGS[..8], false), (b"\0\0a", false)] {
+        let Sides {
+            client: mut server,
+            downstream: upstream,
+            ..
+        } = sides().await;
+        let trickle = async {
+            for byte in said {
+                server.write_all(&[*byte]).await.expect("it is connected");
+                sleep(Duration::from_millis(2)).await;
+            }
+            // What has not come by now does not come.
+            if !is_settings {
+                server.shutdown().await.expect("it is connected");
+            }
+        };
+        let (heard, ()) = tokio::join!(hears(&upstream, NEVER), trickle);
+        match heard {
+            Heard::Settings => assert!(is_settings, "{said:?}"),
+            Heard::Words { are_a_habit } => assert!(are_a_habit && !is_settings, "{said:?}"),
+            Heard::End | Heard::Break => panic!("{said:?}"),
+        }
     }
 }
 
