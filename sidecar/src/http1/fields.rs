@@ -34,6 +34,8 @@ pub(super) struct Fields<'h> {
     has_host: bool,
     /// There are several of them, or one that is none.
     pub(super) bad_host: bool,
+    /// `TE: trailers`, perhaps among others.
+    pub(super) takes_trailers: bool,
     /// Other names that `Connection` lists.
     listed: Vec<&'h [u8]>,
 }
@@ -93,7 +95,8 @@ impl<'h> Fields<'h> {
                 Role::Length => fields.length(header.value)?,
                 Role::Coding => fields.coding(header.value)?,
                 Role::Host => fields.host(header.value),
-                Role::Hop | Role::Te | Role::Http2Settings | Role::End => {}
+                Role::Te => fields.takes_trailers |= trailers(header.value).is_some(),
+                Role::Hop | Role::Http2Settings | Role::End => {}
             }
         }
         Ok(fields)
@@ -162,6 +165,7 @@ impl<'h> Fields<'h> {
     /// Writes the fields that are meant for the other end, as they came.
     pub(super) fn write(&self, headers: &[Header<'h>], upgrade: bool, out: &mut Vec<u8>) {
         for header in headers {
+            let mut value = header.value;
             let keep = match Role::of(header.name) {
                 Role::Connection | Role::KeepAlive | Role::Hop => false,
                 Role::Upgrade => upgrade,
@@ -169,12 +173,16 @@ impl<'h> Fields<'h> {
                 Role::Length => !self.coded,
                 Role::Coding | Role::Host => true,
                 // Trailers can be had: they are passed on. Other codings cannot.
-                Role::Te => header.value.eq_ignore_ascii_case(b"trailers"),
+                Role::Te => {
+                    let trailers = trailers(value);
+                    value = trailers.unwrap_or_default();
+                    trailers.is_some()
+                }
                 Role::Http2Settings => !self.names_h2c,
                 Role::End => !self.lists(header.name),
             };
             if keep {
-                line(header.name, header.value, out);
+                line(header.name, value, out);
             }
         }
     }
@@ -195,6 +203,11 @@ pub(super) fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
 fn kept_seconds(value: &[u8]) -> Option<NonZeroU32> {
     let timeout = list(value).find_map(|parameter| parameter.strip_prefix(b"timeout="));
     str::from_utf8(timeout?).ok()?.parse().ok()
+}
+
+/// What `TE` says of trailers.
+fn trailers(value: &[u8]) -> Option<&[u8]> {
+    list(value).find(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -79,15 +79,25 @@ pub(crate) fn parse(
         b" HTTP/1.0\r\n"
     });
     fields.write(parsed.headers, request.upgrades, out);
-    if request.upgrades {
-        line("Connection", b"Upgrade", out);
-    } else if !is_11 && request.keeps_alive {
-        line("Connection", b"keep-alive", out);
-    } else if is_11 && !request.keeps_upstream {
-        line("Connection", b"close", out);
-    }
+    let option = match () {
+        () if request.upgrades => "Upgrade",
+        () if is_11 && !request.keeps_upstream => "close",
+        () if !is_11 && request.keeps_alive => "keep-alive",
+        () => "",
+    };
+    connection(option, is_11 && fields.takes_trailers, out);
     out.extend_from_slice(b"\r\n");
     Ok(Some(request))
+}
+
+/// Who says which trailers it takes says that it says so (RFC 9110 section 10.1.4).
+fn connection(option: &str, takes_trailers: bool, out: &mut Vec<u8>) {
+    match (option, takes_trailers) {
+        ("", false) => {}
+        ("", true) => line("Connection", b"TE", out),
+        (option, false) => line("Connection", option.as_bytes(), out),
+        (option, true) => line("Connection", format!("{option}, TE").as_bytes(), out),
+    }
 }
 
 /// Where the body ends (RFC 9112 section 6.3); nothing, if there is doubt.

@@ -131,7 +131,8 @@ async fn messages_go_through_as_they_are() {
              3;x=y\r\nabc\r\n0\r\nT: 1\r\n\r\n",
         ),
         (
-            "PUT http://a/b HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n\
+            "PUT http://a/b HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\
+             Connection: TE\r\n\r\n\
              5\r\nhello\r\n0\r\nChecksum: 1\r\n\r\n",
             "HTTP/1.1 204 No Content\r\n\r\n",
         ),

@@ -90,7 +90,7 @@ fn refuses_more_fields_than_it_can_hold() {
 #[test]
 fn passes_on_what_is_for_the_other_end_as_it_came() {
     let head = "REPORT /a?b#c HTTP/1.1\r\nhOST: x\r\nX-Forwarded-For: 1.2.3.4\r\nb: 2\r\n\
-                B: 1\r\ntraceparent: 00-0-0-00\r\nx-b3-traceid: 1\r\nTE: trailers\r\n\
+                B: 1\r\ntraceparent: 00-0-0-00\r\nx-b3-traceid: 1\r\n\
                 Proxy-Authorization: Basic eDp5\r\nExpect: 100-continue\r\n\
                 Content-Length: 3\r\n\r\n";
     assert_eq!(passed_on(head), head);
@@ -108,6 +108,38 @@ fn keeps_what_is_for_one_hop_to_itself() {
     let head = "GET / HTTP/1.1\r\nConnection: close, X-Mine, te\r\nKeep-Alive: 5\r\n\
                 Proxy-Connection: close\r\nx-mine: 1\r\nTE: gzip\r\nHost: a\r\n\r\n";
     assert_eq!(passed_on(head), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+#[test]
+fn trailers_are_asked_for_on_the_next_connection_and_other_codings_are_not() {
+    for (te, passed_on_te) in [
+        ("te: trailers", "te: trailers"),
+        ("TE: trailers, deflate;q=0.5", "TE: trailers"),
+        ("TE: gzip ,Trailers", "TE: Trailers"),
+        ("TE: gzip\r\nTE: trailers", "TE: trailers"),
+    ] {
+        for (listed, option) in [("TE", "TE"), ("te, close, x-a", "close, TE")] {
+            let head = format!(
+                "GET / HTTP/1.1\r\nA: b\r\n{te}\r\nHost: a\r\nConnection: {listed}\r\n\r\n"
+            );
+            let expected = format!(
+                "GET / HTTP/1.1\r\nA: b\r\n{passed_on_te}\r\nHost: a\r\nConnection: {option}\r\n\r\n"
+            );
+            let mut out = Vec::new();
+            super::parse(head.as_bytes(), true, &mut out).expect("a good head");
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+    let upgrade = "GET / HTTP/1.1\r\nUpgrade: websocket\r\nTE: trailers\r\n\
+                   Connection: Upgrade, TE\r\n\r\n";
+    assert_eq!(passed_on(upgrade), upgrade);
+    for none in ["TE: gzip", "TE: x-trailers", "TE: trailers;q=1", "TE:"] {
+        let head = format!("GET / HTTP/1.1\r\n{none}\r\nConnection: TE\r\n\r\n");
+        assert_eq!(passed_on(&head), "GET / HTTP/1.1\r\n\r\n");
+    }
+    // Of whose connections nobody knows what TE is.
+    let old = "GET / HTTP/1.0\r\nTE: trailers\r\nConnection: keep-alive\r\n\r\n";
+    assert_eq!(passed_on(old), old);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use super::*;
 use crate::{fuzz, http1::fuzz::pass_on};
 
-const SEEDS: [&str; 6] = [
+const SEEDS: [&str; 7] = [
     "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
     "PUT /b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -18,6 +18,7 @@ const SEEDS: [&str; 6] = [
      X-A: b\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a",
     "HEAD /d HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nHost: a:80\r\nTE: trailers\r\nExpect: 100-continue\r\n\r\n",
+    "GET / HTTP/1.1\r\nTE: gzip, trailers\r\nConnection: TE\r\n\r\n",
 ];
 /// What makes readers disagree.
 const EVIL: [&str; 16] = [

@@ -171,6 +171,23 @@ async fn a_client_that_has_no_authority_but_a_host_is_understood() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn an_application_is_told_that_its_trailers_are_taken() {
+    let (listener, addr): (TcpListener, _) = listen().await;
+    let chain = Chain::before(addr).await;
+    let mut stream: TcpStream = chain.connect().await;
+    let te = [GET, &[0, 2][..], b"te", &[8], b"trailers"].concat();
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(SETTINGS, 0, 0, &[]));
+    hello.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, &te));
+    stream.write_all(&hello).await.expect("it is connected");
+    let (stream, _) = listener.accept().await.expect("the proxy connects");
+    let mut connection = h2::server::handshake(stream).await.expect("it speaks");
+    let (request, _respond) = connection.accept().await.expect("one").expect("good");
+    let te: Vec<_> = request.headers().get_all("te").iter().collect();
+    assert_eq!(te, ["trailers"]);
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_preface_that_begins_slowly_is_one() {
     let (listener, addr): (TcpListener, _) = listen().await;
     let chain = Chain::before(addr).await;
