@@ -43,12 +43,26 @@ pub(crate) fn parse(
     tells_close: bool,
     out: &mut Vec<u8>,
 ) -> Result<Option<Request>, Reason> {
+    read(bytes, None, tells_close, out)
+}
+
+/// The same, with the bytes as they came if some of the target's are masked in `bytes`.
+fn read(
+    bytes: &[u8],
+    unmasked: Option<&[u8]>,
+    tells_close: bool,
+    out: &mut Vec<u8>,
+) -> Result<Option<Request>, Reason> {
     let mut headers = [const { std::mem::MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
     let length = match parsed.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Reason::RequestHeadTooLarge),
+        Err(httparse::Error::Token) if unmasked.is_none() => {
+            let masked = mask(bytes).ok_or(Reason::RequestMalformed)?;
+            return read(&masked, Some(bytes), tells_close, out);
+        }
         Err(_) => return Err(Reason::RequestMalformed),
     };
     let fields = Fields::of(parsed.headers).map_err(|_| Reason::RequestMalformed)?;
@@ -72,7 +86,10 @@ pub(crate) fn parse(
     };
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
-    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(match unmasked {
+        None => target.as_bytes(),
+        Some(bytes) => &bytes[target_at(bytes)..][..target.len()],
+    });
     out.extend_from_slice(if is_11 {
         b" HTTP/1.1\r\n"
     } else {
@@ -90,7 +107,7 @@ pub(crate) fn parse(
     Ok(Some(request))
 }
 
-/// Who says which trailers it takes says that it says so (RFC 9110 section 10.1.4).
+/// What concerns this connection alone: `TE` does too (RFC 9110 section 10.1.4).
 fn connection(option: &str, takes_trailers: bool, out: &mut Vec<u8>) {
     match (option, takes_trailers) {
         ("", false) => {}
@@ -98,6 +115,32 @@ fn connection(option: &str, takes_trailers: bool, out: &mut Vec<u8>) {
         (option, false) => line("Connection", option.as_bytes(), out),
         (option, true) => line("Connection", format!("{option}, TE").as_bytes(), out),
     }
+}
+
+/// The same bytes without those of the target that are not ASCII, in what may be the
+/// Latin-1 of an old client. Such a target is no URI, but servers take it as it is, where
+/// the parser wants UTF-8. Nothing, if there are none.
+fn mask(bytes: &[u8]) -> Option<Vec<u8>> {
+    let at = target_at(bytes);
+    let rest = bytes.get(at..)?;
+    let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\n'));
+    let length = end.unwrap_or(rest.len());
+    if rest[..length].is_ascii() {
+        return None;
+    }
+    let mut masked = bytes.to_vec();
+    for byte in &mut masked[at..at + length] {
+        *byte = if byte.is_ascii() { *byte } else { b'x' };
+    }
+    Some(masked)
+}
+
+/// Where the target begins: behind empty lines, the method, and a space.
+fn target_at(bytes: &[u8]) -> usize {
+    let is_of_lines_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    let method = bytes.iter().take_while(is_of_lines_end).count();
+    let is_of_method = |byte: &&u8| **byte != b' ';
+    method + bytes[method..].iter().take_while(is_of_method).count() + 1
 }
 
 /// Where the body ends (RFC 9112 section 6.3); nothing, if there is doubt.

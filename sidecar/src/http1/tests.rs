@@ -137,6 +137,10 @@ async fn messages_go_through_as_they_are() {
             "HTTP/1.1 204 No Content\r\n\r\n",
         ),
         (
+            "GET /caf\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 404 caf\u{e9}\r\nContent-Length: 0\r\n\r\n",
+        ),
+        (
             "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n",
         ),
@@ -169,6 +173,24 @@ async fn messages_go_through_as_they_are() {
             expect(&mut client, OK).await;
         }
     }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_target_in_latin_1_reaches_the_application_as_it_is() {
+    let (app, addr) = listen().await;
+    let chain = Chain::before(addr).await;
+    let mut client = chain.connect().await;
+    let request = b"GET /caf\xe9?\xff HTTP/1.1\r\nHost: a\r\n\r\n";
+    let said = client.write_all(request).await;
+    said.expect("the connection holds");
+    let mut app = accept(&app).await;
+    let mut heard = vec![0; request.len()];
+    app.read_exact(&mut heard).await.expect("it is passed on");
+    assert_eq!(heard, request);
+    say(&mut app, OK).await;
+    expect(&mut client, OK).await;
+    say(&mut client, GET).await;
+    expect(&mut app, GET).await;
 }
 
 #[tokio::test(flavor = "local")]

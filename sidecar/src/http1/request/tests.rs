@@ -143,6 +143,57 @@ fn trailers_are_asked_for_on_the_next_connection_and_other_codings_are_not() {
 }
 
 #[test]
+fn a_target_that_is_no_text_goes_on_as_it_came() {
+    for target in [
+        &b"/caf\xe9"[..],
+        b"/\xff\xfe?\x80=\xa0#\xc3",
+        b"\xe9",
+        b"http://a/\xe9",
+        "/caf\u{e9}".as_bytes(),
+    ] {
+        for before in [&b""[..], b"\r\n", b"\n\r\n"] {
+            let line = [b"GET ", target, b" HTTP/1.1\r\n"].concat();
+            let head = [&line[..], b"x: \xe9\r\nHost: a\r\n\r\n"].concat();
+            let sent = [before, &head, b"\xe9body"].concat();
+            let mut out = Vec::new();
+            let request = super::parse(&sent, false, &mut out).expect("a good head");
+            let request = request.expect("a whole head");
+            assert_eq!(request.length, before.len() + head.len());
+            assert_eq!(out, head, "{}", target.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn what_is_no_text_is_refused_elsewhere_than_in_the_target() {
+    for head in [
+        &b"G\xe9T / HTTP/1.1\r\n\r\n"[..],
+        b"G\xe9T /\xe9 HTTP/1.1\r\n\r\n",
+        b"GET /\xe9 HTTP/1.\xe9\r\n\r\n",
+        b"GET /\xe9 \xe9 HTTP/1.1\r\n\r\n",
+        b"GET /\xe9\x01 HTTP/1.1\r\n\r\n",
+        b"GET /\xe9\r\n\r\n",
+        b"GET /\xe9\rHTTP/1.1\r\n\r\n",
+        b"GET\n/\xe9 HTTP/1.1\r\n\r\n",
+        b"GET /\xe9 HTTP/1.1\r\n\xe9: a\r\n\r\n",
+        b"GET /\xe9 HTTP/1.1\r\nContent-Length: \xe9\r\n\r\n",
+        b"\xe9",
+        b"\r\n\xe9",
+    ] {
+        let mut out = Vec::new();
+        let parsed = super::parse(head, false, &mut out);
+        let shown = head.escape_ascii();
+        assert_eq!(parsed, Err(Reason::RequestMalformed), "{shown}");
+        assert_eq!(out, b"", "{shown}");
+    }
+    let whole = b"GET /\xe9 HTTP/1.1\r\nA: b\r\n\r\n";
+    for length in 0..whole.len() {
+        let parsed = super::parse(&whole[..length], false, &mut Vec::new());
+        assert_eq!(parsed, Ok(None), "{length}");
+    }
+}
+
+#[test]
 fn connection_cannot_remove_what_says_where_the_body_ends() {
     let head = "POST / HTTP/1.1\r\nConnection: content-length, host\r\n\
                 Content-Length: 3\r\nHost: a\r\n\r\n";

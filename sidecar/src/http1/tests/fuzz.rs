@@ -18,7 +18,7 @@ const SEEDS: [&str; 7] = [
      X-A: b\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a",
     "HEAD /d HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
     "OPTIONS * HTTP/1.1\r\nHost: a:80\r\nTE: trailers\r\nExpect: 100-continue\r\n\r\n",
-    "GET / HTTP/1.1\r\nTE: gzip, trailers\r\nConnection: TE\r\n\r\n",
+    "GET /\u{e9} HTTP/1.1\r\nTE: gzip, trailers\r\nConnection: TE\r\n\r\n",
 ];
 /// What makes readers disagree.
 const EVIL: [&str; 16] = [
@@ -106,7 +106,9 @@ async fn nothing_is_smuggled_through_both_proxies() {
     let (chain, seen) = recorder().await;
     for _ in 0..200 {
         // It begins as HTTP does; what does not is none of a proxy's business.
-        let bytes = [GET.as_bytes(), &mutated(&mut random)].concat();
+        let mut bytes = [GET.as_bytes(), &mutated(&mut random)].concat();
+        // The application refuses targets that are no text, and no more than those.
+        bytes.iter_mut().for_each(|byte| *byte &= 0x7f);
         let (mut expected, _) = pass_on(&bytes, bytes.len());
         let mut client = chain.connect().await;
         let (mut reading, mut writing) = client.split();
