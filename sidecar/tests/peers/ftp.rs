@@ -5,9 +5,13 @@ use std::{
     fs::{self, Permissions},
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
+    process::ExitCode,
 };
 
+use clap::Parser as _;
+
 use crate::{
+    harness::namespace::Namespace,
     pods::{Pods, SERVICE},
     process::{Ended, Server, directory, run},
 };
@@ -109,6 +113,66 @@ fn files_go_both_ways_by_ftp() {
     let mut expected = [Some(0); 14];
     (expected[9], expected[10]) = (Some(78), Some(67));
     assert_eq!(codes, expected);
+}
+
+/// Puts the rules there once more, with exceptions. They were proven before the sidecar was
+/// there to answer.
+fn leave_alone(pod: &Namespace, exceptions: &[&str]) {
+    let args = ["netting-iptables-init", "--no-verify"];
+    let args = netting_iptables_init::Args::parse_from(args.iter().chain(exceptions));
+    let code = pod.run(|| netting_iptables_init::run(&args));
+    assert_eq!(code, ExitCode::SUCCESS);
+}
+
+/// In active mode the server compares the address that it is to connect to with that of
+/// its client, which is its own sidecar for it. And who takes a data connection before its
+/// client does lets the control connection overtake what goes over it.
+#[test]
+fn active_mode_needs_its_ports_left_alone() {
+    let mut pods = Pods::new();
+    let server = start(&pods);
+    let sent = server.directory().join("root/large").display().to_string();
+    let calls = [
+        "--list-only ftp://".to_owned(),
+        "ftp://large".to_owned(),
+        format!("--upload-file {sent} ftp://incoming/sent"),
+        "ftp://incoming/sent".to_owned(),
+        "--quote 'DELE incoming/sent' --list-only ftp://incoming/".to_owned(),
+    ];
+    let active = |pods: &Pods| {
+        let call = |call: &String| curl(pods, &format!("--ftp-port - {call}"));
+        calls.iter().map(call).collect::<Vec<_>>()
+    };
+    let outcomes = |said: &[(Ended, Vec<String>)]| {
+        let outcome = |(ended, _): &(Ended, _)| (ended.code, ended.stdout.clone());
+        said.iter().map(outcome).collect::<Vec<_>>()
+    };
+    let direct = active(&pods);
+    let all_went_well = direct.iter().all(|(ended, _)| ended.code == Some(0));
+    assert!(all_went_well, "{direct:?}");
+    pods.mesh();
+    let (refused, control) = &active(&pods)[0];
+    // 30: PORT failed.
+    assert_eq!(refused.code, Some(30), "{control:?}");
+    assert!(
+        control
+            .iter()
+            .any(|line| line == "< 500 Illegal PORT command.")
+    );
+    leave_alone(
+        &pods.server,
+        &[
+            "--skip-inbound-ports=21",
+            "--skip-outbound-ports=1024-65535",
+        ],
+    );
+    leave_alone(&pods.client, &["--skip-inbound-ports=32768-60999"]);
+    let meshed = active(&pods);
+    assert_eq!(
+        outcomes(&meshed),
+        outcomes(&direct),
+        "{meshed:?}, {direct:?}"
+    );
 }
 
 #[test]
