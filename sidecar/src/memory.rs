@@ -54,7 +54,7 @@ pub async fn give_back(peak: Peak, drain: Drain) {
     }
 }
 
-/// Whether there was any. It takes the kernel a millisecond for some ten MB.
+/// Whether there was any.
 #[cfg(target_env = "gnu")]
 #[allow(unsafe_code, reason = "no dependency knows how to ask the allocator")]
 fn trim() -> bool {
