@@ -11,7 +11,9 @@ impl Node {
     /// Without pods yet.
     pub(crate) fn new() -> Self {
         let node = Namespace::new("node");
-        node.ip("link add br0 type bridge");
+        // With an address of its own: else it has the least of its pods', which changes as
+        // they come, and those that know the old one are not heard for some seconds.
+        node.ip("link add br0 address 02:00:00:00:00:01 type bridge");
         node.ip("addr add 10.0.0.1/24 dev br0");
         node.ip("link set br0 up");
         Self(node)
