@@ -38,9 +38,14 @@ fn encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// The value of Prometheus' query language, of the first series that it finds.
+/// The value of Prometheus' query language, of the first series that it finds and that has one.
 pub(crate) fn promql(port: u16, query: &str) -> Option<f64> {
     let answer = json(port, "/api/v1/query", &[("query", query)])?;
-    let value = answer.pointer("/data/result/0/value/1")?;
-    value.as_str()?.parse().ok()
+    let result = answer.pointer("/data/result")?.as_array()?;
+    let values = result.iter().filter_map(|series| {
+        let value = series.pointer("/value/1")?.as_str()?;
+        value.parse().ok()
+    });
+    // One without traffic has a rate of 0/0.
+    values.reduce(|first: f64, other| if first.is_finite() { first } else { other })
 }
