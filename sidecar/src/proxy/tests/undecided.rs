@@ -47,8 +47,27 @@ async fn hear(stream: &mut TcpStream, text: &str) {
 async fn goes(client: &mut TcpStream, upstream: &mut TcpStream) {
     say(client, GET).await;
     hear(upstream, GET).await;
+    answered(upstream, client).await;
+}
+
+async fn answered(upstream: &mut TcpStream, client: &mut TcpStream) {
     say(upstream, OK).await;
     hear(client, OK).await;
+}
+
+/// A connection to `addr`, and where its first request has come to.
+async fn begun(fixture: &Fixture, app: &TcpListener, addr: SocketAddr) -> (TcpStream, TcpStream) {
+    let mut client = fixture.connection(Some(addr)).await;
+    let upstream = next(&mut client, app).await;
+    (client, upstream)
+}
+
+/// Where the next request comes to.
+async fn next(client: &mut TcpStream, listener: &TcpListener) -> TcpStream {
+    say(client, GET).await;
+    let mut upstream = accept(listener).await;
+    hear(&mut upstream, GET).await;
+    upstream
 }
 
 /// Requests that were counted of the service.
@@ -66,20 +85,13 @@ fn to_reviews(fixture: &Fixture) -> u64 {
 async fn requests_are_balanced_from_when_the_catalog_is_back() {
     let fixture = fixture();
     let ((app, addr), (other, endpoint)) = (original().await, listen().await);
-    let mut client = fixture.connection(Some(addr)).await;
-    say(&mut client, GET).await;
-    let mut first = accept(&app).await;
-    hear(&mut first, GET).await;
-    say(&mut first, OK).await;
-    hear(&mut client, OK).await;
+    let (mut client, mut first) = begun(&fixture, &app, addr).await;
+    answered(&mut first, &mut client).await;
     goes(&mut client, &mut first).await;
     assert!(fixture.has(PASSED), "{}", fixture.metrics.expose());
     know(&fixture.outbound.view, addr, &[endpoint]);
-    say(&mut client, GET).await;
-    let mut second = accept(&other).await;
-    hear(&mut second, GET).await;
-    say(&mut second, OK).await;
-    hear(&mut client, OK).await;
+    let mut second = next(&mut client, &other).await;
+    answered(&mut second, &mut client).await;
     // Nobody needs it any more.
     assert_eq!(first.read(&mut [0]).await.expect("a clean end"), 0);
     goes(&mut client, &mut second).await;
@@ -95,12 +107,8 @@ async fn nothing_is_added_to_a_request_before_it_is_known_where_it_goes() {
     let sampler = Sampler::ratio("1".parse().expect("it is a ratio"));
     fixture.outbound.proxy.tracer = Some(Tracer::new(sampler, Arc::new(Buffer::new(8))));
     let ((app, addr), (other, endpoint)) = (original().await, listen().await);
-    let mut client = fixture.connection(Some(addr)).await;
-    say(&mut client, GET).await;
-    let mut first = accept(&app).await;
-    hear(&mut first, GET).await;
-    say(&mut first, OK).await;
-    hear(&mut client, OK).await;
+    let (mut client, mut first) = begun(&fixture, &app, addr).await;
+    answered(&mut first, &mut client).await;
     know(&fixture.outbound.view, addr, &[endpoint]);
     say(&mut client, GET).await;
     let mut second = accept(&other).await;
@@ -160,18 +168,14 @@ async fn streams_are_balanced_from_when_the_catalog_is_back() {
 async fn an_address_that_turns_out_to_be_unknown_stays_where_it_is() {
     let fixture = fixture();
     let (app, addr) = original().await;
-    let mut client = fixture.connection(Some(addr)).await;
-    say(&mut client, GET).await;
-    let mut upstream = accept(&app).await;
-    hear(&mut upstream, GET).await;
+    let (mut client, mut upstream) = begun(&fixture, &app, addr).await;
     let unknown = v1::Unknown {
         address: Some(addr.into()),
         ..Default::default()
     };
     let view = &fixture.outbound.view;
     view.unknown(&unknown).expect("a good message");
-    say(&mut upstream, OK).await;
-    hear(&mut client, OK).await;
+    answered(&mut upstream, &mut client).await;
     goes(&mut client, &mut upstream).await;
     // Both ends are the client's and the server's to choose, as without a sidecar.
     drop(upstream);
@@ -185,10 +189,7 @@ async fn an_address_that_turns_out_to_be_unknown_stays_where_it_is() {
 async fn what_turns_out_to_be_opaque_stays_where_it_is() {
     let fixture = fixture();
     let (app, addr) = original().await;
-    let mut client = fixture.connection(Some(addr)).await;
-    say(&mut client, GET).await;
-    let mut upstream = accept(&app).await;
-    hear(&mut upstream, GET).await;
+    let (mut client, mut upstream) = begun(&fixture, &app, addr).await;
     let (_other, endpoint) = listen().await;
     let opaque = v1::Snapshot {
         address: Some(addr.into()),
@@ -205,8 +206,7 @@ async fn what_turns_out_to_be_opaque_stays_where_it_is() {
     };
     let view = &fixture.outbound.view;
     view.snapshot(opaque).expect("a good snapshot");
-    say(&mut upstream, OK).await;
-    hear(&mut client, OK).await;
+    answered(&mut upstream, &mut client).await;
     goes(&mut client, &mut upstream).await;
 }
 
@@ -216,12 +216,8 @@ async fn what_is_no_request_is_passed_on_as_it_is() {
     for said in [NO_REQUEST, &large] {
         let fixture = fixture();
         let (app, addr) = original().await;
-        let mut client = fixture.connection(Some(addr)).await;
-        say(&mut client, GET).await;
-        let mut upstream = accept(&app).await;
-        hear(&mut upstream, GET).await;
-        say(&mut upstream, OK).await;
-        hear(&mut client, OK).await;
+        let (mut client, mut upstream) = begun(&fixture, &app, addr).await;
+        answered(&mut upstream, &mut client).await;
         say(&mut client, said).await;
         hear(&mut upstream, said).await;
         for word in ["as ", "it ", "likes"] {
@@ -241,10 +237,7 @@ async fn what_is_no_response_or_another_sidecars_is_passed_on_as_it_is() {
     for said in [streamed, unreached] {
         let fixture = fixture();
         let (app, addr) = original().await;
-        let mut client = fixture.connection(Some(addr)).await;
-        say(&mut client, GET).await;
-        let mut upstream = accept(&app).await;
-        hear(&mut upstream, GET).await;
+        let (mut client, mut upstream) = begun(&fixture, &app, addr).await;
         say(&mut upstream, said).await;
         hear(&mut client, said).await;
         drop(upstream);
