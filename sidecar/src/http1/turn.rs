@@ -58,7 +58,7 @@ impl Session<'_> {
         };
         // Faults don't say that they keep a connection, as HTTP/1.0 would have it.
         let keeps_alive = request.keeps_alive && request.is_11;
-        let stays = keeps_alive && upload.is_taken() && !self.is_draining();
+        let stays = keeps_alive && upload.is_taken() && !self.waiter.is_draining();
         let (after, failed) = self.end(ended.outcome, request, stays).await;
         let turn = Turn {
             begun,
@@ -126,10 +126,6 @@ impl Session<'_> {
         // What an upstream has already cannot be changed any more.
         let untouched = self.begun.is_none();
         untouched.then(|| head::begin(tracer, head)).flatten()
-    }
-
-    fn is_draining(&self) -> bool {
-        self.proxy.http1.waiters.is_draining()
     }
 
     /// Answers in the application's place.
