@@ -4,12 +4,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use netting_proto::v1;
-use tokio::{
-    net::TcpSocket,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
 use super::*;
+use crate::proxy::chain::full;
 
 mod calls;
 mod late;
@@ -147,17 +145,7 @@ async fn a_failed_connect_is_tried_elsewhere_whatever_the_method() {
 
 #[tokio::test(flavor = "local")]
 async fn streams_that_wait_for_the_same_connect_fail_with_it() {
-    // A listener whose backlog is full drops what comes next, like a host that is gone.
-    let socket = TcpSocket::new_v4().expect("a socket");
-    let loopback = ([127, 0, 0, 1], 0).into();
-    socket.bind(loopback).expect("a free port");
-    let full = socket.listen(1).expect("it can listen");
-    let addr = full.local_addr().expect("it is bound");
-    let mut queued = Vec::new();
-    for _ in 0..8 {
-        let connect = timeout(Duration::from_millis(20), TcpStream::connect(addr));
-        queued.push(connect.await);
-    }
+    let (addr, _full) = full().await;
     let chain = before(&[addr], never_ejecting()).await;
     let mut client = client(&chain).await;
     let begun = Instant::now();
