@@ -8,7 +8,7 @@ use netting_proto::v1;
 mod retry;
 mod tries;
 
-pub use retry::{Attempt, Failure, GaveUp, Kind, Next};
+pub use retry::{Attempt, Failure, GaveUp, Kind, Next, Reported};
 pub use tries::{FailedTry, Tried, Tries};
 
 /// Tries beyond the first, if the service doesn't say.

@@ -5,7 +5,18 @@
 
 use std::io::Write as _;
 
-use crate::reason::Reason;
+use crate::{policy::Reported, reason::Reason};
+
+/// For these reasons, a request has not got to the application.
+const UNREACHED: [Reason; 5] = [
+    Reason::ConnectRefused,
+    Reason::ConnectTimeout,
+    Reason::ConnectUnreachable,
+    Reason::LocalAddressUnavailable,
+    Reason::LocalResourcesExhausted,
+];
+/// For these, the application's connection broke before the response's head.
+const BROKEN_OFF: [Reason; 2] = [Reason::UpstreamClosed, Reason::UpstreamSilent];
 
 /// An answer in place of the application's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,23 +65,22 @@ impl Fault {
         format!("netting; error={}; details=\"{}\"", self.error, self.reason)
     }
 
-    /// Whether these values of `proxy-status` are the one of a sidecar that could not
-    /// reach its application: the request is as it was. An answer that has passed another
-    /// proxy on its way says so in a value behind.
-    pub(crate) fn says_unreached<'v>(values: impl IntoIterator<Item = &'v [u8]>) -> bool {
+    /// What a sidecar reports in these values of `proxy-status`, if they are the one that
+    /// it gives an answer of its own. An answer that has passed another proxy on its way
+    /// says so in a value behind.
+    pub(crate) fn reported<'v>(values: impl IntoIterator<Item = &'v [u8]>) -> Option<Reported> {
         let mut values = values.into_iter();
         let (Some(proxy_status), None) = (values.next(), values.next()) else {
-            return false;
+            return None;
         };
-        let reasons = [
-            Reason::ConnectRefused,
-            Reason::ConnectTimeout,
-            Reason::ConnectUnreachable,
-            Reason::LocalAddressUnavailable,
-            Reason::LocalResourcesExhausted,
-        ];
-        let says = |reason| Fault::of(reason).proxy_status().as_bytes() == proxy_status;
-        reasons.into_iter().any(says)
+        let says = |reason: &Reason| Fault::of(*reason).proxy_status().as_bytes() == proxy_status;
+        if UNREACHED.iter().any(says) {
+            Some(Reported::Unreached)
+        } else if BROKEN_OFF.iter().any(says) {
+            Some(Reported::BrokenOff)
+        } else {
+            None
+        }
     }
 
     /// What a sidecar puts behind such a value if it comes from its own application: that
@@ -140,19 +150,27 @@ mod tests {
     }
 
     #[test]
-    fn only_a_failed_connect_leaves_a_request_as_it_was() {
+    fn a_sidecar_reports_what_became_of_a_request() {
         let status = |reason| Fault::of(reason).proxy_status();
-        let says = |reason| Fault::says_unreached([status(reason).as_bytes()]);
-        assert!(says(Reason::ConnectRefused) && says(Reason::ConnectTimeout));
-        assert!(says(Reason::LocalAddressUnavailable) && says(Reason::LocalResourcesExhausted));
-        assert!(!says(Reason::UpstreamClosed) && !says(Reason::ResponseTimeout));
-        assert!(!Fault::says_unreached([
-            &b"other; error=connection_refused"[..]
-        ]));
-        assert!(!Fault::says_unreached([]));
+        let reported = |reason| Fault::reported([status(reason).as_bytes()]);
+        for (reason, report) in [
+            (Reason::ConnectRefused, Some(Reported::Unreached)),
+            (Reason::ConnectTimeout, Some(Reported::Unreached)),
+            (Reason::LocalAddressUnavailable, Some(Reported::Unreached)),
+            (Reason::LocalResourcesExhausted, Some(Reported::Unreached)),
+            (Reason::UpstreamClosed, Some(Reported::BrokenOff)),
+            (Reason::UpstreamSilent, Some(Reported::BrokenOff)),
+            (Reason::ResponseTimeout, None),
+            (Reason::ResponseMalformed, None),
+        ] {
+            assert_eq!(reported(reason), report, "{reason}");
+        }
+        let other = &b"other; error=connection_refused"[..];
+        assert_eq!(Fault::reported([other]), None);
+        assert_eq!(Fault::reported([]), None);
         let refused = status(Reason::ConnectRefused);
         let relayed = [refused.as_bytes(), Fault::RELAYED.as_bytes()];
-        assert!(!Fault::says_unreached(relayed));
+        assert_eq!(Fault::reported(relayed), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     fields::{Fields, line},
     request::Request,
 };
-use crate::{http::fault::Fault, reason::Reason};
+use crate::{http::fault::Fault, policy::Reported, reason::Reason};
 
 /// A response whose head has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +21,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// What it is to the request.
     pub(crate) kind: Kind,
-    /// It says of itself that a sidecar made it, whose application never saw the
-    /// request.
-    pub(crate) says_unreached: bool,
+    /// What a sidecar that made it reports of the request, as it says of itself.
+    pub(crate) reported: Option<Reported>,
     /// What follows it.
     pub(crate) body: Body,
     /// The upstream takes another request on the same connection.
@@ -91,7 +90,7 @@ pub(crate) fn parse(
         length,
         status,
         kind,
-        says_unreached: status >= 500 && says_unreached(parsed.headers),
+        reported: reported(status, parsed.headers),
         body,
         upstream_stays,
         kept_seconds: fields.kept_seconds,
@@ -119,10 +118,13 @@ pub(crate) fn parse(
     Ok(Some(response))
 }
 
-fn says_unreached(headers: &[Header<'_>]) -> bool {
+fn reported(status: u16, headers: &[Header<'_>]) -> Option<Reported> {
+    if status < 500 {
+        return None;
+    }
     let is_status = |header: &&Header<'_>| header.name.eq_ignore_ascii_case("proxy-status");
     let statuses = headers.iter().filter(is_status);
-    Fault::says_unreached(statuses.map(|header| header.value))
+    Fault::reported(statuses.map(|header| header.value))
 }
 
 fn connection(

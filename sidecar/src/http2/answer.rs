@@ -14,7 +14,7 @@ use super::{pool::Hold, pump::Passed};
 use crate::{
     ejection,
     http::fault::Fault,
-    policy::{Failure, Kind},
+    policy::{Failure, Kind, Reported},
     reason::Reason,
 };
 
@@ -124,23 +124,19 @@ pub(super) async fn answer(
 
 /// What a response says failed.
 pub(super) fn failure(head: &response::Parts, by_sidecar: bool) -> Option<Failure> {
-    let unreached = by_sidecar && says_unreached(&head.headers);
-    match grpc_code(&head.headers) {
-        Some(0) if !unreached => None,
-        Some(code) if !unreached => Some(Failure::GrpcStatus(code)),
-        _ => Failure::of_response(head.status.as_u16(), unreached),
-    }
+    let reported = reported(&head.headers).filter(|_| by_sidecar);
+    Failure::of_response(head.status.as_u16(), grpc_code(&head.headers), reported)
 }
 
-fn says_unreached(headers: &HeaderMap) -> bool {
+fn reported(headers: &HeaderMap) -> Option<Reported> {
     let statuses = headers.get_all(PROXY_STATUS).iter();
-    Fault::says_unreached(statuses.map(HeaderValue::as_bytes))
+    Fault::reported(statuses.map(HeaderValue::as_bytes))
 }
 
 /// Makes an answer of the application's, which it may have from a sidecar behind it, one
 /// that no sidecar on the way takes for ours.
 pub(super) fn mark_relayed(headers: &mut HeaderMap) {
-    if says_unreached(headers) {
+    if reported(headers).is_some() {
         headers.append(PROXY_STATUS, HeaderValue::from_static(Fault::RELAYED));
     }
 }

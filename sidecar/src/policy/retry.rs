@@ -43,6 +43,23 @@ pub enum Failure {
     Status(u16),
     /// A response of gRPC with this code in its head.
     GrpcStatus(u32),
+    /// Either of them, from the sidecar of an endpoint whose application broke off before
+    /// the response's head.
+    BrokenOff {
+        /// The response's status.
+        status: u16,
+        /// Its code of gRPC, if it has any.
+        grpc_code: Option<u32>,
+    },
+}
+
+/// What a meshed endpoint's sidecar, which answered itself, reports of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It never got to the application.
+    Unreached,
+    /// The application's connection broke before the response's head.
+    BrokenOff,
 }
 
 /// What follows a try that failed.
@@ -84,17 +101,25 @@ impl GaveUp {
 }
 
 impl Failure {
-    /// What a response's head says failed; what gRPC says in it is not looked at.
+    /// What a response's head says failed.
     ///
-    /// A meshed endpoint's sidecar is believed that the request is `unreached`, that
-    /// it never got to the application: who forges that has only its own work done
-    /// again.
+    /// A meshed endpoint's sidecar is believed what it `reported`: who forges that has
+    /// only its own work done again.
     #[must_use]
-    pub fn of_response(status: u16, unreached: bool) -> Option<Self> {
-        match status {
-            _ if unreached => Some(Failure::Connect),
-            status @ 400.. => Some(Failure::Status(status)),
-            _ => None,
+    pub fn of_response(
+        status: u16,
+        grpc_code: Option<u32>,
+        reported: Option<Reported>,
+    ) -> Option<Self> {
+        let said = match grpc_code {
+            Some(0) => None,
+            Some(code) => Some(Failure::GrpcStatus(code)),
+            None => (status >= 400).then_some(Failure::Status(status)),
+        };
+        match reported {
+            Some(Reported::Unreached) => Some(Failure::Connect),
+            Some(Reported::BrokenOff) => said.map(|_| Failure::BrokenOff { status, grpc_code }),
+            None => said,
         }
     }
 
@@ -104,7 +129,7 @@ impl Failure {
         match self {
             Failure::Connect => Outcome::ConnectFailed,
             Failure::Refused => Outcome::Refused,
-            Failure::Reset => Outcome::Reset,
+            Failure::Reset | Failure::BrokenOff { .. } => Outcome::Reset,
             Failure::TimedOut => Outcome::TimedOut,
             Failure::Status(status) => Outcome::of_status(status),
             Failure::GrpcStatus(code) => Outcome::of_grpc_status(code),
@@ -121,12 +146,16 @@ impl Policy {
     /// Decides on another try, and takes it out of the budget.
     #[must_use]
     pub fn after(&self, failure: Failure, of: Attempt, budget: &Budget, now: Instant) -> Next {
+        let on = &self.retry_on;
         let asked = match failure {
             Failure::Connect | Failure::Refused => true,
-            Failure::Reset => self.retry_on.reset,
-            Failure::TimedOut => self.retry_on.status(504),
-            Failure::Status(status) => self.retry_on.status(status),
-            Failure::GrpcStatus(code) => self.retry_on.grpc_code(code),
+            Failure::Reset => on.reset,
+            Failure::TimedOut => on.status(504),
+            Failure::Status(status) => on.status(status),
+            Failure::GrpcStatus(code) => on.grpc_code(code),
+            Failure::BrokenOff { status, grpc_code } => {
+                on.reset || grpc_code.map_or_else(|| on.status(status), |code| on.grpc_code(code))
+            }
         };
         let idempotent = match of.kind {
             Kind::Idempotent => true,
@@ -202,6 +231,32 @@ mod tests {
         ] {
             assert_eq!(after(&policy, failure, GET), Next::GiveUp(GaveUp::NotAsked));
         }
+    }
+
+    #[test]
+    fn what_breaks_behind_a_sidecar_is_a_reset_and_what_the_sidecar_says() {
+        let broken = |status, code| Failure::of_response(status, code, Some(Reported::BrokenOff));
+        let on = |reset, statuses: &[u16], grpc_codes: &[u32]| Policy {
+            retry_on: RetryOn {
+                reset,
+                statuses: statuses.to_vec(),
+                grpc_codes: grpc_codes.to_vec(),
+            },
+            ..Policy::default()
+        };
+        let http = broken(502, None).expect("it failed");
+        let call = broken(200, Some(14)).expect("it failed");
+        for (policy, again) in [
+            (on(true, &[], &[]), [true, true]),
+            (on(false, &[502], &[]), [true, false]),
+            (on(false, &[503], &[14]), [false, true]),
+            (on(false, &[], &[13]), [false, false]),
+        ] {
+            let tried = [http, call].map(|failure| after(&policy, failure, GET) == Next::Retry);
+            assert_eq!(tried, again, "{:?}", policy.retry_on);
+        }
+        assert_eq!(broken(200, None), None, "an answer is an answer");
+        assert_eq!(broken(200, Some(0)), None);
     }
 
     #[test]

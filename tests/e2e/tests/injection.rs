@@ -410,7 +410,7 @@ async fn a_rollout_loses_no_request_if_the_application_lingers() -> anyhow::Resu
 async fn a_rollout_loses_no_request_if_the_application_exits_at_once() -> anyhow::Result<()> {
     // What an application was working on when it exited is its own loss, unless its
     // service says that it may be asked again.
-    let retried = [("netting.dev/retry-on", "reset, gateway-error")];
+    let retried = [("netting.dev/retry-on", "reset")];
     rollout_loses_nothing(hasty(""), &retried).await
 }
 

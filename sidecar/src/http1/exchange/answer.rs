@@ -65,7 +65,7 @@ impl Exchange<'_> {
             tries.answered();
         }
         // What an application relays, no sidecar on the way is to take for ours.
-        if self.is_application() && response.says_unreached {
+        if self.is_application() && response.reported.is_some() {
             let relayed = Fault::RELAYED.as_bytes();
             head::add(&mut self.download.head, "proxy-status", relayed);
         }
@@ -81,7 +81,8 @@ impl Exchange<'_> {
             .in_flight
             .as_ref()
             .is_some_and(|at| at.endpoint().meshed);
-        Failure::of_response(response.status, by_sidecar && response.says_unreached)
+        let reported = response.reported.filter(|_| by_sidecar);
+        Failure::of_response(response.status, None, reported)
     }
 
     /// Whether another try is granted after this failure. Not once something has gone

@@ -212,6 +212,27 @@ async fn a_connection_that_breaks_is_tried_again_if_asked() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_connection_that_breaks_behind_an_endpoints_sidecar_is_no_other() {
+    let (_sidecar, breaks) = Chain::behind(endpoint("").await, &Tells::default()).await;
+    let endpoints = [breaks, endpoint(CLOSE).await];
+    let on_reset = v1::RetryOn {
+        reset: true,
+        ..Default::default()
+    };
+    let chain = Chain::to_service(&endpoints, retrying(on_reset), Some(meshed())).await;
+    for _ in 0..10 {
+        let answer = ask(&chain, ASK).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let again = chain.retries("response_unwanted");
+    assert!(again > 0);
+    for _ in 0..10 {
+        ask(&chain, POST).await;
+    }
+    assert_eq!(chain.retries("response_unwanted"), again);
+}
+
+#[tokio::test(flavor = "local")]
 async fn an_answer_that_does_not_come_is_a_504_that_says_so() {
     let impatient = v1::ServicePolicy {
         timeout_ms: Some(300),

@@ -51,13 +51,11 @@ impl Service {
         !self.is_http2() && !way.is_meshed()
     }
 
-    /// What its annotations say: `retry-on: reset, gateway-error`, which a request takes to
-    /// be saved both from a replica that breaks off and from an application that breaks off
-    /// behind its sidecar.
+    /// What its annotations say: `retry-on: reset`, which saves a request from a replica that
+    /// breaks off, and from an application that does so behind its sidecar.
     pub(super) fn policy(self) -> Option<v1::ServicePolicy> {
         let broken_off = v1::RetryOn {
             reset: true,
-            statuses: vec![502, 503, 504],
             ..Default::default()
         };
         let policy = v1::ServicePolicy {

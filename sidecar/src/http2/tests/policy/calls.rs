@@ -26,6 +26,20 @@ async fn unreached() -> SocketAddr {
     .await
 }
 
+/// An application that ends its connections once it has a stream.
+async fn breaks_off() -> SocketAddr {
+    let (listener, addr) = listen().await;
+    spawn_local(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            spawn_local(async move {
+                let mut connection = h2::server::handshake(stream).await.expect("it speaks");
+                let _stream = connection.accept().await;
+            });
+        }
+    });
+    addr
+}
+
 fn meshed() -> v1::Workload {
     v1::Workload {
         meshed: true,
@@ -71,6 +85,30 @@ async fn what_never_got_from_a_sidecar_to_its_application_is_tried_elsewhere() {
         passed_on += usize::from(response.headers().contains_key("grpc-status"));
     }
     assert!(passed_on > 0, "a stranger is not believed");
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_breaks_behind_an_endpoints_sidecar_is_a_reset() {
+    let breaks = breaks_off().await;
+    let (_sidecar, broken) = Chain::behind(breaks, &Tells::default()).await;
+    let policy = v1::ServicePolicy {
+        retry_on: Some(v1::RetryOn {
+            reset: true,
+            // Not what the sidecar answers, but that calls may be made twice.
+            grpc_codes: vec![13],
+            ..Default::default()
+        }),
+        ..retrying()
+    };
+    let endpoints = [broken, good().await];
+    let chain = Chain::to_service(&endpoints, policy, Some(meshed())).await;
+    let mut client = client(&chain).await;
+    for request in [get, grpc].repeat(10) {
+        let response = ask(&mut client, request()).await.expect("it is answered");
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!response.headers().contains_key("grpc-status"));
+    }
+    assert!(chain.retries("response_unwanted") > 0);
 }
 
 #[tokio::test(flavor = "local")]
