@@ -188,6 +188,13 @@ impl Upstream {
         }
     }
 
+    /// Whether what was chosen is still there, if it was chosen.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let endpoint = self.chosen.as_ref().map(Chosen::endpoint);
+        endpoint.is_none_or(|endpoint| endpoint.is_current())
+    }
+
     /// It has ended or broken off, and not said anything. At once, that is held against
     /// its endpoint; later it is what servers do with connections that nobody uses.
     pub fn hung_up(&mut self) {

@@ -30,36 +30,40 @@ impl Session<'_> {
     /// the client was going; until then at most.
     pub(super) async fn take(
         &mut self,
-        tries: &Tries,
+        tries: &mut Tries,
         fresh: bool,
         until: Option<Instant>,
     ) -> Result<Taken, ConnectError> {
         if let Some(begun) = self.begun.take() {
             return Ok(*begun);
         }
-        let Some(chosen) = tries.choose(Instant::now()) else {
-            // Nothing to choose from, or a service whose last endpoint has gone.
-            return self.own_upstream().await;
-        };
-        // It was for as long as there was nothing to choose from.
-        if let Some(mut own) = self.upstream.take() {
-            own.stream.finish();
+        loop {
+            let Some(chosen) = tries.choose(Instant::now()) else {
+                // Nothing to choose from, or a service whose last endpoint has gone.
+                return self.own_upstream().await;
+            };
+            // It was for as long as there was nothing to choose from.
+            if let Some(mut own) = self.upstream.take() {
+                own.stream.finish();
+            }
+            let pool = &self.proxy.http1.pool;
+            let addr = chosen.addr();
+            let pooled = if fresh { None } else { pool.take(addr) };
+            if let Some(side) = pooled {
+                return Ok(Taken {
+                    side,
+                    addr: addr.0,
+                    is_old: true,
+                    has: 0,
+                    in_flight: Some(chosen.begin(Instant::now())),
+                });
+            }
+            // Rare, and large: no request has to hold the memory for it.
+            let upstream = Box::pin(self.proxy.connector.one(chosen, until)).await?;
+            if upstream.is_current() || !tries.chooses_anew(self.target.current()) {
+                return Ok(self.taken(upstream));
+            }
         }
-        let pool = &self.proxy.http1.pool;
-        let addr = chosen.addr();
-        let pooled = if fresh { None } else { pool.take(addr) };
-        if let Some(side) = pooled {
-            return Ok(Taken {
-                side,
-                addr: addr.0,
-                is_old: true,
-                has: 0,
-                in_flight: Some(chosen.begin(Instant::now())),
-            });
-        }
-        // Rare, and large: no request has to hold the memory for it.
-        let upstream = Box::pin(self.proxy.connector.one(chosen, until)).await?;
-        Ok(self.taken(upstream))
     }
 
     /// Takes the client's own connection to where it was going.

@@ -95,8 +95,7 @@ impl Stream {
         tries: &mut Tries,
     ) -> Tried<Ended> {
         let until = tries.until(Instant::now());
-        let chosen = tries.choose(Instant::now());
-        let mut taken = match self.session.take(chosen, until).await {
+        let mut taken = match self.take(tries, until).await {
             Ok(taken) => taken,
             Err(error) => return self.not_sent(error, tries),
         };
@@ -147,6 +146,19 @@ impl Stream {
             Some(ended) => ended,
             None => Ended::Reset(Code::CANCEL, Reason::ResponseTimeout),
         })
+    }
+
+    /// Takes a connection to what is chosen for the next try.
+    async fn take(&self, tries: &mut Tries, until: Option<Instant>) -> Result<Taken, Unconnected> {
+        loop {
+            let taken = self
+                .session
+                .take(tries.choose(Instant::now()), until)
+                .await?;
+            if taken.is_current() || !tries.chooses_anew(self.session.current()) {
+                return Ok(taken);
+            }
+        }
     }
 
     /// Passes on what the client says after its response has ended: an upstream may answer

@@ -138,6 +138,11 @@ impl Taken {
         self.in_flight.as_ref().map(InFlight::endpoint)
     }
 
+    /// Whether what was chosen is still there, if anything was.
+    pub(super) fn is_current(&self) -> bool {
+        self.chosen().is_none_or(|at| at.is_current())
+    }
+
     /// Whether a sidecar is there.
     pub(super) fn is_meshed(&self) -> bool {
         self.chosen().is_some_and(|at| at.meshed)

@@ -96,6 +96,18 @@ impl Tries {
         untried.or_else(|| known.choose(Unit::Request, &[], now))
     }
 
+    /// What was chosen went while it was connected. Whether there is something else to
+    /// choose from then, of which `latest` tells; that is no other try, for nothing failed.
+    #[must_use]
+    pub fn chooses_anew(&mut self, latest: Option<Arc<Destination>>) -> bool {
+        let latest = latest.filter(|known| known.has_endpoints());
+        let has_others = latest.is_some();
+        if has_others {
+            self.known = latest;
+        }
+        has_others
+    }
+
     /// When a try that begins now is given up if the response's head is not there.
     #[must_use]
     pub fn until(&self, now: Instant) -> Option<Instant> {

@@ -188,8 +188,9 @@ pub(crate) async fn full() -> (SocketAddr, impl Sized) {
 }
 
 /// What the view knows of the one address in use becomes these endpoints while something
-/// is on its way to one of those before, where it waits to be connected in vain.
-pub(crate) async fn know_meanwhile(view: &View, dst: SocketAddr, endpoints: &[SocketAddr]) {
+/// is on its way to one of those before, and not connected yet: what a test waits for is
+/// looked at before its tasks.
+pub(crate) async fn know_amid_connect(view: &View, dst: SocketAddr, endpoints: &[SocketAddr]) {
     let is_under_way = |known: &Known| match known {
         Known::Destination(known) => known
             .endpoints
@@ -201,6 +202,11 @@ pub(crate) async fn know_meanwhile(view: &View, dst: SocketAddr, endpoints: &[So
         tokio::task::yield_now().await;
     }
     know(view, dst, endpoints);
+}
+
+/// The same, where the connect is in vain and its time passes.
+pub(crate) async fn know_meanwhile(view: &View, dst: SocketAddr, endpoints: &[SocketAddr]) {
+    know_amid_connect(view, dst, endpoints).await;
     tokio::time::pause();
     tokio::time::advance(CONNECT_TIMEOUT).await;
     tokio::time::resume();

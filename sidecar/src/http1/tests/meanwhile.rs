@@ -1,10 +1,10 @@
 //! Endpoints that come and go while a request is tried, with real sockets.
 
 use super::{
-    policy::{ASK, CLOSE, UNREACHED, ask, endpoint, meshed},
+    policy::{ASK, BUSY, CLOSE, UNREACHED, ask, endpoint, meshed},
     *,
 };
-use crate::proxy::chain::{SERVICE, Tells, full, know_meanwhile};
+use crate::proxy::chain::{SERVICE, Tells, full, know_amid_connect, know_meanwhile};
 
 #[tokio::test(flavor = "local")]
 async fn a_request_that_cannot_be_connected_goes_where_the_service_is_by_then() {
@@ -17,6 +17,22 @@ async fn a_request_that_cannot_be_connected_goes_where_the_service_is_by_then() 
         let meanwhile = know_meanwhile(&chain.outbound.view, service, &came);
         let (answer, ()) = tokio::join!(ask(&chain, ASK), meanwhile);
         assert!(answer.starts_with("HTTP/1.1 200 "), "{before:?}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_request_does_not_go_to_an_endpoint_that_went_as_it_was_connected() {
+    let service = SERVICE.into();
+    let (gone, came) = (endpoint(BUSY).await, endpoint(CLOSE).await);
+    for (after, status) in [(&[came][..], "200"), (&[], "503")] {
+        let (inbound, _) = Chain::behind(service, &Tells::default()).await;
+        let chain = Chain::to(&[gone], inbound).await;
+        let meanwhile = know_amid_connect(&chain.outbound.view, service, after);
+        let (answer, ()) = tokio::join!(ask(&chain, ASK), meanwhile);
+        // It is better asked than nobody.
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{after:?}: {answer}");
+        assert_eq!(chain.retries("connect_refused"), 0, "nothing has failed");
     }
 }
 
