@@ -3,14 +3,15 @@
 //! What is freed, glibc keeps for whoever comes next, but for the end of a heap; and there
 //! something nearly always lives that came later than those connections. So ten thousand
 //! that were open for a minute would be paid for by their pod for good, if nobody asked
-//! (`malloc_trim(3)`).
+//! (`malloc_trim(3)`). Meanwhile those who allocate wait: some milliseconds for 30 MB that are
+//! given back, 20 for 75 MB.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use netting_runtime::Drain;
@@ -48,8 +49,10 @@ pub async fn give_back(peak: Peak, drain: Drain) {
     loop {
         sleep(LOOK_EVERY).await;
         if peak.is_past(drain.tasks()) {
+            let begun = Instant::now();
             let given_back = trim();
-            tracing::debug!(given_back, "asked for memory to be given back");
+            let took = begun.elapsed();
+            tracing::debug!(given_back, ?took, "asked for memory to be given back");
         }
     }
 }
