@@ -75,8 +75,8 @@ knows_only netting-telemetry netting-runtime
 knows_only netting-sidecar netting-runtime netting-telemetry netting-proto
 knows_only netting-catalog netting-runtime netting-telemetry netting-proto
 knows_only netting-webhook netting-runtime netting-telemetry
-# The webhook as a library, and through it what that links.
-knows_only netting netting-webhook netting-runtime netting-telemetry netting-proto
+# The webhook and the catalog as libraries, and through them what those link.
+knows_only netting netting-webhook netting-catalog netting-runtime netting-telemetry netting-proto
 # What the image has as one program: nothing but a choice by name.
 knows_only netting-data-plane netting-iptables-init netting-sidecar netting-runtime netting-telemetry netting-proto
 knows_only netting-control-plane netting-catalog netting-webhook netting-runtime netting-telemetry netting-proto

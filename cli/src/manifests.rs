@@ -2,7 +2,7 @@
 //! `install` applies is what `kubectl apply -k` would, and flags change it afterwards.
 //!
 //! In reading order: `source`, the files; `kustomize`, how overlays are put over the
-//! base; [`Settings`], the flags; `flags`, those of a part; `customise`, what they change.
+//! base; [`Settings`], the flags; `flags`, those of its programs; `customise`, what they change.
 
 use serde_json::Value;
 

@@ -1,10 +1,9 @@
 //! The flags for what is installed, read into what they change.
 
-use clap::Parser as _;
 use netting_webhook::options::{Exporters, LogFilter};
 use serde::{Deserialize, Serialize};
 
-use super::flags::known_to_the_catalog;
+use super::flags::{self, understood_by_the_webhook};
 use crate::{cluster::SYSTEM_NAMESPACE, exit::Usage, installation::trial};
 
 /// The image that the manifests name.
@@ -82,8 +81,7 @@ pub(super) struct Container {
 }
 
 impl Settings {
-    /// These, and for what they leave out `before`. Of a part's flags each is there
-    /// once, as it was given last.
+    /// These, and for what they leave out `before`, which goes for each flag of a part.
     #[must_use]
     pub fn over(self, before: Self) -> Self {
         Self {
@@ -99,8 +97,8 @@ impl Settings {
     }
 
     /// # Errors
-    /// If the namespace or the image can't be Netting's, or the webhook or the catalog
-    /// would refuse its flags.
+    /// If the namespace or the image can't be Netting's, the webhook or the catalog would
+    /// refuse its flags, or the manifests don't follow one.
     pub(super) fn changes(&self, namespace: &str) -> Result<Changes, Usage> {
         if namespace == trial::NAMESPACE {
             return Err(Usage(format!(
@@ -120,8 +118,8 @@ impl Settings {
             webhook: Container::with_flags(&self.webhook),
             catalog: Container::with_flags(&self.catalog),
         };
-        understood(&changes.webhook.args)?;
-        known_to_the_catalog(&self.catalog)?;
+        understood_by_the_webhook(&self.webhook)?;
+        flags::CATALOG.read(&self.catalog)?;
         if changes.namespace.is_some() {
             let catalog = format!("netting-catalog.{namespace}.svc:15010");
             changes.webhook.env.push(("NETTING_CATALOG", catalog));
@@ -165,11 +163,9 @@ fn flags_over(given: Vec<String>, before: Vec<String>) -> Vec<String> {
     fn name(flag: &str) -> &str {
         flag.split('=').next().unwrap_or_default()
     }
-    let mut all: Vec<String> = Vec::new();
-    for flag in before.into_iter().chain(given) {
-        all.retain(|other| name(other) != name(&flag));
-        all.push(flag);
-    }
+    let mut all = before;
+    all.retain(|flag| !given.iter().any(|other| name(other) == name(flag)));
+    all.extend(given);
     all
 }
 
@@ -182,24 +178,4 @@ fn flag(text: &str) -> Result<String, String> {
         return Err("expected a flag's name and its value, such as log-format=json".to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// Has the webhook's own parser look at its flags, before a pod fails of them.
-fn understood(args: &[String]) -> Result<(), Usage> {
-    if args.is_empty() {
-        return Ok(());
-    }
-    let args = std::iter::once("netting-webhook").chain(args.iter().map(String::as_str));
-    let parsed = netting_webhook::Args::try_parse_from(args).map_err(|error| {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        Usage(format!(
-            "--webhook-set: {}",
-            first.trim_start_matches("error: ")
-        ))
-    })?;
-    match parsed.options() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Usage(format!("--webhook-set: {error}"))),
-    }
 }

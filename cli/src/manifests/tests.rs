@@ -1,8 +1,12 @@
 //! What is rendered, held to the files of `k8s/` and to Kubernetes' own types.
 
-use std::{fs, path::Path};
+use std::{
+    any::TypeId,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use clap::{Arg, CommandFactory as _, Parser};
+use clap::{Arg, Parser};
 use k8s_openapi::{
     api::{
         admissionregistration::v1::MutatingWebhookConfiguration,
@@ -58,7 +62,10 @@ fn settings_that_cannot_be_are_refused_before_a_pod_fails_of_them() {
     for (flags, says) in [
         (["--image="].as_slice(), "names no image"),
         (&["--image=a b"], "names no image"),
-        (&["--webhook-set=proxy-lgo=warn"], "--proxy-lgo"),
+        (
+            &["--webhook-set=proxy-lgo=warn"],
+            "netting-webhook has no flag proxy-lgo; it has telemetry, trace-ratio",
+        ),
         (&["--webhook-set=proxy-log=loud"], "is not a log level"),
         (
             &["--webhook-set=proxy-memory-limit=8Mi"],
@@ -66,10 +73,28 @@ fn settings_that_cannot_be_are_refused_before_a_pod_fails_of_them() {
         ),
         (
             &["--catalog-set=stream-max=1"],
-            "no flag stream-max; it has grpc-port, http-port",
+            "netting-catalog has no flag stream-max; it has heartbeat-interval, streams-max",
         ),
-        (&["--catalog-set=streams-max"], "streams-max takes a value"),
-        (&["--catalog-set=streams-max="], "streams-max takes a value"),
+        (
+            &["--catalog-set=streams-max"],
+            "--catalog-set: a value is required for '--streams-max",
+        ),
+        (&["--catalog-set=streams-max=lots"], "expected 1 to 1000000"),
+        (
+            &["--catalog-set=heartbeat-interval=1ms"],
+            "expected 100ms to 1h",
+        ),
+        (
+            &["--catalog-set=streams-max=7", "--catalog-set=streams-max=7"],
+            "'--streams-max <STREAMS_MAX>' cannot be used multiple times",
+        ),
+        (
+            &[
+                "--webhook-set=proxy-log=info",
+                "--webhook-set=proxy-log=warn",
+            ],
+            "'--proxy-log <FILTER>' cannot be used multiple times",
+        ),
         (&["--catalog-set=help"], "no flag help"),
     ] {
         let refused = render(&settings(flags), "netting", None);
@@ -87,6 +112,75 @@ fn settings_that_cannot_be_are_refused_before_a_pod_fails_of_them() {
         let flags = ["render"].iter().chain(&flags);
         assert!(Flags::try_parse_from(flags).is_err());
     }
+}
+
+/// Whether the manifests hold what a flag says in another place too, which then would say
+/// something else: as a variable from the pod itself, as a file that nobody mounts, or as a
+/// number or a name somewhere.
+fn is_held(arg: &Arg, container: &Value, objects: &[Value]) -> bool {
+    let variables = container["env"].as_array().into_iter().flatten();
+    let variable = arg.get_env().and_then(|name| {
+        let mut named = variables.filter(|variable| variable["name"].as_str() == name.to_str());
+        named.next()
+    });
+    if let Some(variable) = variable {
+        return variable.get("valueFrom").is_some();
+    }
+    if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
+        return container.get("volumeMounts").is_none();
+    }
+    let default = arg.get_default_values().first();
+    default.is_some_and(|default| {
+        let default = default.to_str().expect("it is text");
+        objects.iter().any(|object| says(object, default))
+    })
+}
+
+fn says(value: &Value, text: &str) -> bool {
+    match value {
+        Value::Object(fields) => fields.values().any(|field| says(field, text)),
+        Value::Array(items) => items.iter().any(|item| says(item, text)),
+        Value::String(own) => own == text,
+        Value::Number(own) => own.to_string() == text,
+        Value::Bool(_) | Value::Null => false,
+    }
+}
+
+#[test]
+fn flags_that_the_manifests_do_not_follow_are_refused_with_what_to_do_instead() {
+    let objects = rendered(&[]);
+    for program in flags::PROGRAMS {
+        let container = container(&objects, program.name);
+        let command = (program.command)();
+        let mut held = Vec::new();
+        for arg in command.get_arguments() {
+            let Some(name) = arg
+                .get_long()
+                .filter(|name| !flags::ONLY_PRINT.contains(name))
+            else {
+                continue;
+            };
+            if is_held(arg, container, &objects) {
+                held.push(name);
+                let flag = format!("{}={name}=other", program.setting);
+                let refused = render(&settings(&[&flag]), "netting", None);
+                let refused = refused.expect_err("it is refused").to_string();
+                let begin = format!("{}: {name} is fixed: ", program.setting);
+                assert!(refused.starts_with(&begin), "{refused}");
+            }
+        }
+        let refused: Vec<&str> = program.fixed.iter().map(|(name, _)| *name).collect();
+        assert_eq!(refused, held, "{}", program.name);
+    }
+}
+
+#[test]
+fn a_flag_that_is_given_twice_on_an_upgrade_is_refused_too() {
+    let given = settings(&["--catalog-set=streams-max=7", "--catalog-set=streams-max=8"]);
+    let before = settings(&["--catalog-set=streams-max=9"]);
+    let refused = render(&given.over(before), "netting", None);
+    let refused = refused.expect_err("it is refused").to_string();
+    assert!(refused.contains("multiple times"), "{refused}");
 }
 
 /// Where people try their first pods, and `netting check` its own.
@@ -265,7 +359,7 @@ fn a_field_that_kubernetes_does_not_have_is_found_wherever_it_is() {
 }
 
 /// `"webhookFlags": {"enum": […]}` as it stands in the chart's schema.
-fn flags_in_schema(part: &str, flags: &[&str]) -> String {
+fn flags_in_schema(part: &str, flags: &[String]) -> String {
     let flags: Vec<String> = flags
         .iter()
         .map(|name| format!("        \"{name}\""))
@@ -281,12 +375,8 @@ fn the_chart_refuses_flags_that_its_programs_do_not_have() {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/chart/netting/values.schema.json");
     let mut schema = fs::read_to_string(&path).expect("the chart has a schema");
-    let webhook = netting_webhook::Args::command();
-    let webhook: Vec<&str> = webhook.get_arguments().filter_map(Arg::get_long).collect();
-    let catalog: Vec<&str> = flags::catalog().map(|(name, _)| name).collect();
-    for (part, flags) in [("webhookFlags", webhook), ("catalogFlags", catalog)] {
-        let is_setting = |name: &&str| !["help", "version"].contains(name);
-        let flags: Vec<&str> = flags.into_iter().filter(is_setting).collect();
+    for (part, program) in ["webhookFlags", "catalogFlags"].iter().zip(flags::PROGRAMS) {
+        let flags = program.settable();
         let expected = flags_in_schema(part, &flags);
         if std::env::var_os("NETTING_UPDATE_GOLDEN").is_some() {
             let begin = schema
