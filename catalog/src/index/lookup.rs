@@ -120,7 +120,7 @@ impl Index {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
             port_name: Arc::default(),
-            protocol_hint: self.workload_hint(addr.port(), &listening),
+            protocol_hint: self.workload_hint(key, addr.port(), &listening),
             node_local: false,
             traffic: Arc::default(),
         };
@@ -142,10 +142,19 @@ impl Index {
         listening
     }
 
-    /// What services say is spoken at an address. They should agree; if they
+    /// What services say is spoken at a pod's address: those of its own namespace, since
+    /// whoever may write objects in another has no say in it. They should agree; if they
     /// don't, it is the first one's say, in the order of their names.
-    fn workload_hint(&self, port: u16, listening: &[(&Key, &Group, &Member)]) -> Arc<str> {
-        let hints = listening.iter().flat_map(|(key, group, _)| {
+    fn workload_hint(
+        &self,
+        pod: &Key,
+        port: u16,
+        listening: &[(&Key, &Group, &Member)],
+    ) -> Arc<str> {
+        let own = listening
+            .iter()
+            .filter(|(service, _, _)| service.namespace == pod.namespace);
+        let hints = own.flat_map(|(key, group, _)| {
             let service = self.services.get(*key);
             let ports = group.ports.iter().filter(move |p| p.port == port);
             ports.map(move |port| {

@@ -128,6 +128,30 @@ fn services_that_disagree_on_a_protocol_are_heard_by_name() {
 }
 
 #[test]
+fn another_namespace_does_not_say_what_a_pod_speaks() {
+    let port = |protocol: &str| json!([{"name": "p", "port": 5432, "appProtocol": protocol}]);
+    let elsewhere = |protocol: &str, endpoint: Value| {
+        let slice = behind("evil", port(protocol), endpoint);
+        with(slice, "/metadata/namespace", json!("aaa"))
+    };
+    let plain = [
+        behind("db", port("tcp"), member("10.244.0.1", "db-0")),
+        // It names the pod as its own Service would.
+        elsewhere("http", member("10.244.0.1", "db-0")),
+    ];
+    assert_eq!(
+        Cluster::of(&plain).look("10.244.0.1:5432")[0],
+        "workload shop/db-0 (tcp)"
+    );
+    let unnamed = json!({"addresses": ["10.244.0.1"]});
+    let meshed = [pod("db-0", "10.244.0.1"), elsewhere("http", unnamed)];
+    assert_eq!(
+        Cluster::of(&meshed).look("10.244.0.1:5432")[0],
+        "workload shop/db-0"
+    );
+}
+
+#[test]
 fn a_pod_in_its_nodes_network_is_known_at_its_own_port_alone() {
     let cluster = Cluster::of(&[
         behind("agent", http(), member("192.168.0.7", "agent-x")),
