@@ -11,6 +11,9 @@ use crate::{
     objects::{Key, Parsed},
 };
 
+/// As much of a value as the log has: it may be an annotation, of 256 KiB.
+const LOGGED_BYTES_MAX: usize = 253;
+
 /// Objects are parsed as they come, and dropped: managed fields, annotations and
 /// all else that the index doesn't need never stay.
 pub(super) struct Feed<S> {
@@ -118,12 +121,16 @@ impl<S: Source> Feed<S> {
         for refusal in &parsed.refused {
             let reason = refusal.reason.as_str();
             self.feeding.metrics.refused_item(S::RESOURCE, reason);
+        }
+        // One line for each event, however many there are: objects are tenants' to write.
+        if let Some(first) = parsed.refused.first() {
             tracing::warn!(
                 resource = S::RESOURCE,
                 object = %parsed.key,
-                reason,
-                value = refusal.value,
-                "refused an item of an object"
+                reason = first.reason.as_str(),
+                value = beginning(&first.value),
+                count = parsed.refused.len(),
+                "refused items of an object, of which this is the first"
             );
         }
         parsed
@@ -142,6 +149,10 @@ impl<S: Source> Feed<S> {
         let followed = i64::try_from(followed).unwrap_or(i64::MAX);
         self.feeding.metrics.followed.set(followed);
     }
+}
+
+fn beginning(value: &str) -> &str {
+    &value[..value.floor_char_boundary(LOGGED_BYTES_MAX)]
 }
 
 fn note_object(work: &mut Work, key: &Key) {

@@ -1,8 +1,12 @@
 //! Against an API server that does as the tests say.
 
-use std::time::Duration;
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use netting_telemetry::Metrics;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
@@ -320,6 +324,47 @@ fn a_list_counts_once_it_is_complete() {
     assert!(knows("cart") && !knows("shelf"));
     assert!(!take(watcher::Event::Delete(typed(&cart()))));
     assert!(!knows("cart"));
+}
+
+/// Log lines, as a test reads them.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_object_with_many_bad_items_is_a_single_line_of_the_log() {
+    let metrics = Metrics::new("test", "0");
+    let mut feed = Feed::<Slice>::new(Feeding {
+        publisher: Arc::new(Publisher::new()),
+        metrics: CatalogMetrics::register(&metrics),
+        tracer: None,
+    });
+    let mut bad = vec!["no address"; 999];
+    bad.insert(0, "127.0.0.1");
+    let slice = serde_json::from_value(behind("a", &bad)).expect("a slice");
+    let lines = Lines::default();
+    let log = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || log.clone());
+    tracing::subscriber::with_default(subscriber.finish(), || {
+        feed.take(watcher::Event::Apply(slice), SystemTime::now());
+    });
+    let text = String::from_utf8(lines.0.lock().clone()).expect("a log is text");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for said in ["WARN", "shop/a", "special_address", "127.0.0.1", "1000"] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    let series = r#"refused_items_total{reason="bad_address",resource="endpointslices"} 999"#;
+    assert!(metrics.expose().contains(series), "each is counted");
 }
 
 #[tokio::test]
