@@ -4,6 +4,7 @@
 //! stays as it is, and what changed meanwhile is made up for by a new list.
 
 mod announce;
+mod backoff;
 mod failure;
 mod feed;
 mod source;
@@ -33,6 +34,7 @@ use crate::{
 };
 
 use announce::Announcer;
+use backoff::Backoff;
 use failure::Failure;
 use feed::Feed;
 use source::Source;
@@ -45,9 +47,6 @@ const WATCH_SECONDS: u32 = 40;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest pause in an answer; a watch that nothing happens on ends before.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// First and longest pause before the API server is asked again.
-const BACKOFF_MIN: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// A client to the API server that notices when that is gone.
 ///
@@ -139,20 +138,26 @@ impl Watches {
             ..watcher::Config::default().timeout(WATCH_SECONDS)
         };
         let mut events = watcher(api.clone(), config.clone()).boxed();
-        let mut backoff = BACKOFF_MIN;
-        let mut failures = 0_u32;
+        let mut backoff = Backoff::new();
         let mut listed = Some(listed);
-        while let Some(event) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = backoff.answered() => {
+                    well(S::RESOURCE, &mut backoff);
+                    continue;
+                }
+            };
             let heard_at = SystemTime::now();
             match event {
+                None => return,
                 // Says only that listing begins, which may fail at once.
-                Ok(watcher::Event::Init) => feed.begin(),
-                Ok(event) => {
+                Some(Ok(watcher::Event::Init)) => feed.begin(),
+                Some(Ok(event)) => {
                     // Of a list that may fail yet, on a later page.
                     let begun = matches!(event, watcher::Event::InitApply(_));
-                    if failures > 0 && !begun {
-                        tracing::info!(resource = S::RESOURCE, failures, "watching again");
-                        (failures, backoff) = (0, BACKOFF_MIN);
+                    if !begun {
+                        well(S::RESOURCE, &mut backoff);
                     }
                     if feed.take(event, heard_at)
                         && let Some(listed) = listed.take()
@@ -160,10 +165,9 @@ impl Watches {
                         self.listed(S::RESOURCE, &listed);
                     }
                 }
-                Err(error) => {
-                    failures += 1;
+                Some(Err(error)) => {
                     let failure = Failure::of(&error);
-                    let pause = backoff.mul_f64(0.5 + fastrand::f64());
+                    let pause = backoff.failed();
                     failure.log(S::RESOURCE, &error, pause);
                     self.feeding
                         .metrics
@@ -174,7 +178,6 @@ impl Watches {
                         events = watcher(api.clone(), config.clone()).boxed();
                     }
                     sleep(pause).await;
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
             }
         }
@@ -188,6 +191,12 @@ impl Watches {
             tracing::info!("everything is listed; answering");
             self.feeding.publisher.set_synced();
         }
+    }
+}
+
+fn well(resource: &'static str, backoff: &mut Backoff) {
+    if let Some(failures) = backoff.recovered() {
+        tracing::info!(resource, failures, "watching again");
     }
 }
 

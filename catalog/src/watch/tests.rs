@@ -8,6 +8,7 @@ use std::{
 use netting_telemetry::Metrics;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::time::{Instant, advance, pause, resume};
 
 use super::*;
 use crate::{
@@ -365,6 +366,42 @@ fn an_object_with_many_bad_items_is_a_single_line_of_the_log() {
     }
     let series = r#"refused_items_total{reason="bad_address",resource="endpointslices"} 999"#;
     assert!(metrics.expose().contains(series), "each is counted");
+}
+
+/// Lets so much time pass for whoever sleeps.
+async fn pass(time: Duration) {
+    pause();
+    advance(time).await;
+    resume();
+}
+
+#[tokio::test]
+async fn a_watch_that_was_well_for_a_while_is_asked_for_again_soon() {
+    let api = FakeApi::start().await;
+    let watched = Watched::start(&api);
+    watched.synced().await;
+    api.watched("services").await;
+    let failures = |count: usize| {
+        format!(r#"watch_errors_total{{reason="refused",resource="services"}} {count}"#)
+    };
+    api.refuse("services", Some(500));
+    api.end_watches();
+    for count in 1..8 {
+        watched.counts(&failures(count)).await;
+        // The longest pause.
+        pass(Duration::from_secs(15)).await;
+    }
+    api.refuse("services", None);
+    api.watched("services").await;
+    // Nothing happens to any Service, and the watch ends.
+    pass(Duration::from_secs(20)).await;
+    api.expire("services", Expired::Refused(500));
+    api.end_watches();
+    watched.counts(&failures(8)).await;
+    let begun = Instant::now();
+    api.watched("services").await;
+    let pause = begun.elapsed();
+    assert!(pause < backoff::MIN * 4, "{pause:?}");
 }
 
 #[tokio::test]
