@@ -10,7 +10,7 @@ use crate::{
     inject,
     names::SidecarMode,
     options::{Namespace, Options, PodOptions},
-    pod::Pod,
+    pod::{Named, NotAPod, Pod},
     warnings::Warnings,
 };
 
@@ -86,7 +86,18 @@ impl Verdict {
 /// that, and no other pod gets here, but those whose own label is a mistake.
 #[must_use]
 pub fn decide(pod: &Value, namespace: &Namespace<'_>, options: &Options) -> Verdict {
+    decide_template(pod, None, namespace, options)
+}
+
+/// As [`decide`], about a pod template. Its pods will be of `object`, if that is known.
+pub(crate) fn decide_template(
+    pod: &Value,
+    object: Option<Named<'_>>,
+    namespace: &Namespace<'_>,
+    options: &Options,
+) -> Verdict {
     let mut warnings = Warnings::default();
+    let pod = Pod::read(pod).map(|pod| pod.of_template_in(object));
     let decision = match judge(pod, namespace, options, &mut warnings) {
         Ok(patch) => Decision::Inject(patch),
         Err(Obstacles { first, others }) => {
@@ -111,12 +122,12 @@ struct Obstacles {
 }
 
 fn judge(
-    pod: &Value,
+    pod: Result<Pod<'_>, NotAPod>,
     namespace: &Namespace<'_>,
     options: &Options,
     warnings: &mut Warnings,
 ) -> Result<Patch, Obstacles> {
-    let pod = Pod::read(pod).map_err(|error| Obstacles {
+    let pod = pod.map_err(|error| Obstacles {
         first: SkipReason::NotAPod(error),
         others: Vec::new(),
     })?;

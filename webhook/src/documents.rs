@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 use serde_json::Value;
 
 use crate::{
-    decision::{Decision, SkipReason, Verdict, asked_for, decide},
+    decision::{Decision, SkipReason, Verdict, asked_for, decide_template},
     options::{Namespace, Options},
     pod::Pod,
     removal,
@@ -156,7 +156,7 @@ fn inject_if(
             _ => *namespace,
         };
         let verdict = match asked(pod, namespace.name) {
-            Ok(()) => decide(pod, &namespace, options),
+            Ok(()) => decide_template(pod, object.controller(), &namespace, options),
             Err(reason) => Verdict::skip(reason),
         };
         let outcome = match verdict.decision {

@@ -30,6 +30,14 @@ pub struct Pod<'a> {
     containers: Vec<Container<'a>>,
     init_containers: Vec<Container<'a>>,
     volumes: &'a [Value],
+    template_of: Option<Named<'a>>,
+}
+
+/// An object by its kind and name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Named<'a> {
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
 }
 
 impl<'a> Pod<'a> {
@@ -64,7 +72,21 @@ impl<'a> Pod<'a> {
             containers,
             init_containers: self::containers(spec.get("initContainers"), "spec.initContainers")?,
             volumes: volumes(spec.get("volumes"))?,
+            template_of: None,
         })
+    }
+
+    /// The same, as the template in an object, which will be the controller of its pods.
+    pub(crate) fn of_template_in(self, object: Option<Named<'a>>) -> Self {
+        Self {
+            template_of: object,
+            ..self
+        }
+    }
+
+    /// The object that this is the template in.
+    pub(crate) fn template_of(&self) -> Option<Named<'a>> {
+        self.template_of
     }
 
     /// The whole pod, as it came.

@@ -3,7 +3,7 @@
 use netting_telemetry::resource::{self, TEMPLATE_HASH};
 use serde_json::Value;
 
-use crate::pod::Pod;
+use crate::pod::{Named, Pod};
 
 /// What people would say that a pod belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +17,20 @@ pub(crate) struct Workload<'p> {
 impl<'p> Workload<'p> {
     /// The pod's controller, or the Deployment or CronJob behind that.
     pub(crate) fn of(pod: &Pod<'p>) -> Option<Self> {
-        let owners = pod.raw()["metadata"]["ownerReferences"].as_array()?;
-        let owner = owners.iter().find(|owner| owner["controller"] == true)?;
-        let text = |field: &str| owner.get(field).and_then(Value::as_str);
-        let (kind, name) = (text("kind")?, text("name")?);
+        let Named { kind, name } = controller(pod).or_else(|| pod.template_of())?;
         let (kind, name) = resource::workload(kind, name, pod.label(TEMPLATE_HASH));
         Some(Self { kind, name })
     }
+}
+
+fn controller<'p>(pod: &Pod<'p>) -> Option<Named<'p>> {
+    let owners = pod.raw()["metadata"]["ownerReferences"].as_array()?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    let text = |field: &str| owner.get(field).and_then(Value::as_str);
+    Some(Named {
+        kind: text("kind")?,
+        name: text("name")?,
+    })
 }
 
 #[cfg(test)]

@@ -189,6 +189,121 @@ fn every_kind_of_workload_is_injected_and_restored() {
     }
 }
 
+/// What the sidecar of a file's only workload is told to be called after.
+fn told_workload(document: &Value) -> Option<(String, String)> {
+    let injected = injected(&document.to_string());
+    let injected = values(&injected.text).remove(0);
+    let pointers = ["", "/spec/template", "/spec/jobTemplate/spec/template"];
+    let pods = pointers.iter().filter_map(|pod| injected.pointer(pod));
+    let mut sidecars = pods.filter_map(|pod| pod.pointer("/spec/initContainers/1/env"));
+    let env = sidecars
+        .next()
+        .and_then(Value::as_array)
+        .expect("it is injected");
+    let value = |name: &str| {
+        let variable = env.iter().find(|variable| variable["name"] == name)?;
+        variable["value"].as_str().map(str::to_owned)
+    };
+    Some((
+        value("NETTING_WORKLOAD_KIND")?,
+        value("NETTING_WORKLOAD_NAME")?,
+    ))
+}
+
+#[test]
+fn telemetry_is_named_after_the_document_as_it_is_after_the_owner_of_a_pod() {
+    let spec = json!({"containers": [{"name": "app"}]});
+    let labelled = json!({"metadata": {"labels": {"pod-template-hash": "5d8f"}}, "spec": spec});
+    let template = json!({"spec": spec});
+    let made_by_a_job = json!({"name": "nightly-29921837-x2x9q", "ownerReferences":
+        [{"kind": "Job", "name": "nightly-29921837", "controller": true}]});
+    for (kind, api, metadata, spec, expected) in [
+        (
+            "Deployment",
+            "apps/v1",
+            json!({"name": "web"}),
+            json!({"template": template}),
+            Some(("Deployment", "web")),
+        ),
+        (
+            "StatefulSet",
+            "apps/v1",
+            json!({"name": "db"}),
+            json!({"template": template}),
+            Some(("StatefulSet", "db")),
+        ),
+        (
+            "DaemonSet",
+            "apps/v1",
+            json!({"name": "agent"}),
+            json!({"template": template}),
+            Some(("DaemonSet", "agent")),
+        ),
+        (
+            "ReplicationController",
+            "v1",
+            json!({"name": "old"}),
+            json!({"template": template}),
+            Some(("ReplicationController", "old")),
+        ),
+        (
+            "ReplicaSet",
+            "apps/v1",
+            json!({"name": "web-5d8f"}),
+            json!({"template": template}),
+            Some(("ReplicaSet", "web-5d8f")),
+        ),
+        (
+            "ReplicaSet",
+            "apps/v1",
+            json!({"name": "web-5d8f"}),
+            json!({"template": labelled}),
+            Some(("Deployment", "web")),
+        ),
+        (
+            "Job",
+            "batch/v1",
+            json!({"name": "import"}),
+            json!({"template": template}),
+            Some(("Job", "import")),
+        ),
+        (
+            "Job",
+            "batch/v1",
+            json!({"name": "nightly-29921837"}),
+            json!({"template": template}),
+            Some(("CronJob", "nightly")),
+        ),
+        (
+            "CronJob",
+            "batch/v1",
+            json!({"name": "nightly"}),
+            json!({"jobTemplate": {"spec": {"template": template}}}),
+            Some(("CronJob", "nightly")),
+        ),
+        // Its name will be another.
+        (
+            "Job",
+            "batch/v1",
+            json!({"generateName": "import-"}),
+            json!({"template": template}),
+            None,
+        ),
+        ("Pod", "v1", json!({"name": "web"}), spec.clone(), None),
+        (
+            "Pod",
+            "v1",
+            made_by_a_job,
+            spec,
+            Some(("CronJob", "nightly")),
+        ),
+    ] {
+        let document = json!({"kind": kind, "apiVersion": api, "metadata": metadata, "spec": spec});
+        let expected = expected.map(|(kind, name)| (kind.to_owned(), name.to_owned()));
+        assert_eq!(told_workload(&document), expected, "{document}");
+    }
+}
+
 #[test]
 fn separators_comments_and_end_markers_around_a_workload_stay() {
     let service = "kind: Service\napiVersion: v1\n";

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::pod::Named;
+
 /// A workload, as people name it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Object {
@@ -13,6 +15,19 @@ pub struct Object {
     pub namespace: Option<String>,
     /// Its name, or what that is to begin with; empty if it has neither.
     pub name: String,
+    /// Whether it has a name already.
+    is_named: bool,
+}
+
+impl Object {
+    /// What will be the controller of the pods, or stand behind that; nothing if the object
+    /// is a pod itself, or is yet to be named.
+    pub(super) fn controller(&self) -> Option<Named<'_>> {
+        (self.is_named && self.kind != "Pod").then_some(Named {
+            kind: &self.kind,
+            name: &self.name,
+        })
+    }
 }
 
 impl fmt::Display for Object {
@@ -67,11 +82,14 @@ pub(super) fn visit(document: &mut Value, found: &mut impl FnMut(Object, &mut Va
     let Some((_, _, pointer)) = known else {
         return;
     };
-    let name = text("/metadata/name").or_else(|| text("/metadata/generateName"));
+    let named = text("/metadata/name");
+    let is_named = named.is_some();
+    let name = named.or_else(|| text("/metadata/generateName"));
     let object = Object {
         kind,
         namespace: text("/metadata/namespace"),
         name: name.unwrap_or_default(),
+        is_named,
     };
     if let Some(pod) = document.pointer_mut(pointer) {
         found(object, pod);
