@@ -145,7 +145,14 @@ def misplaced(objects):
     if labels["pod-security.kubernetes.io/enforce"] != "privileged":
         return "the namespace refuses pods on the node's network"
     for part in "catalog", "webhook":
-        pod = named["Deployment", "netting", f"netting-{part}"]["spec"]["template"]["spec"]
+        deployment = named["Deployment", "netting", f"netting-{part}"]["spec"]
+        # Where a replica has ports of its node, the next may find no other node that is free.
+        rolling = {"maxSurge": 1, "maxUnavailable": 0}
+        if part == "webhook":
+            rolling = {"maxSurge": 0, "maxUnavailable": 1}
+        if deployment["strategy"]["rollingUpdate"] != rolling:
+            return f"{part}: the rollout is {deployment['strategy']['rollingUpdate']}"
+        pod = deployment["template"]["spec"]
         wanted = {key: PLACED[key] for key in ("tolerations", "affinity")}
         wanted["nodeSelector"] = {"kubernetes.io/os": "linux", **PLACED["nodeSelector"]}
         wanted["priorityClassName"] = None
