@@ -199,7 +199,7 @@ Netting runs in the cluster $name. To try next:
   n top -n netting-demo                       the same, live
   n edges -n netting-demo                     who talks to whom
   k -n netting-demo delete pod -l app=echo    the client sees no error
-  k label namespace NAMESPACE netting.dev/inject=enabled && k -n NAMESPACE rollout restart deployment
+  k label namespace NAMESPACE netting.dev/inject=enabled && k -n NAMESPACE rollout restart deployment,statefulset,daemonset
   n uninstall                                 leaves nothing
   hack/quickstart.sh --name $name --delete    takes the cluster away
 NEXT

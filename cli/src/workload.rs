@@ -61,6 +61,13 @@ impl Workload {
     }
 }
 
+/// What makes the pods of a namespace anew, but for those that nobody makes, or who makes
+/// them ends with them.
+#[must_use]
+pub fn how_to_restart_all(namespace: &str) -> String {
+    format!("kubectl -n {namespace} rollout restart deployment,statefulset,daemonset")
+}
+
 /// `deployment/web`.
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,6 +98,24 @@ mod tests {
 
     fn owner(kind: &str, name: &str) -> Value {
         json!([{"apiVersion": "v1", "kind": kind, "name": name, "uid": "", "controller": true}])
+    }
+
+    #[test]
+    fn all_that_makes_pods_anew_by_itself_can_be_restarted_at_once() {
+        let how = how_to_restart_all("shop");
+        for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+            let owner = owner(kind, "web");
+            let pod = json!({"metadata": {"namespace": "shop", "ownerReferences": owner}});
+            let pod: Pod = serde_json::from_value(pod).expect("a pod");
+            let one = Workload::of(&pod).how_to_restart();
+            let (begin, one) = one.rsplit_once(' ').expect("a command");
+            let (all_begin, all) = how.rsplit_once(' ').expect("a command");
+            assert_eq!(begin, all_begin);
+            assert!(
+                all.split(',').any(|kind| one == format!("{kind}/web")),
+                "{all}"
+            );
+        }
     }
 
     #[test]

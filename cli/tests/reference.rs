@@ -77,6 +77,36 @@ fn each_shell_completes_the_commands_and_their_options() {
     }
 }
 
+/// Every file below, or the file itself.
+fn files(path: &Path) -> Vec<std::path::PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let listed = fs::read_dir(path).expect("the directory is there");
+    let entries = listed.map(|entry| entry.expect("it can be listed").path());
+    entries.flat_map(|path| files(&path)).collect()
+}
+
+#[test]
+fn who_is_told_to_restart_what_runs_is_told_of_all_that_can_be() {
+    const RESTART: &str = "rollout restart ";
+    let mut found = 0;
+    for place in ["README.md", "docs", "hack/quickstart.sh", "k8s/chart"] {
+        for file in files(&repository().join(place)) {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            for rest in text.split(RESTART).skip(1) {
+                let what = rest.split(|c: char| c.is_whitespace() || c == '`').next();
+                let what = what.unwrap_or_default();
+                // One that is named is what is meant.
+                let is_right = what == "deployment,statefulset,daemonset" || what.contains('/');
+                assert!(is_right, "{}: {RESTART}{what}", file.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 8, "there are only {found}");
+}
+
 /// As GitHub makes anchors of headings.
 fn anchor(heading: &str) -> String {
     let heading = heading.to_lowercase();

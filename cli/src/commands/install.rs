@@ -19,6 +19,7 @@ use crate::{
     },
     manifests::{self, Settings},
     output::Tone,
+    workload::how_to_restart_all,
 };
 
 const EXAMPLES: &str = "\
@@ -30,7 +31,7 @@ Examples:
 
 Then label a namespace, and restart what is in it:
   kubectl label namespace shop netting.dev/inject=enabled
-  kubectl -n shop rollout restart deployment
+  kubectl -n shop rollout restart deployment,statefulset,daemonset
 
 Objects are applied by the API server (server-side apply), as the field manager
 \"netting\". If it breaks off, the same command goes on from there.";
@@ -89,16 +90,19 @@ impl Args {
         }
         self.applying.apply(&cluster, &objects, &found).await?;
         if !self.applying.dry_run {
-            Progress::new().title(NEXT);
+            Progress::new().title(&next());
         }
         Ok(Exit::Fine)
     }
 }
 
-const NEXT: &str = "\
-Netting is installed. To mesh what is in a namespace:
-  kubectl label namespace NAMESPACE netting.dev/inject=enabled
-  kubectl -n NAMESPACE rollout restart deployment";
+fn next() -> String {
+    let restart = how_to_restart_all("NAMESPACE");
+    format!(
+        "Netting is installed. To mesh what is in a namespace:\n  \
+         kubectl label namespace NAMESPACE netting.dev/inject=enabled\n  {restart}"
+    )
+}
 
 /// Of a namespace that somebody else has made.
 fn kept(namespace: &str) -> String {

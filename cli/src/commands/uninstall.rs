@@ -20,6 +20,7 @@ use crate::{
     },
     manifests,
     output::Tone,
+    workload::how_to_restart_all,
 };
 
 const EXAMPLES: &str = "\
@@ -182,14 +183,10 @@ fn announce(progress: Progress, objects: &[&Value], meshed: &BTreeMap<String, us
             "These pods keep their sidecars, and go on without a mesh, until they are restarted:",
         );
         for (namespace, count) in meshed {
-            progress.say(
-                Tone::Warning,
-                "restart",
-                &format!(
-                    "{count} in {namespace}: kubectl label namespace {namespace} netting.dev/inject-; \
-                     kubectl -n {namespace} rollout restart deployment"
-                ),
-            );
+            let restart = how_to_restart_all(namespace);
+            let how = format!("kubectl label namespace {namespace} netting.dev/inject-; {restart}");
+            let line = format!("{count} in {namespace}: {how}");
+            progress.say(Tone::Warning, "restart", &line);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         removal, upgrade_refusal,
     },
     manifests::{IMAGE, Settings},
+    workload::how_to_restart_all,
 };
 
 use super::install::{self, Applying};
@@ -89,9 +90,7 @@ impl Args {
         if versions.values().any(|version| *version != own) && !meshed.is_empty() {
             progress.title("Pods keep the sidecars that they have; when it suits:");
             for namespace in meshed.keys() {
-                progress.title(&format!(
-                    "  kubectl -n {namespace} rollout restart deployment"
-                ));
+                progress.title(&format!("  {}", how_to_restart_all(namespace)));
             }
         }
         Ok(Exit::Fine)
