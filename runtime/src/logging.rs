@@ -1,4 +1,7 @@
-//! Logs on stderr, as JSON or text, with a filter that can be changed at run time.
+//! Logs on stderr, as JSON or text, with a filter that can be changed at run time; nobody
+//! waits for whoever reads them.
+
+mod patient;
 
 use std::{io, str::FromStr};
 
@@ -11,6 +14,8 @@ use tracing_subscriber::{
     reload,
     util::SubscriberInitExt as _,
 };
+
+use patient::Patient;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +86,8 @@ impl LogHandle {
 /// # Errors
 /// If `filter` does not parse, or the process already has a subscriber.
 pub fn init(filter: &str, format: LogFormat) -> Result<LogHandle, LoggingError> {
-    let (subscriber, handle) = subscriber(filter, format, io::stderr)?;
+    let log = Patient::new(io::stderr(), format);
+    let (subscriber, handle) = subscriber(filter, format, log)?;
     subscriber
         .try_init()
         .map_err(|_| LoggingError::Subscriber)?;
