@@ -14,8 +14,7 @@ use tokio::{
 
 use crate::{
     addr::OriginalDst,
-    balance::Unit,
-    destination::{Chosen, Destination, Place},
+    destination::{Destination, Place},
     protocol::Hint,
     reason::Reason,
 };
@@ -23,6 +22,8 @@ use crate::{
 mod follow;
 mod learn;
 mod own;
+#[cfg(test)]
+pub(crate) mod resolved;
 
 pub use follow::Pending;
 
@@ -80,15 +81,6 @@ pub enum Known {
     Unknown,
     /// Its state.
     Destination(Arc<Destination>),
-}
-
-/// What the view says of an address: where a connection to it goes.
-#[derive(Debug)]
-pub enum Answer {
-    /// To this endpoint, or to another one of the same destination.
-    Endpoint(InUse, Chosen),
-    /// To where it was going.
-    PassThrough(Reason),
 }
 
 /// What the view knows of an address.
@@ -150,21 +142,6 @@ impl View {
             pending: Mutex::default(),
             asked: Notify::new(),
             connected: watch::Sender::new(None),
-        }
-    }
-
-    /// Where a connection to this address goes; see [`View::find`].
-    pub async fn resolve(&self, dst: OriginalDst) -> Answer {
-        match self.find(dst).await {
-            Found::Unanswered(_, reason) | Found::PassThrough(reason) => {
-                Answer::PassThrough(reason)
-            }
-            Found::Destination(used, known) => {
-                match known.choose(Unit::Connection, &[], Instant::now()) {
-                    Some(first) => Answer::Endpoint(used, first),
-                    None => Answer::PassThrough(Reason::NoEndpoints),
-                }
-            }
         }
     }
 

@@ -10,7 +10,7 @@ use tonic::{Request, Response};
 use super::*;
 use crate::{
     reason::Reason,
-    view::{Answer, ViewLimits},
+    view::{ViewLimits, resolved::Answer},
 };
 
 /// What a test gets of each stream that the sidecar opens.

@@ -1,6 +1,6 @@
 use netting_proto::v1;
 
-use super::*;
+use super::{resolved::Answer, *};
 use crate::destination::BadUpdate;
 
 const LIMITS: ViewLimits = ViewLimits {
