@@ -9,7 +9,10 @@ use crate::{addr::OriginalDst, balance::Unit, destination::Chosen, reason::Reaso
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// To this endpoint, or to another one of the same destination.
-    Endpoint(InUse, Chosen),
+    Endpoint(
+        #[expect(dead_code, reason = "as long as it is held, the address is in use")] InUse,
+        Chosen,
+    ),
     /// To where it was going.
     PassThrough(Reason),
 }
