@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, Pod};
 use kube::ResourceExt as _;
 use netting_webhook::{
-    Decision, Options, SkipReason, asked_for, decide,
+    Asks, Decision, Options, SkipReason, asked_for, decide,
     names::{self, INJECT},
     namespaces::bounds,
     pod::Pod as View,
@@ -124,7 +124,7 @@ fn raw(pod: &Pod) -> Value {
 }
 
 fn asked_by(pod: &Value, namespace_labels: &BTreeMap<String, String>) -> AskedBy {
-    let yes = |value: &str| ["enabled", "true"].contains(&value);
+    let yes = |value: &str| Asks::of(value) == Asks::Yes;
     let own = pod["metadata"]["labels"][INJECT].as_str();
     if namespace_labels.get(INJECT).is_some_and(|value| yes(value)) {
         AskedBy::Namespace

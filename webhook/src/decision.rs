@@ -20,8 +20,7 @@ mod skip_reason;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use asked::Asks;
-pub use asked::asked_for;
+pub use asked::{Asks, asked_for};
 pub use skip_reason::SkipReason;
 
 /// What happens to a pod.

@@ -38,7 +38,7 @@ pub mod warnings;
 mod workload;
 
 pub use args::Args;
-pub use decision::{Decision, SkipReason, Verdict, asked_for, decide};
+pub use decision::{Asks, Decision, SkipReason, Verdict, asked_for, decide};
 pub use inject::restore_probes;
 pub use options::{Namespace, Options};
 pub use removal::restored;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use netting_webhook::{
+    Asks,
     names::{DOMAIN, INJECT, INJECTED, POD_SECURITY, SIDECAR_UID},
     options::{PodSecurity, Standard},
 };
@@ -86,7 +87,7 @@ pub(super) fn labels_of(
     let ours = labels.iter().filter(|(key, _)| key.starts_with(DOMAIN));
     let wrong = ours.filter_map(|(key, value)| match key.as_str() {
         INJECTED => None,
-        INJECT if is_yes(value) || is_no(value) => None,
+        INJECT if Asks::of(value) != Asks::Unclear => None,
         INJECT => {
             let message = format!("the label {key}: \"{value}\" is neither enabled nor disabled");
             Some(Code::ValueIgnored.finding(subject, message, "write enabled or disabled"))
@@ -104,13 +105,5 @@ pub(super) fn labels_of(
 #[must_use]
 pub fn asks(namespace: &Namespace) -> bool {
     let label = namespace.labels().get(INJECT);
-    label.is_some_and(|value| is_yes(value))
-}
-
-pub(super) fn is_yes(value: &str) -> bool {
-    ["enabled", "true"].contains(&value)
-}
-
-pub(super) fn is_no(value: &str) -> bool {
-    ["disabled", "false"].contains(&value)
+    label.is_some_and(|value| Asks::of(value) == Asks::Yes)
 }

@@ -10,18 +10,14 @@ use std::{
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::ResourceExt as _;
 use netting_webhook::{
-    Options, SkipReason,
+    Asks, Options, SkipReason,
     names::{INJECT, SidecarMode},
     options::PodSecurity,
 };
 
 use super::{
-    Code, Facts, Finding, cluster,
-    facts::Mesh,
-    finding::counted,
-    installation::WEBHOOK,
-    namespaces::{is_yes, labels_of},
-    sync::created,
+    Code, Facts, Finding, cluster, facts::Mesh, finding::counted, installation::WEBHOOK,
+    namespaces::labels_of, sync::created,
 };
 use crate::{
     admission::{AskedBy, Judgement, Standing, judge, options_of},
@@ -127,7 +123,7 @@ fn standing(mesh: &Mesh, pod: &Pod, namespace: &Namespace, judgement: &Judgement
     let annotated = pod
         .annotations()
         .get(INJECT)
-        .is_some_and(|value| is_yes(value));
+        .is_some_and(|value| Asks::of(value) == Asks::Yes);
     let finding = match &judgement.standing {
         Standing::Injected(_) => return Vec::new(),
         Standing::Missing => match older_than(mesh, pod, namespace, judgement.asked_by) {

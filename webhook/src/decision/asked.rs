@@ -9,15 +9,19 @@ use super::SkipReason;
 
 /// What `netting.dev/inject` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asks {
+pub enum Asks {
+    /// For a sidecar.
     Yes,
+    /// To be left alone.
     No,
     /// A mistake, which says nothing.
     Unclear,
 }
 
 impl Asks {
-    pub(crate) fn of(value: &str) -> Self {
+    /// By the value of the label, or of the annotation.
+    #[must_use]
+    pub fn of(value: &str) -> Self {
         match value {
             "enabled" | "true" => Self::Yes,
             "disabled" | "false" => Self::No,
