@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _, api::ListParams};
+use netting_webhook::names::CATALOG;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -203,7 +204,7 @@ impl Catalog {
 
 async fn ready_pod(cluster: &Cluster) -> anyhow::Result<String> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), &cluster.system_namespace);
-    let ours = ListParams::default().labels("app.kubernetes.io/name=netting-catalog");
+    let ours = ListParams::default().labels(&format!("app.kubernetes.io/name={CATALOG}"));
     let pods = pods.list(&ours).await.asked("list Pods")?;
     let mut ready = pods.iter().filter(|pod| is_ready(pod));
     ready.next().map(|pod| pod.name_any()).ok_or_else(|| {

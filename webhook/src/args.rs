@@ -7,7 +7,7 @@ use netting_runtime::logging::LogFormat;
 use netting_telemetry::trace::sampler::Ratio;
 
 use crate::{
-    names::SidecarMode,
+    names::{self, SidecarMode},
     options::{Defaults, ImagePullPolicy, LimitBelowRequest, Options, PodSecurity},
 };
 
@@ -50,11 +50,11 @@ pub struct Args {
     pub trace_ratio: Option<Ratio>,
 
     /// Name of the Service in front of the webhook, which its certificate is for
-    #[arg(long, env = "NETTING_SERVICE", default_value = "netting-webhook")]
+    #[arg(long, env = "NETTING_SERVICE", default_value = names::WEBHOOK)]
     pub service: String,
 
     /// Name of the MutatingWebhookConfiguration whose caBundle is kept
-    #[arg(long, env = "NETTING_WEBHOOK_CONFIGURATION", default_value = crate::names::WEBHOOK_CONFIGURATION)]
+    #[arg(long, env = "NETTING_WEBHOOK_CONFIGURATION", default_value = names::WEBHOOK_CONFIGURATION)]
     pub webhook_configuration: String,
 
     /// Name of the Secret, in the webhook's own namespace, of the certificate to serve
@@ -67,7 +67,7 @@ pub struct Args {
         long,
         env = "NETTING_TLS_SECRET",
         value_name = "NAME",
-        default_value = "netting-webhook-tls"
+        default_value = names::WEBHOOK_SECRET
     )]
     pub tls_secret: String,
 
@@ -112,7 +112,7 @@ pub struct Args {
     #[arg(
         long,
         env = "NETTING_CATALOG",
-        default_value = "netting-catalog.netting.svc:15010"
+        default_value_t = names::catalog_in("netting")
     )]
     pub catalog: String,
 

@@ -41,10 +41,24 @@ pub const INBOUND_PORT: u16 = 15006;
 /// Where the proxy answers probes and scrapers.
 pub const ADMIN_PORT: u16 = 15020;
 
+/// The Deployment and the Service of the webhook, and what its pods are labelled as.
+pub const WEBHOOK: &str = "netting-webhook";
+/// The same of the catalog.
+pub const CATALOG: &str = "netting-catalog";
+/// The Secret of the certificate that the webhook serves with.
+pub const WEBHOOK_SECRET: &str = "netting-webhook-tls";
 /// The name of the `MutatingWebhookConfiguration`.
 pub const WEBHOOK_CONFIGURATION: &str = "netting";
+/// What the names of the webhooks in it end in.
+pub const WEBHOOKS_DOMAIN: &str = ".inject.netting.dev";
 /// Where control plane pods of the cluster itself run; they are left alone.
 pub const KUBE_SYSTEM: &str = "kube-system";
+
+/// Where sidecars find the catalog, if Netting is in this namespace.
+#[must_use]
+pub fn catalog_in(namespace: &str) -> String {
+    format!("{CATALOG}.{namespace}.svc:15010")
+}
 
 /// How the sidecar runs beside the application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

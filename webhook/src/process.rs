@@ -30,6 +30,7 @@ use crate::{
     },
     events::Events,
     mutate::Mutate,
+    names,
     namespaces::Namespaces,
     server,
 };
@@ -46,7 +47,7 @@ const NAMESPACES_AWAITED: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
     let process = Process {
-        name: "netting-webhook",
+        name: names::WEBHOOK,
         log: args.log.clone(),
         log_format: args.log_format,
         worker_threads: None,
@@ -95,7 +96,7 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
 fn telemetry(args: &Args, drain: &Drain) -> Started {
     let webhook = Part {
         name: "webhook",
-        workload: "netting-webhook",
+        workload: names::WEBHOOK,
         pod_name: &args.pod_name,
         pod_namespace: &args.pod_namespace,
     };

@@ -11,14 +11,10 @@ use netting_webhook::{
         secret::is_ours,
         shared::{CAS, CHAIN},
     },
-    names,
+    names::{self, WEBHOOK, WEBHOOK_SECRET as SECRET},
 };
 
-use super::{
-    Code, Facts, Finding,
-    facts::{Mesh, SECRET},
-    installation::WEBHOOK,
-};
+use super::{Code, Facts, Finding, facts::Mesh};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

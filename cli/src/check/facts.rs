@@ -13,9 +13,6 @@ use super::{Code, Finding};
 use crate::installation::trial;
 use crate::{cluster::Version, installation::trial::Trial, sidecar::Config};
 
-/// The Secret of the webhook's certificate.
-pub const SECRET: &str = "netting-webhook-tls";
-
 /// Something that was asked.
 pub type Fact<T> = Result<T, Unknown>;
 

@@ -12,23 +12,17 @@ use super::{Code, Facts, Finding, Unknown, facts::Mesh};
 use crate::{
     exposition,
     installation::{
+        ready::PARTS,
         removal,
         trial::{self, Trial},
     },
     instruments,
 };
 
-/// The Deployment of the catalog.
-pub(super) const CATALOG: &str = "netting-catalog";
-/// The Deployment of the webhook.
-pub(super) const WEBHOOK: &str = "netting-webhook";
-/// What the names of Netting's webhooks end in.
-const WEBHOOK_NAMES: &str = ".inject.netting.dev";
-
 /// Whether there is anything of Netting.
 pub(super) fn is_there(mesh: &Mesh) -> bool {
     let deployed = mesh.deployments.as_ref().is_ok_and(|all| {
-        let ours = |one: &Deployment| [CATALOG, WEBHOOK].contains(&one.name_any().as_str());
+        let ours = |one: &Deployment| PARTS.contains(&one.name_any().as_str());
         all.iter().any(ours)
     });
     let configured = mesh.configurations.as_ref();
@@ -40,7 +34,7 @@ fn is_ours(configuration: &MutatingWebhookConfiguration) -> bool {
     configuration.name_any() == names::WEBHOOK_CONFIGURATION
         || webhooks
             .map(|one| one.name.as_str())
-            .any(|name| name.ends_with(WEBHOOK_NAMES))
+            .any(|name| name.ends_with(names::WEBHOOKS_DOMAIN))
 }
 
 pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
@@ -72,7 +66,7 @@ pub(super) fn findings(facts: &Facts, mesh: &Mesh) -> Vec<Finding> {
         findings.extend(configurations(all));
     }
     if let Ok(all) = &mesh.deployments {
-        for name in [CATALOG, WEBHOOK] {
+        for name in PARTS {
             match all.iter().find(|one| one.name_any() == name) {
                 Some(one) => findings.push(replicas(one, mesh)),
                 None => findings.push(missing(&format!("deployment/{name}"))),

@@ -11,13 +11,13 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::ResourceExt as _;
 use netting_webhook::{
     Asks, Options, SkipReason,
-    names::{INJECT, SidecarMode},
+    names::{INJECT, SidecarMode, WEBHOOK},
     options::PodSecurity,
 };
 
 use super::{
-    Code, Facts, Finding, cluster, facts::Mesh, finding::counted, installation::WEBHOOK,
-    namespaces::labels_of, sync::created,
+    Code, Facts, Finding, cluster, facts::Mesh, finding::counted, namespaces::labels_of,
+    sync::created,
 };
 use crate::{
     admission::{AskedBy, Judgement, Standing, judge, options_of},

@@ -3,11 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::api::core::v1::Pod;
+use netting_webhook::names::CATALOG;
 
 use super::{Code, Facts, Finding, facts::Mesh};
 use crate::{exposition, instruments};
-
-use super::installation::CATALOG;
 
 /// How long after a pod was made the catalog may not have heard of any yet.
 const LATE: Duration = Duration::from_secs(60);

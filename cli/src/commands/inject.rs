@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use netting_webhook::{
     Namespace, Options, documents,
-    names::SidecarMode,
+    names::{self, SidecarMode},
     options::{Defaults, ImagePullPolicy, PodSecurity},
 };
 
@@ -104,7 +104,7 @@ impl Args {
     }
 
     fn options(&self, system_namespace: &str) -> Result<Options, Usage> {
-        let own = || format!("netting-catalog.{system_namespace}.svc:15010");
+        let own = || names::catalog_in(system_namespace);
         let pod_defaults = self.defaults.pod_options(self.sidecar_mode);
         Ok(Options {
             image: self.image.clone(),

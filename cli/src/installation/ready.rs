@@ -9,6 +9,7 @@ use std::{
 use anyhow::bail;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, ResourceExt as _, api::ListParams};
+use netting_webhook::names;
 use tokio::time::sleep;
 
 use crate::{
@@ -25,7 +26,7 @@ use super::{
 mod pods;
 
 /// The Deployments of the control plane.
-pub const PARTS: [&str; 2] = ["netting-catalog", "netting-webhook"];
+pub const PARTS: [&str; 2] = [names::CATALOG, names::WEBHOOK];
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 

@@ -20,8 +20,6 @@ pub const NAMESPACE: &str = "default";
 /// How the webhook begins what it says of a pod that it leaves as it is. The API server
 /// passes it on as a `Warning`.
 const LEFT: &str = "netting: pod not injected: ";
-/// What the names of Netting's webhooks end in.
-const OWN_WEBHOOKS: &str = ".inject.netting.dev";
 /// Without a sidecar the pod has neither init containers nor capabilities, and meets Pod
 /// Security's `restricted`: a refusal that says one of these is about the sidecar.
 const OF_SIDECARS: [&str; 7] = [
@@ -96,7 +94,7 @@ fn judge(answer: kube::Result<(Pod, HeaderMap)>) -> kube::Result<Trial> {
 /// Policies choose the codes of their refusals themselves.
 fn is_refusal(status: &Status) -> bool {
     let denied = status.message.contains("denied the request");
-    let of_ours = status.message.contains(OWN_WEBHOOKS);
+    let of_ours = status.message.contains(names::WEBHOOKS_DOMAIN);
     let says = (400..500).contains(&status.code) && !NO_REFUSALS.contains(&status.code);
     (denied || says) && !of_ours
 }

@@ -1,6 +1,6 @@
 //! What the flags change about the manifests. Pure: objects in, objects out.
 
-use netting_webhook::names::KUBE_SYSTEM;
+use netting_webhook::names::{KUBE_SYSTEM, WEBHOOK};
 use serde_json::{Value, json};
 
 use crate::cluster::SYSTEM_NAMESPACE;
@@ -53,7 +53,7 @@ fn configuration(changes: &Changes, object: &mut Value) {
 
 fn deployment(changes: &Changes, object: &mut Value) {
     let own = match object["metadata"]["name"].as_str() {
-        Some("netting-webhook") => &changes.webhook,
+        Some(WEBHOOK) => &changes.webhook,
         _ => &changes.catalog,
     };
     let containers = &mut object["spec"]["template"]["spec"]["containers"];

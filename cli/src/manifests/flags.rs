@@ -5,6 +5,8 @@ use clap::{
     Arg, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, builder::Resettable,
 };
 
+use netting_webhook::names;
+
 use crate::exit::Usage;
 
 /// A part of the control plane, and which of its flags can be given.
@@ -21,7 +23,7 @@ pub(super) struct Program {
 }
 
 pub(super) const WEBHOOK: Program = Program {
-    name: "netting-webhook",
+    name: names::WEBHOOK,
     setting: "--webhook-set",
     command: netting_webhook::Args::command,
     fixed: &[
@@ -58,7 +60,7 @@ pub(super) const WEBHOOK: Program = Program {
 };
 
 pub(super) const CATALOG: Program = Program {
-    name: "netting-catalog",
+    name: names::CATALOG,
     setting: "--catalog-set",
     command: netting_catalog::Args::command,
     fixed: &[

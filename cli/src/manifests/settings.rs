@@ -1,6 +1,9 @@
 //! The flags for what is installed, read into what they change.
 
-use netting_webhook::options::{Exporters, LogFilter};
+use netting_webhook::{
+    names,
+    options::{Exporters, LogFilter},
+};
 use serde::{Deserialize, Serialize};
 
 use super::flags::{self, understood_by_the_webhook};
@@ -121,8 +124,8 @@ impl Settings {
         understood_by_the_webhook(&self.webhook)?;
         flags::CATALOG.read(&self.catalog)?;
         if changes.namespace.is_some() {
-            let catalog = format!("netting-catalog.{namespace}.svc:15010");
-            changes.webhook.env.push(("NETTING_CATALOG", catalog));
+            let catalog = ("NETTING_CATALOG", names::catalog_in(namespace));
+            changes.webhook.env.push(catalog);
         }
         if let Some(policy) = &self.image_pull_policy {
             let of_sidecars = ("NETTING_IMAGE_PULL_POLICY", policy.clone());

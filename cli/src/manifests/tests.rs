@@ -18,7 +18,7 @@ use k8s_openapi::{
     },
     serde::{Serialize, de::DeserializeOwned},
 };
-use netting_webhook::{documents, options::Exporters};
+use netting_webhook::{documents, names, options::Exporters};
 
 use super::*;
 
@@ -449,6 +449,40 @@ fn another_namespace_is_the_namespace_everywhere() {
         let names = &hook["namespaceSelector"]["matchExpressions"][1]["values"];
         assert_eq!(names, &serde_json::json!(["kube-system", "mesh"]));
     }
+}
+
+/// By these names the webhook knows what is its own, and the command what to look for.
+#[test]
+fn objects_are_called_as_the_programs_take_them_to_be() {
+    let objects = rendered(&[]);
+    for part in [names::CATALOG, names::WEBHOOK] {
+        find(&objects, "Service", part);
+        let pod = &find(&objects, "Deployment", part)["spec"]["template"];
+        assert_eq!(pod["metadata"]["labels"]["app.kubernetes.io/name"], part);
+    }
+    let ports = &find(&objects, "Service", names::CATALOG)["spec"]["ports"];
+    let host = names::catalog_in("mesh");
+    let port = host
+        .strip_prefix("netting-catalog.mesh.svc:")
+        .expect("the Service's name");
+    assert_eq!(ports[0]["port"].to_string(), port);
+    let webhook = netting_webhook::Args::parse_from([names::WEBHOOK]);
+    assert_eq!(webhook.catalog, names::catalog_in("netting"));
+    let configuration = find(
+        &objects,
+        "MutatingWebhookConfiguration",
+        names::WEBHOOK_CONFIGURATION,
+    );
+    for hook in configuration["webhooks"]
+        .as_array()
+        .expect("it has webhooks")
+    {
+        let name = hook["name"].as_str().expect("it has a name");
+        assert!(name.ends_with(names::WEBHOOKS_DOMAIN), "{name}");
+    }
+    let role = find(&objects, "Role", names::WEBHOOK);
+    let secrets = &role["rules"][0]["resourceNames"];
+    assert_eq!(secrets, &serde_json::json!([names::WEBHOOK_SECRET]));
 }
 
 #[test]

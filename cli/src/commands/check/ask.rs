@@ -5,15 +5,12 @@ use std::{collections::BTreeMap, fmt::Debug, time::SystemTime};
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::{Api, ResourceExt as _, api::ListParams};
-use netting_webhook::names;
+use netting_webhook::names::{self, WEBHOOK_SECRET as SECRET};
 use serde::de::DeserializeOwned;
 
 use super::rights;
 use crate::{
-    check::{
-        self, Fact, Facts, Unknown,
-        facts::{Mesh, SECRET},
-    },
+    check::{self, Fact, Facts, Unknown, facts::Mesh},
     cluster::{Cluster, is_refusal},
     exit::Exit,
     installation::{

@@ -7,7 +7,10 @@ use k8s_openapi::api::{
     events::v1::Event,
 };
 use kube::{Api, ResourceExt as _, api::ListParams};
-use netting_webhook::{Options, api_version, names::WEBHOOK_CONFIGURATION};
+use netting_webhook::{
+    Options, api_version,
+    names::{WEBHOOK, WEBHOOK_CONFIGURATION},
+};
 
 use crate::{
     admission::options_of,
@@ -27,10 +30,7 @@ pub(super) struct Webhook {
 /// How the webhook of this cluster decides; one without flags, if nobody may say.
 pub(super) async fn webhook(cluster: &Cluster) -> Webhook {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), &cluster.system_namespace);
-    let deployment = deployments
-        .get_opt("netting-webhook")
-        .await
-        .unwrap_or_default();
+    let deployment = deployments.get_opt(WEBHOOK).await.unwrap_or_default();
     let configurations: Api<MutatingWebhookConfiguration> = Api::all(cluster.client());
     let configuration = configurations.get_opt(WEBHOOK_CONFIGURATION).await;
     let native_sidecars = native_sidecars(cluster).await;
