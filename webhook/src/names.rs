@@ -27,11 +27,11 @@ pub const SIDECAR_CONTAINER: &str = "netting-sidecar";
 /// The uid and gid of the proxy. Its connections are the ones not redirected.
 pub const SIDECAR_UID: i64 = 4150;
 
-/// The volume of the sidecar's own service account token.
+/// The volume of the sidecar's own service account token, kept ready for identity.
 pub const TOKEN_VOLUME: &str = "netting-token";
-/// Where the sidecar finds it, as the file `token`.
+/// Where the sidecar has it, as the file `token`.
 pub const TOKEN_DIR: &str = "/var/run/secrets/netting";
-/// Whom the token is for. The API server itself refuses a token of this audience.
+/// Whom the token will be for. The API server itself refuses a token of this audience.
 pub const TOKEN_AUDIENCE: &str = "netting";
 
 /// Where connections from the application are redirected to.

@@ -68,9 +68,10 @@ pub(super) fn sidecar(
     sized(container, resources)
 }
 
-/// The pod's identity, for the catalog alone. It is there also where the pod mounts
-/// no token for the API server, and its name is not one that the API server takes
-/// for such a token (`kube-api-access-…`).
+/// Kept ready for identity (`netting.v1.Identity`), which no release uses yet: until then
+/// nothing reads it. It is there also where the pod mounts no token for the API server,
+/// and its name is not one that the API server takes for such a token
+/// (`kube-api-access-…`).
 pub(super) fn token_volume() -> Value {
     let token = json!({"audience": names::TOKEN_AUDIENCE, "path": "token"});
     json!({"name": names::TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}]}})

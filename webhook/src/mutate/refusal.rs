@@ -10,7 +10,8 @@ use crate::review::Malformed;
 use super::body::{BODY_BYTES_MAX, BODY_TIMEOUT, ROOM_TIMEOUT};
 
 /// Why a request gets an HTTP error. The API server takes it as a failed webhook,
-/// and goes by the configuration's `failurePolicy: Ignore`.
+/// and goes by the configuration's `failurePolicy`: unless it is `Fail`, the pod starts
+/// without a sidecar.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("the content type must be application/json, not {0:?}")]
