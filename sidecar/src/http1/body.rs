@@ -26,7 +26,7 @@ pub(crate) enum Chunks {
     /// In the size, of which so much is known.
     Size { size: u64, digits: u8 },
     /// Behind the size, in what may be an extension.
-    Extension { size: u64, bytes: u16, named: bool },
+    Extension { size: u64, bytes: u16, at: At },
     /// At the line feed that ends the size's line.
     SizeEnd { size: u64 },
     /// In the data, of which so many bytes are to come.
@@ -47,8 +47,23 @@ pub(crate) enum Chunks {
     Over,
 }
 
+/// Where in an extension the next byte is (RFC 9112 section 7.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// In the blanks before its semicolon.
+    Blanks,
+    /// Behind that.
+    Text,
+    /// Within quotes. Those that are open at the line's end, some read on.
+    Quotes,
+    /// Within them, at what does not end them.
+    Escaped,
+}
+
 /// As many hexadecimal digits as 64 bits have.
 const SIZE_DIGITS_MAX: u8 = 16;
+/// Some have a sign where they hold it, and read more than this as less than nothing.
+const SIZE_MAX: u64 = u64::MAX >> 1;
 /// Extensions are hardly used, and have carried attacks.
 const EXTENSION_BYTES_MAX: u16 = 1024;
 const TRAILER_BYTES_MAX: u16 = 16 * 1024;
@@ -113,15 +128,16 @@ impl Chunks {
     fn after(self, byte: u8) -> Result<Self, BadChunk> {
         match (self, byte) {
             (Chunks::Size { size, digits }, _) => Self::in_size(size, digits, byte),
-            (Chunks::Extension { size, .. }, b'\r') => Ok(Chunks::SizeEnd { size }),
-            (Chunks::Extension { size, bytes, named }, _) => {
-                let named = named || byte == b';';
-                let allowed = if named { is_text(byte) } else { is_blank(byte) };
-                if !allowed || bytes >= EXTENSION_BYTES_MAX {
+            (Chunks::Extension { size, at, .. }, b'\r') if at.may_end() => {
+                Ok(Chunks::SizeEnd { size })
+            }
+            (Chunks::Extension { size, bytes, at }, _) => {
+                let at = at.after(byte).ok_or(BadChunk)?;
+                if bytes >= EXTENSION_BYTES_MAX {
                     return Err(BadChunk);
                 }
                 let bytes = bytes + 1;
-                Ok(Chunks::Extension { size, bytes, named })
+                Ok(Chunks::Extension { size, bytes, at })
             }
             (Chunks::SizeEnd { size: 0 }, b'\n') => Ok(Chunks::Trailer { bytes: 0 }),
             (Chunks::SizeEnd { size }, b'\n') => Ok(Chunks::Data { left: size }),
@@ -148,18 +164,17 @@ impl Chunks {
                 let begun = Chunks::Extension {
                     size,
                     bytes: 0,
-                    named: false,
+                    at: At::Blanks,
                 };
                 return begun.after(byte);
             }
         };
-        if digits == SIZE_DIGITS_MAX {
+        let size = size << 4 | u64::from(digit);
+        if digits == SIZE_DIGITS_MAX || size > SIZE_MAX {
             return Err(BadChunk);
         }
-        Ok(Chunks::Size {
-            size: size << 4 | u64::from(digit),
-            digits: digits + 1,
-        })
+        let digits = digits + 1;
+        Ok(Chunks::Size { size, digits })
     }
 
     fn in_field(bytes: u16, named: bool, byte: u8) -> Result<Self, BadChunk> {
@@ -178,8 +193,23 @@ impl Chunks {
     }
 }
 
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
+impl At {
+    fn may_end(self) -> bool {
+        matches!(self, At::Blanks | At::Text)
+    }
+
+    fn after(self, byte: u8) -> Option<Self> {
+        match (self, byte) {
+            (At::Blanks, b' ' | b'\t') => Some(At::Blanks),
+            (At::Blanks, b';') => Some(At::Text),
+            (At::Blanks, _) => None,
+            _ if !is_text(byte) => None,
+            (At::Text, b'"') | (At::Escaped, _) => Some(At::Quotes),
+            (At::Quotes, b'\\') => Some(At::Escaped),
+            (At::Quotes, b'"') => Some(At::Text),
+            _ => Some(self),
+        }
+    }
 }
 
 /// No control characters: above all no lone line feed, which some take for an end.
@@ -193,99 +223,4 @@ fn is_token(byte: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// All of it at once, and byte by byte: the same must come out.
-    fn read(bytes: &[u8]) -> Result<(usize, bool), BadChunk> {
-        let mut whole = Body::CHUNKED;
-        let taken = whole.take(bytes);
-        let mut slow = Body::CHUNKED;
-        let mut count = 0;
-        let mut one_by_one = Ok(());
-        for byte in bytes {
-            match slow.take(&[*byte]) {
-                Ok(taken) => count += taken,
-                Err(bad) => {
-                    one_by_one = Err(bad);
-                    break;
-                }
-            }
-        }
-        assert_eq!(taken.is_err(), one_by_one.is_err(), "{bytes:?}");
-        let taken = taken?;
-        assert_eq!((taken, &whole), (count, &slow), "{bytes:?}");
-        Ok((taken, whole.is_over()))
-    }
-
-    #[test]
-    fn refuses_chunks_that_leave_doubt() {
-        let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(2000));
-        let long_trailer = format!("0\r\na: {}\r\n\r\n", "x".repeat(20_000));
-        for bytes in [
-            "\r\n",
-            "x\r\n",
-            "-1\r\n",
-            "+1\r\n",
-            "0x1\r\n",
-            " 1\r\n",
-            "1\n",
-            "1 2\r\n",
-            "1\r\r\n",
-            "11111111111111111\r\n",
-            "00000000000000001\r\n",
-            "1;a\nb\r\n",
-            "1\0\r\n",
-            "1\r\nab\r\n",
-            "1\r\na\n",
-            "1\r\na\r\r",
-            "0\r\n\n",
-            "0\r\nno-colon\r\n\r\n",
-            "0\r\n: empty\r\n\r\n",
-            "0\r\n folded\r\n\r\n",
-            "0\r\na: b\n\r\n",
-            "0\r\na: b\0\r\n\r\n",
-            "0\r\na b: c\r\n\r\n",
-            &long_extension,
-            &long_trailer,
-        ] {
-            assert_eq!(read(bytes.as_bytes()), Err(BadChunk), "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn finds_the_end() {
-        for bytes in [
-            "0\r\n\r\n",
-            "000\r\n\r\n",
-            "5\r\nhello\r\n0\r\n\r\n",
-            "A\r\n0123456789\r\n1\r\n\n\r\n0\r\n\r\n",
-            "1 \r\na\r\n0\r\n\r\n",
-            "1;name=\"value\"\r\na\r\n0;last\r\n\r\n",
-            "0\r\nGrpc-Status: 0\r\nempty:\r\n\r\n",
-        ] {
-            assert_eq!(read(bytes.as_bytes()), Ok((bytes.len(), true)), "{bytes:?}");
-            let longer = format!("{bytes}GET");
-            assert_eq!(read(longer.as_bytes()), Ok((bytes.len(), true)));
-            let shorter = &bytes.as_bytes()[..bytes.len() - 1];
-            assert_eq!(read(shorter), Ok((bytes.len() - 1, false)));
-        }
-    }
-
-    #[test]
-    fn a_length_takes_no_more_than_its_own() {
-        let mut body = Body::Length(5);
-        assert_eq!(body.take(b"abc"), Ok(3));
-        assert!(!body.is_over());
-        assert_eq!(body.take(b"defg"), Ok(2));
-        assert!(body.is_over());
-        assert_eq!(body.take(b"g"), Ok(0));
-    }
-
-    #[test]
-    fn without_a_length_all_is_the_bodys() {
-        let mut body = Body::UntilClose;
-        assert_eq!(body.take(b"abc"), Ok(3));
-        assert!(!body.is_over());
-    }
-}
+mod tests;

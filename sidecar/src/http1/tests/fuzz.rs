@@ -21,7 +21,7 @@ const SEEDS: [&str; 7] = [
     "GET /\u{e9} HTTP/1.1\r\nTE: gzip, trailers\r\nConnection: TE\r\n\r\n",
 ];
 /// What makes readers disagree.
-const EVIL: [&str; 16] = [
+const EVIL: [&str; 17] = [
     "\r",
     "\n",
     "\r\n",
@@ -34,6 +34,7 @@ const EVIL: [&str; 16] = [
     ";",
     "0",
     "+",
+    "\"",
     "chunked",
     "Content-Length: 3\r\n",
     "Transfer-Encoding: chunked\r\n",
