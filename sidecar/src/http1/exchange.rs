@@ -193,7 +193,12 @@ impl<'e> Exchange<'e> {
         }
         match ready!(self.poll_download(cx)) {
             Err(outcome) => return Poll::Ready(outcome),
-            Ok(Kind::Tunnel) => return Poll::Ready(Outcome::Tunnel),
+            Ok(Kind::Tunnel) => {
+                // What is held of the request goes before what follows it.
+                let passed = ready!(self.upload.poll_head(cx, &self.upstream.stream));
+                let broke = Outcome::BrokenOff(Reason::UpstreamReset);
+                return Poll::Ready(passed.map_or(broke, |()| Outcome::Tunnel));
+            }
             Ok(_) => {}
         }
         let stays = |response: &Response| (response.downstream_stays, response.upstream_stays);

@@ -1,4 +1,5 @@
-//! Requests whose bodies are stuck on their way: what is left of them is no request.
+//! Requests whose bodies are stuck on their way: what is left of them is no request, nor
+//! is it lost.
 
 use std::{
     io::{Read as _, Write as _},
@@ -104,4 +105,41 @@ fn the_rest_of_a_body_that_nobody_takes_is_no_request() {
     assert_eq!(smuggled.count(), 0, "{heads:?}");
     assert!(sent > 0, "some got as far");
     assert_eq!(heads.len(), sent);
+}
+
+#[test]
+fn what_is_held_of_a_request_comes_before_what_follows_it() {
+    /// Nearly as much as is kept of a request, and more than fits into the sockets.
+    const BODY_BYTES: usize = 60_000;
+    let (service, endpoint) = (dst("192.0.2.10", 80), dst("10.0.0.1", 8080));
+    let pod = Pod::start(&[(service, endpoint)]);
+    let listener = pod.peer_listen(endpoint);
+    let small = SockRef::from(&listener).set_recv_buffer_size(4096);
+    small.expect("a socket can be set so");
+    let mut client = pod.connect(service).expect("the sidecar accepts");
+    client
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a socket can be set so");
+    let asks = "Upgrade: x\r\nConnection: Upgrade\r\n";
+    write!(
+        client,
+        "POST / HTTP/1.1\r\nHost: a\r\n{asks}Content-Length: {BODY_BYTES}\r\n\r\n{}",
+        "b".repeat(BODY_BYTES)
+    )
+    .expect("it is read");
+    let (mut app, _) = listener.accept().expect("the sidecar connects");
+    app.set_read_timeout(Some(PATIENCE))
+        .expect("a socket can be set so");
+    read_head(&mut app).expect("it is asked");
+    // It agrees before it has read the rest.
+    write!(app, "HTTP/1.1 101 Yes\r\n{asks}\r\n").expect("it is read");
+    let head = read_head(&mut client).expect("it is answered");
+    assert!(head.is_some_and(|head| head.starts_with("HTTP/1.1 101 ")));
+    client.write_all(b"after").expect("it is read");
+    client.shutdown(Shutdown::Write).expect("it is open");
+    let mut heard = Vec::new();
+    app.read_to_end(&mut heard).expect("it ends");
+    let (body, after) = heard.split_at(heard.len().min(BODY_BYTES));
+    let bytes = body.iter().filter(|byte| **byte == b'b').count();
+    assert_eq!((bytes, after), (BODY_BYTES, &b"after"[..]));
 }
