@@ -387,10 +387,18 @@ async fn an_application_that_hangs_up_is_a_bad_gateway() {
 
 #[tokio::test(flavor = "local")]
 async fn a_response_that_is_none_is_a_bad_gateway() {
-    let (_chain, mut client, mut app) = between(GET, GET).await;
-    say(&mut app, "SSH-2.0-OpenSSH_9.9\r\n").await;
-    let answer = read(&mut client, "HTTP/1.1 502 Bad Gateway").await;
-    assert_eq!(answer.expect("it is answered"), "HTTP/1.1 502 Bad Gateway");
+    for none in [
+        "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n",
+    ] {
+        let (_chain, mut client, mut app) = between(GET, GET).await;
+        say(&mut app, none).await;
+        let answer = "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain\r\n\
+                      content-length: 28\r\nproxy-status: netting; \
+                      error=http_protocol_error; details=\"response_malformed\"\r\n";
+        expect(&mut client, answer).await;
+    }
 }
 
 /// Answers all requests of all connections with this, and its own name.

@@ -72,7 +72,7 @@ impl Exchange<'_> {
         self.upstream.kept_seconds = response.kept_seconds;
         self.download.body = response.body;
         let along = self.download.take_along(self.upstream);
-        along.map_err(|_| Outcome::BrokenOff(Reason::ResponseMalformed))
+        along.map_err(|_| self.no_good(Reason::ResponseMalformed))
     }
 
     /// What a response says failed.
