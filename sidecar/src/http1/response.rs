@@ -65,6 +65,44 @@ pub(crate) fn parse(
     stay: Stay,
     out: &mut Vec<u8>,
 ) -> Result<Option<Response>, Reason> {
+    match read(bytes, request, stay, out) {
+        Err(Reason::ResponseMalformed) => {
+            let unfolded = unfold(bytes).ok_or(Reason::ResponseMalformed)?;
+            read(&unfolded, request, stay, out)
+        }
+        read => read,
+    }
+}
+
+/// The same bytes with spaces where lines of the head are folded, which is one of the two
+/// things that may be done about them (RFC 9112 section 5.2). Nothing, if none is.
+fn unfold(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut unfolded = bytes.to_vec();
+    let (mut start, mut lines, mut folds) = (0, 0, 0);
+    while let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') {
+        let next = start + length + 1;
+        let text = bytes[start..next - 1].strip_suffix(b"\r");
+        let end = start + text.map_or(length, <[u8]>::len);
+        if end == start && lines > 0 {
+            break;
+        }
+        lines += usize::from(end > start);
+        // What follows the first line is no part of it.
+        if lines > 1 && matches!(bytes.get(next), Some(b' ' | b'\t')) {
+            unfolded[end..next].fill(b' ');
+            folds += 1;
+        }
+        start = next;
+    }
+    (folds > 0).then_some(unfolded)
+}
+
+fn read(
+    bytes: &[u8],
+    request: &Request,
+    stay: Stay,
+    out: &mut Vec<u8>,
+) -> Result<Option<Response>, Reason> {
     let mut headers = [const { std::mem::MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let mut config = httparse::ParserConfig::default();

@@ -27,7 +27,11 @@ fn refuses_what_leaves_doubt_about_its_end() {
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 5,5\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n folded: b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA: b\r\r\n folded\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA: b\rc\r\n folded\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n x\r\n\r\n",
         "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
         "HTTP/1.1 200 OK\r\n A: b\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length : 5\r\nContent-Length: 6\r\n\r\n",
@@ -86,6 +90,25 @@ fn a_coding_voids_a_length() {
     let (response, out) = parse(head, &get(), STAY).expect("a good head");
     assert_eq!(response.body, Body::CHUNKED);
     assert_eq!(out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+}
+
+#[test]
+fn folded_lines_are_unfolded_in_as_much_room() {
+    let head = "\r\nHTTP/1.1 200 OK\r\nContent-Type: multipart/related;\r\n\tboundary=x\r\n\
+                A:\n b\n  c\r\nContent-Length: 2\r\n\r\n";
+    let expected = "HTTP/1.1 200 OK\r\nContent-Type: multipart/related;  \tboundary=x\r\n\
+                    A: b   c\r\nContent-Length: 2\r\n\r\n";
+    let sent = format!("{head}a\r\n b");
+    let (response, out) = parse(&sent, &get(), STAY).expect("a good head");
+    assert_eq!(
+        (response.length, response.body),
+        (head.len(), Body::Length(2))
+    );
+    assert_eq!(out, expected);
+    for length in 0..head.len() {
+        let begun = super::parse(&head.as_bytes()[..length], &get(), STAY, &mut Vec::new());
+        assert_eq!(begun, Ok(None), "{length}");
+    }
 }
 
 #[test]
