@@ -151,7 +151,8 @@ fn read(
     out.extend_from_slice(b"\r\n");
     let upgrades = status == 101 || fields.upgrades();
     fields.write(parsed.headers, upgrades, out);
-    connection(&response, request, (upgrades, stay.together), out);
+    let is_11 = request.is_11 && minor == 1;
+    connection(&response, is_11, (upgrades, stay.together), out);
     out.extend_from_slice(b"\r\n");
     Ok(Some(response))
 }
@@ -167,7 +168,7 @@ fn reported(status: u16, headers: &[Header<'_>]) -> Option<Reported> {
 
 fn connection(
     response: &Response,
-    request: &Request,
+    is_11: bool,
     (upgrades, together): (bool, bool),
     out: &mut Vec<u8>,
 ) {
@@ -176,7 +177,8 @@ fn connection(
         Kind::Tunnel if upgrades => line("Connection", b"Upgrade", out),
         Kind::Tunnel => {}
         Kind::Final if !response.downstream_stays => line("Connection", b"close", out),
-        Kind::Final if !request.is_11 => line("Connection", b"keep-alive", out),
+        // Either has to be told so (RFC 9112 section 9.3).
+        Kind::Final if !is_11 => line("Connection", b"keep-alive", out),
         // 426 and others name what could be had.
         Kind::Final if upgrades => line("Connection", b"Upgrade", out),
         Kind::Final => {

@@ -186,6 +186,24 @@ fn an_older_client_is_told_that_it_may_go_on() {
 }
 
 #[test]
+fn an_older_servers_client_is_told_that_it_may_go_on() {
+    let head = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n";
+    let together = Stay {
+        together: true,
+        ..STAY
+    };
+    for stay in [STAY, together] {
+        let (response, out) = parse(head, &get(), stay).expect("a good head");
+        assert!(response.downstream_stays && response.upstream_stays);
+        assert!(out.contains("Connection: keep-alive\r\n"), "{out}");
+    }
+    let last = "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (response, out) = parse(last, &get(), together).expect("a good head");
+    assert!(!response.downstream_stays);
+    assert!(out.contains("Connection: close\r\n"), "{out}");
+}
+
+#[test]
 fn interim_responses_are_for_those_who_know_them() {
     let head = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let (response, out) = parse(head, &get(), STAY).expect("a good head");
