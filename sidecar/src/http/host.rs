@@ -23,6 +23,32 @@ pub(crate) fn are_same(one: &[u8], other: &[u8], default_port: Option<u16>) -> b
     without_default(one).eq_ignore_ascii_case(without_default(other))
 }
 
+/// The port that a scheme means if none is named.
+pub(crate) fn default_port(scheme: &[u8]) -> Option<u16> {
+    let is = |known: &[u8]| scheme.eq_ignore_ascii_case(known);
+    match () {
+        () if is(b"http") => Some(80),
+        () if is(b"https") => Some(443),
+        () => None,
+    }
+}
+
+/// The scheme and the host, with its port, that a request's target names if it is a whole
+/// URI (RFC 9112 section 3.2.2). Without a user.
+pub(crate) fn in_target(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    // Nearly all others begin so.
+    if target.starts_with(b"/") {
+        return None;
+    }
+    let is_scheme = |byte: &&u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    let length = target.iter().take_while(is_scheme).count();
+    let behind = target[length..].strip_prefix(b"://")?;
+    let ends = |byte: &u8| matches!(byte, b'/' | b'?' | b'#');
+    let authority = behind.split(ends).next()?;
+    let host = authority.rsplit(|byte| *byte == b'@').next()?;
+    Some((&target[..length], host))
+}
+
 /// A host without the port, if that is `default` or left out behind its colon.
 fn without_port(host: &[u8], default: Option<u16>) -> &[u8] {
     let Some(colon) = host.iter().rposition(|byte| *byte == b':') else {

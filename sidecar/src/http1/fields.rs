@@ -30,8 +30,8 @@ pub(super) struct Fields<'h> {
     pub(super) coded: bool,
     /// Its last coding is `chunked`.
     pub(super) chunked: bool,
-    /// There is a `Host`.
-    has_host: bool,
+    /// `Host`.
+    pub(super) host: Option<&'h [u8]>,
     /// There are several of them, or one that is none.
     pub(super) bad_host: bool,
     /// `TE: trailers`, perhaps among others.
@@ -120,9 +120,9 @@ impl<'h> Fields<'h> {
         self.has_upgrade = true;
     }
 
-    fn host(&mut self, value: &[u8]) {
-        self.bad_host |= self.has_host || !host::is_valid(value);
-        self.has_host = true;
+    fn host(&mut self, value: &'h [u8]) {
+        self.bad_host |= self.host.is_some() || !host::is_valid(value);
+        self.host = Some(value);
     }
 
     /// Digits, and once: a list of equal lengths is allowed by RFC 9110 section 8.6
@@ -171,7 +171,11 @@ impl<'h> Fields<'h> {
                 Role::Upgrade => upgrade,
                 // A length beside a coding is void (RFC 9112 section 6.3).
                 Role::Length => !self.coded,
-                Role::Coding | Role::Host => true,
+                Role::Coding => true,
+                Role::Host => {
+                    value = self.host.unwrap_or(value);
+                    true
+                }
                 // Trailers can be had: they are passed on. Other codings cannot.
                 Role::Te => {
                     let trailers = trailers(value);

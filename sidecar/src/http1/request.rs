@@ -7,7 +7,7 @@ use super::{
     body::Body,
     fields::{Fields, line},
 };
-use crate::reason::Reason;
+use crate::{http::host, reason::Reason};
 
 /// A request whose head has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +65,18 @@ fn read(
         }
         Err(_) => return Err(Reason::RequestMalformed),
     };
-    let fields = Fields::of(parsed.headers).map_err(|_| Reason::RequestMalformed)?;
+    let mut fields = Fields::of(parsed.headers).map_err(|_| Reason::RequestMalformed)?;
     let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(Reason::RequestMalformed);
     };
+    let target = match unmasked {
+        None => target.as_bytes(),
+        Some(bytes) => &bytes[target_at(bytes)..][..target.len()],
+    };
     let is_11 = minor == 1;
     let body = framing(&fields, is_11).ok_or(Reason::RequestMalformed)?;
+    fields.host = host(&fields, target)?;
     let keeps_alive = !fields.close && (is_11 || fields.keep_alive);
     let request = Request {
         length,
@@ -86,10 +91,7 @@ fn read(
     };
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
-    out.extend_from_slice(match unmasked {
-        None => target.as_bytes(),
-        Some(bytes) => &bytes[target_at(bytes)..][..target.len()],
-    });
+    out.extend_from_slice(target);
     out.extend_from_slice(if is_11 {
         b" HTTP/1.1\r\n"
     } else {
@@ -156,6 +158,20 @@ fn framing(fields: &Fields<'_>, is_11: bool) -> Option<Body> {
         (false, length) => Some(Body::Length(length.unwrap_or(0))),
         (true, None) if is_11 && fields.chunked => Some(Body::CHUNKED),
         (true, _) => None,
+    }
+}
+
+/// What `Host` is to say, if there is one. A target may name a host itself, and means that
+/// one (RFC 9112 section 3.2.2), but not everybody looks there.
+fn host<'h>(fields: &Fields<'h>, target: &'h [u8]) -> Result<Option<&'h [u8]>, Reason> {
+    let (Some(host), Some((scheme, authority))) = (fields.host, host::in_target(target)) else {
+        return Ok(fields.host);
+    };
+    let are_same = host::are_same(authority, host, host::default_port(scheme));
+    match (authority, host::is_valid(authority)) {
+        (_, false) => Err(Reason::RequestMalformed),
+        (b"", true) => Ok(fields.host),
+        (_, true) => Ok(Some(if are_same { host } else { authority })),
     }
 }
 

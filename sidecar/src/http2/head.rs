@@ -62,11 +62,7 @@ fn is_of(
     scheme: Option<&Scheme>,
     host: Option<&HeaderValue>,
 ) -> Result<bool, Reason> {
-    let default_port = match scheme.map(Scheme::as_str) {
-        Some("http") => Some(80),
-        Some("https") => Some(443),
-        _ => None,
-    };
+    let default_port = scheme.and_then(|scheme| host::default_port(scheme.as_str().as_bytes()));
     let authority = authority.as_str().as_bytes();
     let host = host.map_or(authority, HeaderValue::as_bytes);
     if host::is_valid(authority) && host::are_same(authority, host, default_port) {

@@ -57,6 +57,36 @@ fn refuses_what_leaves_doubt_about_its_end() {
 }
 
 #[test]
+fn the_host_is_the_one_that_the_target_names() {
+    for (target, host, passed_on_host) in [
+        ("http://a/x", "a", "a"),
+        ("http://a/x", "A:80", "A:80"),
+        ("HTTPS://a:443?x", "a", "a"),
+        ("http://user:secret@a/", "a", "a"),
+        ("http://a/x", "b", "a"),
+        ("http://a/x", "a:81", "a"),
+        ("http://a:81", "", "a:81"),
+        ("http://b@a/?@b", "b", "a"),
+        ("ftp://a/", "b", "a"),
+        ("file:///x", "b", "b"),
+        ("/http://a/", "b", "b"),
+        ("?x=http://a/", "b", "b"),
+        ("*", "b", "b"),
+        ("a:80", "b", "b"),
+    ] {
+        let head = |host| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nA: b\r\n\r\n");
+        assert_eq!(passed_on(&head(host)), head(passed_on_host), "{target}");
+    }
+    for target in ["http://a{b}/", "http://a:b/", "http://[::1/"] {
+        let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(parse(&head), Err(Reason::RequestMalformed), "{target}");
+    }
+    // Left to the application, as in every other request without one.
+    let none = "GET http://a/ HTTP/1.1\r\n\r\n";
+    assert_eq!(passed_on(none), none);
+}
+
+#[test]
 fn leaves_a_missing_host_to_the_application() {
     for head in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: \r\n\r\n"] {
         assert_eq!(passed_on(head), head);
