@@ -30,6 +30,15 @@ pub(super) struct Fields<'h> {
     pub(super) coded: bool,
     /// Its last coding is `chunked`.
     pub(super) chunked: bool,
+    /// It names others.
+    pub(super) coded_otherwise: bool,
+    /// The length, or `chunked`, is said more than once.
+    pub(super) repeated: bool,
+    /// There is a `Content_Length`, or the like: to applications that are told of fields
+    /// in variables (RFC 3875 section 4.1.18), it is the same name.
+    pub(super) resembled: bool,
+    /// Whatever is said of it, there is no body.
+    pub(super) bodiless: bool,
     /// `Host`.
     pub(super) host: Option<&'h [u8]>,
     /// There are several of them, or one that is none.
@@ -55,6 +64,8 @@ enum Role {
     Te,
     Length,
     Coding,
+    /// Of a name that some take for that of a length or a coding.
+    Resembling,
     Host,
     Http2Settings,
     /// For the other end.
@@ -64,6 +75,12 @@ enum Role {
 impl Role {
     fn of(name: &str) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let resembles = |known: &str| {
+            let mut pairs = name.bytes().zip(known.bytes());
+            pairs.all(|(byte, known)| {
+                byte.eq_ignore_ascii_case(&known) || byte == b'_' && known == b'-'
+            })
+        };
         // Most names differ from all of these in length.
         match name.len() {
             2 if is("te") => Role::Te,
@@ -75,6 +92,8 @@ impl Role {
             14 if is("http2-settings") => Role::Http2Settings,
             16 if is("proxy-connection") => Role::Hop,
             17 if is("transfer-encoding") => Role::Coding,
+            14 if resembles("content-length") => Role::Resembling,
+            17 if resembles("transfer-encoding") => Role::Resembling,
             _ => Role::End,
         }
     }
@@ -96,6 +115,7 @@ impl<'h> Fields<'h> {
                 Role::Coding => fields.coding(header.value)?,
                 Role::Host => fields.host(header.value),
                 Role::Te => fields.takes_trailers |= trailers(header.value).is_some(),
+                Role::Resembling => fields.resembled = true,
                 Role::Hop | Role::Http2Settings | Role::End => {}
             }
         }
@@ -125,36 +145,40 @@ impl<'h> Fields<'h> {
         self.host = Some(value);
     }
 
-    /// Digits, and once: a list of equal lengths is allowed by RFC 9110 section 8.6
-    /// to be refused, and has no honest sender.
+    /// Digits, perhaps more than once (RFC 9110 section 8.6).
     fn length(&mut self, value: &[u8]) -> Result<(), Contradiction> {
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let text = str::from_utf8(value).ok().filter(|_| digits);
-        let length = text.and_then(|text| text.parse().ok());
-        if self.length.is_some() || length.is_none() {
-            return Err(Contradiction);
+        for item in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let length = number(item).ok_or(Contradiction)?;
+            self.repeated |= self.length.is_some();
+            if self.length.is_some_and(|before| before != length) {
+                return Err(Contradiction);
+            }
+            self.length = Some(length);
         }
-        self.length = length;
         Ok(())
     }
 
+    /// `chunked` at the end, perhaps more than once: nobody means chunks within chunks
+    /// (RFC 9112 section 6.1). What merely resembles it is not to be guessed at.
     fn coding(&mut self, value: &[u8]) -> Result<(), Contradiction> {
-        if self.coded {
+        if self.coded_otherwise || list(value).next().is_none() {
             return Err(Contradiction);
         }
         self.coded = true;
-        let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-        let count = list(value).filter(|coding| is_chunked(coding)).count();
-        self.chunked = list(value).last().is_some_and(is_chunked);
-        // Once, and the last one; what merely resembles it is not to be guessed at.
-        let resembles = |coding: &[u8]| {
+        for coding in list(value) {
+            if coding.eq_ignore_ascii_case(b"chunked") {
+                self.repeated |= self.chunked;
+                self.chunked = true;
+                continue;
+            }
             let lower = coding.to_ascii_lowercase();
-            !is_chunked(coding) && lower.windows(7).any(|part| part == b"chunked")
-        };
-        if count > usize::from(self.chunked) || list(value).any(resembles) {
-            return Err(Contradiction);
+            if self.chunked || lower.windows(7).any(|part| part == b"chunked") {
+                return Err(Contradiction);
+            }
+            self.coded_otherwise = true;
         }
-        Ok(())
+        let is_mixed = self.coded_otherwise && self.repeated;
+        if is_mixed { Err(Contradiction) } else { Ok(()) }
     }
 
     /// Whether another protocol is named that may be spoken instead.
@@ -162,16 +186,27 @@ impl<'h> Fields<'h> {
         self.upgrade && self.has_upgrade && !self.names_h2c
     }
 
-    /// Writes the fields that are meant for the other end, as they came.
+    /// Writes the fields that are meant for the other end, as they came: but for what
+    /// says where the body ends, which is said once and in one way, so that every reader
+    /// understands the same.
     pub(super) fn write(&self, headers: &[Header<'h>], upgrade: bool, out: &mut Vec<u8>) {
+        let mut said_end = false;
         for header in headers {
             let mut value = header.value;
             let keep = match Role::of(header.name) {
                 Role::Connection | Role::KeepAlive | Role::Hop => false,
                 Role::Upgrade => upgrade,
-                // A length beside a coding is void (RFC 9112 section 6.3).
-                Role::Length => !self.coded,
-                Role::Coding => true,
+                Role::Length => {
+                    value = first_number(value);
+                    // A length beside a coding is void (RFC 9112 section 6.3).
+                    let is_void = self.coded || self.bodiless && self.length != Some(0);
+                    !is_void && !std::mem::replace(&mut said_end, true)
+                }
+                Role::Coding if self.coded_otherwise => !self.bodiless,
+                Role::Coding => {
+                    value = b"chunked";
+                    !self.bodiless && !std::mem::replace(&mut said_end, true)
+                }
                 Role::Host => {
                     value = self.host.unwrap_or(value);
                     true
@@ -183,7 +218,7 @@ impl<'h> Fields<'h> {
                     trailers.is_some()
                 }
                 Role::Http2Settings => !self.names_h2c,
-                Role::End => !self.lists(header.name),
+                Role::Resembling | Role::End => !self.lists(header.name),
             };
             if keep {
                 line(header.name, value, out);
@@ -202,6 +237,23 @@ pub(super) fn line(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// What digits say, if it fits where there is a sign too: so many bytes nobody has, and some
+/// read them as less than none.
+fn number(digits: &[u8]) -> Option<u64> {
+    let are_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let text = str::from_utf8(digits).ok().filter(|_| are_digits)?;
+    text.parse::<i64>().ok()?.try_into().ok()
+}
+
+/// The first number of a list, without zeros before it: some take what begins with one for
+/// octal.
+fn first_number(value: &[u8]) -> &[u8] {
+    let first = value.split(|byte| *byte == b',').next().unwrap_or(value);
+    let first = first.trim_ascii();
+    let zeros = first.iter().take_while(|byte| **byte == b'0').count();
+    &first[zeros.min(first.len().saturating_sub(1))..]
 }
 
 fn kept_seconds(value: &[u8]) -> Option<NonZeroU32> {

@@ -154,9 +154,15 @@ fn framing(fields: &Fields<'_>, is_11: bool) -> Option<Body> {
     if fields.bad_host {
         return None;
     }
+    // What is said twice has no honest sender here, and some read it as said not at all.
+    if fields.repeated || fields.resembled {
+        return None;
+    }
     match (fields.coded, fields.length) {
         (false, length) => Some(Body::Length(length.unwrap_or(0))),
-        (true, None) if is_11 && fields.chunked => Some(Body::CHUNKED),
+        // Of other codings nobody knows whether the application knows them (RFC 9112
+        // section 6.1), and who doesn't may see no chunks.
+        (true, None) if is_11 && fields.chunked && !fields.coded_otherwise => Some(Body::CHUNKED),
         (true, _) => None,
     }
 }

@@ -115,7 +115,7 @@ fn read(
         Err(httparse::Error::TooManyHeaders) => return Err(Reason::ResponseHeadTooLarge),
         Err(_) => return Err(Reason::ResponseMalformed),
     };
-    let fields = Fields::of(parsed.headers).map_err(|_| Reason::ResponseMalformed)?;
+    let mut fields = Fields::of(parsed.headers).map_err(|_| Reason::ResponseMalformed)?;
     let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
         return Err(Reason::ResponseMalformed);
     };
@@ -150,6 +150,9 @@ fn read(
     out.extend_from_slice(&line_at[..end.unwrap_or(0)]);
     out.extend_from_slice(b"\r\n");
     let upgrades = status == 101 || fields.upgrades();
+    // No such response has one, nor may it say so (RFC 9110 section 8.6): those that say
+    // how long it would be otherwise (HEAD, 304) do no harm.
+    fields.bodiless = kind != Kind::Final || status == 204;
     fields.write(parsed.headers, upgrades, out);
     let is_11 = request.is_11 && minor == 1;
     connection(&response, is_11, (upgrades, stay.together), out);

@@ -25,12 +25,20 @@ fn refuses_what_leaves_doubt_about_its_end() {
         "Content-Length: 0x5",
         "Content-Length: 5 5",
         "Content-Length:",
+        "Content-Length: 5,",
+        "Content-Length: ,5",
         "Content-Length: 99999999999999999999",
+        "Content-Length: 18446744073709551615",
+        "Content-Length: 9223372036854775808",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
         "Transfer-Encoding: chunked, chunked",
         "Transfer-Encoding: chunked, identity",
         "Transfer-Encoding: gzip",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: identity, chunked",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: ,",
         "Transfer-Encoding: xchunked",
         "Transfer-Encoding: chunked;q=1",
         "Transfer-Encoding: \"chunked\"",
@@ -38,6 +46,9 @@ fn refuses_what_leaves_doubt_about_its_end() {
         "Transfer-Encoding:",
         "Transfer-Encoding : chunked",
         "Content-Length : 5",
+        "Content_Length: 5",
+        "transfer_encoding: chunked",
+        "TRANSFER_ENCODING: chunked\r\nContent-Length: 5",
         " Content-Length: 5",
         "A: b\r\n Transfer-Encoding: chunked",
         "A: b\r\n\tfolded",
@@ -53,6 +64,26 @@ fn refuses_what_leaves_doubt_about_its_end() {
     ] {
         let head = format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n");
         assert_eq!(parse(&head), Err(Reason::RequestMalformed), "{fields:?}");
+    }
+}
+
+#[test]
+fn says_where_the_body_ends_in_the_same_way_to_all() {
+    for (sent, passed_on_field) in [
+        ("Content-Length: 010", "Content-Length: 10"),
+        ("content-length:\t000", "content-length: 0"),
+        ("Content-Length: 0", "Content-Length: 0"),
+        ("Transfer-Encoding:chunked", "Transfer-Encoding: chunked"),
+        ("transfer-encoding: ,chunked", "transfer-encoding: chunked"),
+        ("Transfer-Encoding: chunked ,", "Transfer-Encoding: chunked"),
+        (
+            "Transfer-Encoding: ,\t, Chunked,,",
+            "Transfer-Encoding: chunked",
+        ),
+        ("TRANSFER-ENCODING: CHUNKED", "TRANSFER-ENCODING: chunked"),
+    ] {
+        let head = |field| format!("POST / HTTP/1.1\r\nA: b\r\n{field}\r\nHost: a\r\n\r\n");
+        assert_eq!(passed_on(&head(sent)), head(passed_on_field), "{sent:?}");
     }
 }
 

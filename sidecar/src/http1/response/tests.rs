@@ -25,7 +25,13 @@ fn parse(head: &str, request: &Request, stay: Stay) -> Result<(Response, String)
 fn refuses_what_leaves_doubt_about_its_end() {
     for head in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 5,5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5,\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\nContent-Length: 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked, chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
         "HTTP/1.1 200 OK\r\n folded: b\r\n\r\n",
         "HTTP/1.1 200 OK\r\nA: b\r\r\n folded\r\n\r\n",
@@ -93,6 +99,41 @@ fn a_coding_voids_a_length() {
 }
 
 #[test]
+fn what_is_said_twice_of_the_end_is_passed_on_once() {
+    for (fields, passed_on, body) in [
+        (
+            "Content-Length: 5\r\nA: b\r\ncontent-length: 05",
+            "Content-Length: 5\r\nA: b",
+            Body::Length(5),
+        ),
+        (
+            "Content-Length: 05, 5",
+            "Content-Length: 5",
+            Body::Length(5),
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nA: b\r\ntransfer-encoding: Chunked",
+            "Transfer-Encoding: chunked\r\nA: b",
+            Body::CHUNKED,
+        ),
+        (
+            "Transfer-Encoding: chunked, chunked",
+            "Transfer-Encoding: chunked",
+            Body::CHUNKED,
+        ),
+        (
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: gzip, chunked",
+            Body::CHUNKED,
+        ),
+    ] {
+        let head = |fields| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\n");
+        let (response, out) = parse(&head(fields), &get(), STAY).expect("a good head");
+        assert_eq!((response.body, out), (body, head(passed_on)), "{fields:?}");
+    }
+}
+
+#[test]
 fn folded_lines_are_unfolded_in_as_much_room() {
     let head = "\r\nHTTP/1.1 200 OK\r\nContent-Type: multipart/related;\r\n\tboundary=x\r\n\
                 A:\n b\n  c\r\nContent-Length: 2\r\n\r\n";
@@ -112,10 +153,33 @@ fn folded_lines_are_unfolded_in_as_much_room() {
 }
 
 #[test]
+fn what_has_no_body_says_of_none() {
+    let upgrade = request("GET / HTTP/1.1\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
+    let connect = request("CONNECT a:1 HTTP/1.1\r\n\r\n");
+    for (status, request) in [
+        ("103 Early Hints", get()),
+        ("204 No Content", get()),
+        ("200 Fine", connect),
+        ("101 Fine", upgrade),
+    ] {
+        for said in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+            let head = format!("HTTP/1.1 {status}\r\nA: b\r\n{said}\r\nUpgrade: x\r\n\r\n");
+            let (response, out) = parse(&head, &request, STAY).expect("a good head");
+            assert_eq!(response.body, Body::NONE, "{status}");
+            assert!(out.contains("\r\nA: b\r\n"), "{out}");
+            assert!(!out.contains(said), "{out}");
+        }
+    }
+    let none = "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n";
+    let (_, out) = parse(none, &get(), STAY).expect("a good head");
+    assert_eq!(out, none);
+}
+
+#[test]
 fn some_responses_have_no_body_whatever_they_say() {
     let long = "Content-Length: 5\r\n\r\n";
     let head = request("HEAD / HTTP/1.1\r\n\r\n");
-    for (status, request) in [("200 OK", head), ("204 N", get()), ("304 N", get())] {
+    for (status, request) in [("200 OK", head), ("304 N", get())] {
         let text = format!("HTTP/1.1 {status}\r\n{long}");
         let (response, out) = parse(&text, &request, STAY).expect("a good head");
         assert_eq!(response.body, Body::NONE, "{status}");
