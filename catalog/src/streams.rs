@@ -6,17 +6,18 @@ mod conversation;
 use std::{sync::Arc, time::Duration};
 
 use netting_proto::v1::{self, catalog_server};
-use netting_runtime::Drain;
+use netting_runtime::{Drain, Slots};
 use netting_telemetry::{catalog::CatalogMetrics, trace::Tracer};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, mpsc},
-};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use crate::{accept, publisher::Publisher, session::Terms};
+use crate::{
+    accept::{self, Client},
+    publisher::Publisher,
+    session::Terms,
+};
 
 use conversation::Conversation;
 
@@ -51,7 +52,7 @@ pub struct Streams {
     metrics: CatalogMetrics,
     tracer: Option<Tracer>,
     limits: Limits,
-    places: Arc<Semaphore>,
+    slots: Slots,
     drain: Drain,
 }
 
@@ -69,7 +70,7 @@ impl Streams {
             metrics,
             tracer: None,
             limits,
-            places: Arc::new(Semaphore::new(limits.streams_max)),
+            slots: Slots::new("streams", limits.streams_max),
             drain,
         }
     }
@@ -119,7 +120,10 @@ impl catalog_server::Catalog for Streams {
         if self.drain.has_started() {
             return Err(conversation::draining());
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        // Whatever came by a connection was accepted.
+        let client = request.extensions().get::<Client>().cloned();
+        let client = client.ok_or_else(|| Status::internal("nobody knows who asks"))?;
+        let Some(slot) = self.slots.take(client.addr.ip()).await else {
             self.metrics.stream_closed("too_many_streams");
             tracing::warn!(
                 streams_max = self.limits.streams_max,
@@ -129,10 +133,9 @@ impl catalog_server::Catalog for Streams {
                 "this replica serves as many streams as it may; try another one",
             ));
         };
-        let peer = request.remote_addr();
         let span = tracing::info_span!(
             "stream",
-            peer = peer.map(tracing::field::display),
+            peer = %client.addr,
             namespace = tracing::field::Empty,
             pod = tracing::field::Empty
         );
@@ -145,9 +148,10 @@ impl catalog_server::Catalog for Streams {
             responses,
         );
         let conversation = conversation.traced(self.tracer.clone());
+        let working = (client.holder.at_work(), slot.holder().at_work());
         let task = async move {
-            conversation.run(request.into_inner()).await;
-            drop(place);
+            conversation.run(request.into_inner(), slot).await;
+            drop(working);
         };
         span.in_scope(|| self.drain.spawn(task.in_current_span()));
         Ok(Response::new(ReceiverStream::new(stream)))

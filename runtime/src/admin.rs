@@ -5,7 +5,7 @@
 //! something (`PUT /log`) is taken from loopback alone, which is where
 //! `kubectl port-forward` and `kubectl exec` come from.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -23,22 +23,18 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::Semaphore,
 };
 
-use crate::{Readiness, logging::LogHandle};
+use crate::{Acceptor, Readiness, logging::LogHandle};
 
 mod accepted;
-
-use accepted::Open;
 
 pub use accepted::{Accepted, Kept};
 
 /// A log filter is a line, not a file.
 const BODY_BYTES_MAX: usize = 4 * 1024;
-/// Probes, a scraper and a few people: more than that is a mistake or an attack. For
-/// one more, the oldest that is not at work for its client is closed: who holds idle
-/// connections must not keep the kubelet out, which would take the pod for dead.
+/// Probes, a scraper and a few people: more than that is a mistake or an attack, which
+/// must not keep the kubelet out: it would take the pod for dead.
 const CONNECTIONS_MAX: usize = 128;
 /// A client that connects and says nothing gives its place back after this, and so does
 /// one that asks nothing more. Nobody's usual interval: who asks every 10 seconds is not
@@ -50,8 +46,6 @@ const KEEP_ALIVE_MAX: Duration = Duration::from_secs(60);
 /// its request is kept ([`Accepted::keep`]): a request within [`KEEP_ALIVE_MAX`], the two
 /// minutes that a scrape may take at most, and half a minute to read its end.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(KEEP_ALIVE_MAX.as_secs() + 120 + 30);
-/// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// What the admin server tells about.
 #[derive(Clone)]
@@ -82,33 +76,18 @@ impl Admin {
 /// Serves until the process ends: while it drains too, so that the drain can be
 /// watched. A connection's error ends that connection only.
 pub async fn serve(listener: TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut open = Open::default();
+    let acceptor = Acceptor::new(listener, "connections to the admin port", CONNECTIONS_MAX);
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a connection to the admin port");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
-            }
-        };
+        let (stream, peer, slot) = acceptor.accept().await;
         let accepted = match stream.local_addr() {
-            Ok(local) => Accepted::at(local),
+            Ok(local) => Accepted::at(local, slot.holder()),
             // The client has gone already.
             Err(_) => continue,
         };
-        if places.available_permits() == 0 {
-            open.close_oldest_idle();
-        }
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        open.add(&accepted);
         let router = router.clone();
         tokio::spawn(async move {
             attend(stream, peer, accepted, router).await;
-            drop(place);
+            drop(slot);
         });
     }
 }

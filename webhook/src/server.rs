@@ -23,10 +23,9 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use netting_runtime::Drain;
+use netting_runtime::{Acceptor, Drain, Holder};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
@@ -35,7 +34,8 @@ use tower::ServiceBuilder;
 
 use crate::certificate::serving::Serving;
 
-/// An API server needs one or two; a cluster has a few of them.
+/// An API server needs one or two; a cluster has a few of them. Anybody may connect, and
+/// takes no other's place.
 const CONNECTIONS_MAX: usize = 512;
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
@@ -43,16 +43,16 @@ const STREAMS_MAX: u32 = 128;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the handshake to the first request.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// From an answer to the head of the next request over HTTP/1.1. The API server ends a connection
+/// From an answer to the head of the next request. The API server ends a connection
 /// that it has not used for 90 s (Go's `http.DefaultTransport`), and must be the one who does: a
 /// request that crosses our end of it is lost, since Go sends no POST again.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// An HTTP/2 client that is told so has this long to go.
+const GOAWAY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an HTTP/2 client is asked whether it is still there, and how long it
-/// may take to say so. The API server keeps its connection open between requests.
+/// may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Serves until the drain has started and `linger` is over, then answers what is in
 /// flight. A connection's error ends that connection only.
@@ -68,41 +68,33 @@ pub async fn serve(
     linger: Duration,
     drain: Drain,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let acceptor = Acceptor::new(listener, "connections to the webhook", CONNECTIONS_MAX);
     let closing = CancellationToken::new();
     let mut lingered = pin!(async {
         drain.started().await;
         sleep(linger).await;
     });
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            let place = place.expect("nobody closes the semaphore");
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
+        let (stream, client, slot) = tokio::select! {
             biased;
             () = lingered.as_mut() => break,
-            accepted = accepted => accepted,
-        };
-        let (stream, client) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
-                sleep(ACCEPT_BACKOFF).await;
-                continue;
-            }
+            accepted = acceptor.accept() => accepted,
         };
         let connection = Connection {
             client,
+            holder: slot.holder().clone(),
             tls: tls.clone(),
             routes: routes.clone(),
             closing: closing.clone(),
             drain: drain.clone(),
         };
         drain.spawn(async move {
-            connection.serve(stream).await;
-            drop(place);
+            tokio::select! {
+                // First, so that what has been answered is sent.
+                biased;
+                () = connection.serve(stream) => {}
+                () = slot.holder().revoked() => tracing::debug!(%client, "gave way to another"),
+            }
         });
     }
     closing.cancel();
@@ -110,6 +102,7 @@ pub async fn serve(
 
 struct Connection {
     client: SocketAddr,
+    holder: Holder,
     tls: Serving,
     routes: Router,
     /// Cancelled once nothing more is to be asked.
@@ -157,6 +150,7 @@ impl Connection {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let asked = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&asked);
+        let holder = self.holder.clone();
         let routes = ServiceBuilder::new()
             .map_request(move |mut request: Request<_>| {
                 seen.store(true, Ordering::Relaxed);
@@ -170,26 +164,42 @@ impl Connection {
                 }
                 response
             })
+            .map_future(move |answer| {
+                let work = holder.at_work();
+                async move {
+                    let answer = answer.await;
+                    drop(work);
+                    answer
+                }
+            })
             .service(self.routes);
         let builder = http(http2);
         let serving =
             builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
         let mut serving = pin!(serving);
-        let mut silence = pin!(silence(&asked));
+        let mut idle = pin!(idle(&self.holder, &asked));
+        let leave = async {
+            tokio::select! {
+                () = self.closing.cancelled() => {}
+                () = self.holder.idle_for(IDLE_TIMEOUT) => {}
+            }
+        };
+        let mut leave = pin!(leave);
         let mut told = false;
         loop {
             tokio::select! {
+                biased;
                 served = serving.as_mut() => {
                     if let Err(error) = served {
                         tracing::debug!(error, %client, "connection ended early");
                     }
                     return;
                 }
-                () = silence.as_mut() => {
+                () = idle.as_mut() => {
                     tracing::debug!(%client, "no request in time");
                     return;
                 }
-                () = self.closing.cancelled(), if !told => {
+                () = leave.as_mut(), if !told => {
                     told = true;
                     serving.as_mut().graceful_shutdown();
                 }
@@ -198,13 +208,14 @@ impl Connection {
     }
 }
 
-/// Resolves if the client hasn't sent a request in time, and never if it has.
+/// Resolves if the client hasn't sent a first request in time, or no other for so long
+/// that it was asked to leave, and hasn't.
 /// (hyper bounds the time for a request's head as that between two, and not that for HTTP/2's first
 /// frame.)
-async fn silence(asked: &AtomicBool) {
+async fn idle(holder: &Holder, asked: &AtomicBool) {
     sleep(FIRST_REQUEST_TIMEOUT).await;
     if asked.load(Ordering::Relaxed) {
-        std::future::pending().await
+        holder.idle_for(IDLE_TIMEOUT + GOAWAY_TIMEOUT).await;
     }
 }
 

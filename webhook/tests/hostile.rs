@@ -1,17 +1,19 @@
 //! Bodies that nobody sends but to break something, over HTTPS, to the real binary:
 //! each is refused with a 4xx or allowed, in bounded memory, and nobody else notices.
 
-use std::{path::Path, sync::Arc};
+use std::{io, net::Ipv4Addr, path::Path, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use netting_runtime::files;
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncWriteExt as _,
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::{Duration, timeout},
 };
@@ -38,26 +40,53 @@ const RESIDENT_KIB_MAX: u64 = 240 * 1024;
 /// Fails rather than hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Where the API server connects from.
+const API_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// And a pod that means no good.
+const POD: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 async fn connect(webhook: &Process) -> TlsStream<TcpStream> {
+    let connected = connect_from(API_SERVER, webhook, &[]).await;
+    connected.expect("it listens, and is trusted")
+}
+
+async fn connect_from(
+    source: Ipv4Addr,
+    webhook: &Process,
+    protocols: &[&str],
+) -> io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     let ca = webhook.ca().der().expect("it is a certificate");
     roots.add(ca).expect("it is a CA's");
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has them")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(webhook.addr()).await;
-    let stream = stream.expect("it listens");
+    config.alpn_protocols = protocols.iter().map(|it| (*it).into()).collect();
+    let socket = TcpSocket::new_v4().expect("there are sockets");
+    let bound = socket.bind((source, 0).into());
+    bound.expect("all of 127.0.0.0/8 is this host's");
+    let stream = socket.connect(webhook.addr()).await?;
     let name = HOST.try_into().expect("it is a name");
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    stream.await.expect("it is trusted")
+    stream.await
 }
 
 async fn ask(webhook: &Process, body: Bytes) -> (StatusCode, Bytes) {
-    let stream = TokioIo::new(connect(webhook).await);
-    let (mut sender, connection) = http1::handshake(stream).await.expect("HTTP/1.1 begins");
+    ask_over(&mut http1(connect(webhook).await).await, body).await
+}
+
+type Sender = http1::SendRequest<Full<Bytes>>;
+
+async fn http1(stream: TlsStream<TcpStream>) -> Sender {
+    let handshake = http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.expect("HTTP/1.1 begins");
     tokio::spawn(connection);
+    sender
+}
+
+async fn ask_over(sender: &mut Sender, body: Bytes) -> (StatusCode, Bytes) {
     let request = Request::post("/mutate")
         .header(header::HOST, HOST)
         .header(header::CONTENT_TYPE, "application/json")
@@ -261,4 +290,92 @@ async fn whoever_is_slow_keeps_nobody_else_waiting() {
     }
     drop((slow, half_open));
     webhook.stop().await.expect("it ends in order");
+}
+
+/// As many as the webhook serves at a time, and some more.
+const MANY: usize = 600;
+
+/// What the API server sends, and is answered although somebody has so many connections.
+async fn is_asked_in_time(webhook: &Process, api_server: &mut Sender) {
+    let recorded: Value = serde_json::from_str(RECORDED).expect("it is JSON");
+    let body = Bytes::from(recorded["review"].to_string());
+    // On the connection that it has already, and on new ones.
+    let answered = ask_over(api_server, body.clone()).await;
+    assert_eq!(answered.0, StatusCode::OK);
+    for _ in 0..10 {
+        // Less than the API server waits.
+        let answered = timeout(Duration::from_secs(3), ask(webhook, body.clone())).await;
+        let (status, _) = answered.expect("nobody is in the way");
+        assert_eq!(status, StatusCode::OK);
+    }
+}
+
+/// Has a pod open many connections, and leave each as this leaves it; then asks.
+async fn is_asked_in_spite_of<T: Send + 'static>(
+    protocols: &[&'static str],
+    leave: impl AsyncFn(TlsStream<TcpStream>) -> T,
+) {
+    files::raise_max();
+    let webhook = Process::start(Path::new(BINARY), &[]).await;
+    let webhook = webhook.expect("the webhook starts");
+    let mut api_server = http1(connect(&webhook).await).await;
+    is_asked_in_time(&webhook, &mut api_server).await;
+    let open = async |_| {
+        let left = async { Some(leave(connect_from(POD, &webhook, protocols).await.ok()?).await) };
+        timeout(Duration::from_secs(5), left).await
+    };
+    let mut left = Vec::new();
+    for _ in 0..MANY / 20 {
+        let some = join_all((0..20).map(open)).await;
+        let is_full = some.iter().any(Result::is_err);
+        left.extend(some);
+        if is_full {
+            break;
+        }
+    }
+    is_asked_in_time(&webhook, &mut api_server).await;
+    drop(left);
+    webhook.stop().await.expect("it ends in order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_keep_nobody_out() {
+    is_asked_in_spite_of(&[], async |stream| {
+        let mut sender = http1(stream).await;
+        let request = Request::get("/").header(header::HOST, HOST);
+        let request = request.body(Full::default()).expect("it is well-formed");
+        let answered = sender.send_request(request).await;
+        (sender, answered.map(|response| response.status()).ok())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_of_http2_keep_nobody_out() {
+    is_asked_in_spite_of(&["h2"], async |stream| {
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.ok()?;
+        tokio::spawn(connection);
+        let request = Request::get(format!("https://{HOST}/"));
+        let request = request.body(Full::<Bytes>::default());
+        let answered = sender.send_request(request.expect("it is well-formed"));
+        let status = answered.await.map(|response| response.status()).ok();
+        Some((sender, status))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_without_an_end_keep_nobody_out() {
+    is_asked_in_spite_of(&[], async |mut stream| {
+        let head = format!(
+            "POST /mutate HTTP/1.1\r\nhost: {HOST}\r\ncontent-type: application/json\r\n\
+             content-length: 10\r\n\r\n{{"
+        );
+        // It may have been told to go by now.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.flush().await;
+        stream
+    })
+    .await;
 }

@@ -271,6 +271,20 @@ async fn the_api_server_is_the_one_who_ends_an_idle_connection() {
 }
 
 #[tokio::test]
+async fn who_asks_nothing_more_gives_its_place_back() {
+    let webhook = Webhook::start().await;
+    for protocol in BOTH {
+        let mut client = webhook.connect(protocol).await;
+        let answered = client.send(Method::POST, "/mutate", None, full("{}")).await;
+        assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        pause();
+        advance(Duration::from_secs(121)).await;
+        resume();
+        soon(client.closed()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_trickles_is_given_up() {
     let webhook = Webhook::start().await;
     let mut client = webhook.tls(Protocol::Http1).await;

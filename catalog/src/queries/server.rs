@@ -1,6 +1,6 @@
 //! HTTP/1.1, for a bounded number of connections.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, http::Request};
 use hyper::server::conn::http1;
@@ -8,55 +8,56 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use netting_runtime::Drain;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use netting_runtime::{Acceptor, Drain, Holder};
+use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
 
-/// Beyond this many, clients wait in the kernel's queue.
+/// Anybody may connect, and takes no other's place.
 const CONNECTIONS_MAX: usize = 1024;
 /// A client that connects and says nothing gives its place back after this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause after a failed accept, so that a lack of file descriptors doesn't spin.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Serves until the drain starts, then finishes the answers that are under way. A
 /// connection's error ends that connection only.
 pub async fn serve(listener: TcpListener, routes: Router, drain: Drain) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let acceptor = Acceptor::new(listener, "connections for queries", CONNECTIONS_MAX);
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            let place = place.expect("nobody closes the semaphore");
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
-            accepted = accepted => accepted,
+        let (stream, client, slot) = tokio::select! {
+            accepted = acceptor.accept() => accepted,
             () = drain.started() => return,
         };
-        match accepted {
-            Ok((stream, client)) => {
-                let connection = connection(stream, client, routes.clone(), drain.clone());
-                drain.spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+        let (routes, stopped) = (routes.clone(), drain.clone());
+        drain.spawn(async move {
+            tokio::select! {
+                // First, so that what has been answered is sent.
+                biased;
+                () = connection(stream, client, slot.holder(), routes, stopped) => {}
+                () = slot.holder().revoked() => tracing::debug!(%client, "gave way to another"),
             }
-            Err(error) => {
-                tracing::warn!(%error, "could not accept a connection to the query port");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-            }
-        }
+        });
     }
 }
 
-async fn connection(stream: TcpStream, client: SocketAddr, routes: Router, drain: Drain) {
+async fn connection(
+    stream: TcpStream,
+    client: SocketAddr,
+    holder: &Holder,
+    routes: Router,
+    drain: Drain,
+) {
+    let holder = holder.clone();
     let routes = ServiceBuilder::new()
         .map_request(move |mut request: Request<_>| {
             request.extensions_mut().insert(ConnectInfo(client));
             request
+        })
+        .map_future(move |answer| {
+            let work = holder.at_work();
+            async move {
+                let answer = answer.await;
+                drop(work);
+                answer
+            }
         })
         .service(routes);
     let connection = http1::Builder::new()

@@ -6,7 +6,7 @@ use netting_proto::{
     since,
     v1::{self, stream_request::Kind as Request, stream_response::Kind as Message},
 };
-use netting_runtime::Drain;
+use netting_runtime::{Drain, Slot};
 use netting_telemetry::{catalog::CatalogMetrics, trace::Tracer};
 use tokio::{
     sync::mpsc,
@@ -64,6 +64,7 @@ enum Ended {
     Silent(Duration),
     NotSynced,
     Draining,
+    GaveWay,
 }
 
 impl Conversation {
@@ -98,8 +99,14 @@ impl Conversation {
         self
     }
 
-    pub(super) async fn run(mut self, mut requests: Streaming<v1::StreamRequest>) {
-        let ended = self.converse(&mut requests).await;
+    /// Until it ends, or its slot is another's.
+    pub(super) async fn run(mut self, mut requests: Streaming<v1::StreamRequest>, slot: Slot) {
+        let ended = tokio::select! {
+            ended = self.converse(&mut requests) => ended,
+            () = slot.holder().revoked() => Ended::GaveWay,
+        };
+        // Who waits for it has no part in the goodbye.
+        drop(slot);
         let reason = ended.as_str();
         self.metrics.stream_closed(reason);
         if let Some(asked) = self.asked.take() {
@@ -272,6 +279,7 @@ impl Ended {
             Ended::Silent(_) => "silent",
             Ended::NotSynced => "not_synced",
             Ended::Draining => "draining",
+            Ended::GaveWay => "gave_way",
         }
     }
 
@@ -288,6 +296,10 @@ impl Ended {
                 "this replica has not listed the cluster yet; try another one",
             )),
             Ended::Draining => Some(draining()),
+            Ended::GaveWay => Some(Status::resource_exhausted(
+                "this replica serves as many streams as it may, and this address has most of \
+                 them; try another one",
+            )),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Real streams over real sockets.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime},
 };
 
@@ -93,6 +93,11 @@ impl Server {
 
     fn endpoint(&self) -> Endpoint {
         Endpoint::from_shared(format!("http://{}", self.addr)).expect("an address is a URI")
+    }
+
+    /// As another pod reaches it.
+    fn endpoint_from(&self, pod: IpAddr) -> Endpoint {
+        self.endpoint().local_address(Some(pod))
     }
 
     /// A stream on a connection of its own.

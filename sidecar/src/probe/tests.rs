@@ -2,11 +2,12 @@
 //! the answer.
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use axum::body::Body;
+use netting_runtime::Slots;
 use netting_telemetry::Metrics;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -321,7 +322,10 @@ async fn routed(path: &str, local: &str) -> StatusCode {
     let metrics = ProbeMetrics::register(&Metrics::new("sidecar", "0.0.0"));
     let probes = probes.to_string().parse().expect("they are probes");
     let router = router(probes, OWN, metrics, Drain::new());
-    let accepted = Accepted::at(local.parse().expect("it is an address"));
+    let local: SocketAddr = local.parse().expect("it is an address");
+    let slot = Slots::new("connections", 1).take(local.ip()).await;
+    let slot = slot.expect("it is free");
+    let accepted = Accepted::at(local, slot.holder());
     let mut request = axum::http::Request::new(Body::empty());
     *request.uri_mut() = path.parse().expect("it is a path");
     let response = router.layer(Extension(accepted)).oneshot(request).await;

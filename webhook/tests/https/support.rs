@@ -194,8 +194,10 @@ impl Webhook {
         match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(stream).await.expect("HTTP/1.1 begins");
-                tokio::spawn(connection);
-                Client::Http1(sender)
+                let connection = tokio::spawn(async move {
+                    let _ = connection.await;
+                });
+                Client::Http1(sender, connection)
             }
             Protocol::Http2 => {
                 let handshake = http2::handshake(TokioExecutor::new(), stream).await;
@@ -245,7 +247,7 @@ impl Webhook {
 }
 
 pub(crate) enum Client {
-    Http1(http1::SendRequest<Body>),
+    Http1(http1::SendRequest<Body>, JoinHandle<()>),
     Http2(http2::SendRequest<Body>, JoinHandle<()>),
 }
 
@@ -258,7 +260,7 @@ impl Client {
         body: Body,
     ) -> Answered {
         let uri = match self {
-            Self::Http1(_) => path.to_owned(),
+            Self::Http1(..) => path.to_owned(),
             Self::Http2(..) => format!("https://{HOST}{path}"),
         };
         let mut request = Request::builder()
@@ -270,7 +272,7 @@ impl Client {
         }
         let request = request.body(body).expect("the request is well-formed");
         let response = match self {
-            Self::Http1(sender) => {
+            Self::Http1(sender, _) => {
                 sender.ready().await.expect("the connection is open");
                 sender.send_request(request).await
             }
@@ -292,9 +294,12 @@ impl Client {
     /// Waits until the server has closed the connection.
     pub(crate) async fn closed(self) {
         match self {
-            Self::Http1(mut sender) => while sender.ready().await.is_ok() {},
+            // The sender holds the connection open; only the server can end it.
+            Self::Http1(sender, connection) => {
+                connection.await.expect("the connection doesn't panic");
+                drop(sender);
+            }
             Self::Http2(sender, connection) => {
-                // The sender holds the connection open; only the server can end it.
                 connection.await.expect("the connection doesn't panic");
                 drop(sender);
             }

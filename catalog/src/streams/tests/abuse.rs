@@ -1,5 +1,9 @@
 //! Bad input: it ends its own stream at most, and says why.
 
+use std::net::Ipv4Addr;
+
+use tokio::{net::TcpSocket, time::timeout};
+
 use super::*;
 
 async fn refused(server: &Server, requests: Vec<Kind>) -> Status {
@@ -96,6 +100,100 @@ async fn a_stream_too_many_is_refused_until_another_ends() {
     while Client::open(server.endpoint()).await.is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+/// A pod that means no good.
+const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+#[tokio::test]
+async fn who_takes_all_streams_keeps_nobody_out() {
+    let limits = Limits {
+        streams_max: 20,
+        ..limits()
+    };
+    let server = Server::with(limits, true).await;
+    let mut sidecar = server.welcomed().await;
+    let mut taken = Vec::new();
+    for _ in 0..19 {
+        let opened = Client::open(server.endpoint_from(POD)).await;
+        taken.push(opened.expect("there are some left"));
+    }
+    let refused = Client::open(server.endpoint_from(POD)).await.err();
+    let refused = refused.expect("it has most of them");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+
+    let mut other = server.welcomed().await;
+    let newest = taken.pop().expect("there are some").ended().await;
+    let newest = newest.expect("it is told why");
+    assert_eq!(newest.code(), Code::ResourceExhausted);
+    server.assert_counted(r#"netting_catalog_streams_closed_total{reason="gave_way"} 1"#);
+    for stream in [&mut sidecar, &mut other] {
+        stream.subscribe(CART, &[]).await;
+        assert!(matches!(stream.hear().await, Message::Unknown(_)));
+    }
+}
+
+/// What each client of HTTP/2 begins with, and settings without a word.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+async fn begun(server: &Server, from: IpAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("there are sockets");
+    let bound = socket.bind((from, 0).into());
+    bound.expect("all of 127.0.0.0/8 is this host's");
+    let mut stream = socket.connect(server.addr).await.expect("it listens");
+    // Unless it has been told to go by now.
+    let _ = stream.write_all(PREFACE).await;
+    stream
+}
+
+#[tokio::test]
+async fn connections_without_streams_keep_nobody_out() {
+    let limits = Limits {
+        streams_max: 20,
+        ..limits()
+    };
+    let server = Server::with(limits, true).await;
+    let mut sidecar = server.welcomed().await;
+    let mut open = Vec::new();
+    for _ in 0..20 + SPARE_CONNECTIONS {
+        open.push(begun(&server, POD).await);
+    }
+    let welcomed = timeout(Duration::from_secs(5), server.welcomed()).await;
+    let mut other = welcomed.expect("nobody is in the way");
+    for stream in [&mut sidecar, &mut other] {
+        stream.subscribe(CART, &[]).await;
+        assert!(matches!(stream.hear().await, Message::Unknown(_)));
+    }
+}
+
+/// Answers pings until the connection ends.
+async fn answer_pings(mut client: TcpStream) {
+    const PING: u8 = 6;
+    const ACK: u8 = 1;
+    let mut head = [0; 9];
+    while client.read_exact(&mut head).await.is_ok() {
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        let mut rest = vec![0; length];
+        client
+            .read_exact(&mut rest)
+            .await
+            .expect("frames are whole");
+        if head[3] == PING && head[4] & ACK == 0 {
+            head[4] |= ACK;
+            let pong = [&head[..], &rest].concat();
+            client.write_all(&pong).await.expect("it is open");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_stream_gives_its_place_back() {
+    let server = Server::synced().await;
+    let client = begun(&server, POD).await;
+    tokio::time::pause();
+    let ended = timeout(Duration::from_secs(60), answer_pings(client)).await;
+    tokio::time::resume();
+    ended.expect("it is of no use");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::Slots;
 
 /// What either side may have sent that the other has not read.
 const BUFFERED_BYTES: usize = 1024;
@@ -43,7 +44,7 @@ async fn slow() -> Body {
 }
 
 /// A connection, and the task that attends to it.
-fn connected() -> (DuplexStream, JoinHandle<()>) {
+async fn connected() -> (DuplexStream, JoinHandle<()>) {
     let (client, server) = duplex(BUFFERED_BYTES);
     let router = Router::new()
         .route("/quick", get(|| async { "quick" }))
@@ -51,8 +52,14 @@ fn connected() -> (DuplexStream, JoinHandle<()>) {
         .route("/large", get(|| async { "x".repeat(1 << 20) }))
         .route("/endless", get(|| async { Body::new(Endless) }));
     let peer = SocketAddr::from(([10, 0, 0, 7], 4000));
-    let accepted = Accepted::at(([10, 0, 0, 2], 15020).into());
-    (client, tokio::spawn(attend(server, peer, accepted, router)))
+    let slots = Slots::new("connections", 1);
+    let slot = slots.take(peer.ip()).await.expect("it is free");
+    let accepted = Accepted::at(([10, 0, 0, 2], 15020).into(), slot.holder());
+    let attending = async move {
+        attend(server, peer, accepted, router).await;
+        drop(slot);
+    };
+    (client, tokio::spawn(attending))
 }
 
 async fn send(client: &mut DuplexStream, path: &str) {
@@ -95,7 +102,7 @@ async fn ended(server: JoinHandle<()>) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_under_way_is_not_cut_off() {
-    let (mut client, server) = connected();
+    let (mut client, server) = connected().await;
     keep_alive(&mut client, KEEP_ALIVE_MAX - Duration::from_secs(5)).await;
     send(&mut client, "/slow").await;
     // It is whole, half a minute after the time that a connection is kept.
@@ -112,7 +119,7 @@ async fn an_answer_under_way_is_not_cut_off() {
 
 #[tokio::test(start_paused = true)]
 async fn who_asks_again_and_again_connects_anew_after_a_minute() {
-    let (mut client, server) = connected();
+    let (mut client, server) = connected().await;
     keep_alive(&mut client, KEEP_ALIVE_MAX).await;
     // A request that meets the connection's time is answered all the same.
     send(&mut client, "/nothing").await;
@@ -124,11 +131,11 @@ async fn who_asks_again_and_again_connects_anew_after_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn who_asks_nothing_more_gives_its_place_back() {
-    let (client, server) = connected();
+    let (client, server) = connected().await;
     assert_eq!(ended(server).await, HEADER_TIMEOUT);
     drop(client);
 
-    let (mut client, server) = connected();
+    let (mut client, server) = connected().await;
     keep_alive(&mut client, KEEP_ALIVE_MAX - Duration::from_secs(5)).await;
     let rest = HEADER_TIMEOUT - Duration::from_secs(5);
     assert_eq!(ended(server).await, rest);
@@ -136,7 +143,7 @@ async fn who_asks_nothing_more_gives_its_place_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_comes_byte_by_byte_does_not_hold_a_place() {
-    let (mut client, server) = connected();
+    let (mut client, server) = connected().await;
     let trickle = async {
         loop {
             // It ends with the connection.
@@ -154,7 +161,7 @@ async fn a_request_that_comes_byte_by_byte_does_not_hold_a_place() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_never_read_or_never_comes_does_not_hold_a_place_for_ever() {
     for path in ["/large", "/endless"] {
-        let (mut client, server) = connected();
+        let (mut client, server) = connected().await;
         send(&mut client, path).await;
         assert_eq!(ended(server).await, CONNECTION_TIME_MAX, "{path}");
     }
@@ -163,7 +170,7 @@ async fn an_answer_that_is_never_read_or_never_comes_does_not_hold_a_place_for_e
 #[tokio::test(start_paused = true)]
 async fn a_client_that_has_gone_takes_its_place_along() {
     for path in ["/slow", "/endless"] {
-        let (mut client, server) = connected();
+        let (mut client, server) = connected().await;
         send(&mut client, path).await;
         read_until(&mut client, "\r\n\r\n").await;
         drop(client);
