@@ -74,11 +74,12 @@ pub(crate) fn parse(
     }
 }
 
-/// The same bytes with spaces where lines of the head are folded, which is one of the two
+/// The same bytes with spaces where values of the head are folded, which is one of the two
 /// things that may be done about them (RFC 9112 section 5.2). Nothing, if none is.
 fn unfold(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut unfolded = bytes.to_vec();
     let (mut start, mut lines, mut folds) = (0, 0, 0);
+    let mut is_value = false;
     while let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') {
         let next = start + length + 1;
         let text = bytes[start..next - 1].strip_suffix(b"\r");
@@ -87,8 +88,11 @@ fn unfold(bytes: &[u8]) -> Option<Vec<u8>> {
             break;
         }
         lines += usize::from(end > start);
-        // What follows the first line is no part of it.
-        if lines > 1 && matches!(bytes.get(next), Some(b' ' | b'\t')) {
+        let is_continued = |at| matches!(bytes.get(at), Some(b' ' | b'\t'));
+        // The first line is not continued, nor is a name.
+        is_value =
+            lines > 1 && (is_value && is_continued(start) || bytes[start..end].contains(&b':'));
+        if is_value && is_continued(next) {
             unfolded[end..next].fill(b' ');
             folds += 1;
         }

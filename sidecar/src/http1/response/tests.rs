@@ -34,6 +34,8 @@ fn refuses_what_leaves_doubt_about_its_end() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n",
         "HTTP/1.1 200 OK\r\n folded: b\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length\r\n : 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length\r\n : 5\r\n\r\n",
         "HTTP/1.1 200 OK\r\nA: b\r\r\n folded\r\n\r\n",
         "HTTP/1.1 200 OK\r\nA: b\rc\r\n folded\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n 0\r\n\r\n",
@@ -293,4 +295,34 @@ fn tunnels_begin_where_they_were_asked_for() {
     let head = "HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n";
     let (response, _) = parse(head, &connect, STAY).expect("a good head");
     assert_eq!(response.kind, Kind::Final);
+}
+
+#[test]
+fn any_bytes_are_refused_or_mean_one_thing() {
+    let mut random = fastrand::Rng::with_seed(9112);
+    let seeds = [
+        "HTTP/1.1 200 OK\r\nA: b,\r\n c\r\nContent-Length: 3\r\nContent-Length: 3\r\nX: y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked,\r\n Chunked\r\nConnection: x\r\n\r\n",
+        "HTTP/1.1 204 OK\r\nContent-Length: 3, 3\r\nConnection: x, close\r\nX: y\r\n\r\n",
+    ];
+    for _ in 0..50_000 {
+        let mut bytes = random.choice(seeds).expect("some").as_bytes().to_vec();
+        for _ in 0..random.usize(1..5) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..3) {
+                0 => bytes[at] = random.u8(..),
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, *random.choice(b"\r\n: ,;\t0").expect("some")),
+            }
+        }
+        let mut out = Vec::new();
+        if let Ok(Some(response)) = super::parse(&bytes, &get(), STAY, &mut out) {
+            // What was understood is what the next one understands.
+            let mut again = Vec::new();
+            let second = super::parse(&out, &get(), STAY, &mut again);
+            let second = second.expect("it is good").expect("it is whole");
+            assert_eq!(second.body, response.body, "{}", bytes.escape_ascii());
+            assert_eq!(again, out, "{}", bytes.escape_ascii());
+        }
+    }
 }
