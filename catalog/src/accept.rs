@@ -36,12 +36,13 @@ pub fn connections(
     let acceptor = Acceptor::new(listener, "connections of sidecars", connections_max);
     let (accepted, connections) = mpsc::channel(1);
     let stopped = drain.clone();
-    drain.spawn(async move {
+    let accepting = async move {
         tokio::select! {
             () = stopped.started() => {}
             () = accept(&acceptor, &accepted) => {}
         }
-    });
+    };
+    drain.spawn(drain.vital("what accepts sidecars' connections", accepting));
     ReceiverStream::new(connections)
 }
 

@@ -68,12 +68,16 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     // Last, so that it never says ready of something that is still to come.
     let admin_listener = listen(args.admin_port).await?;
     let admin_routes = Admin::new(readiness, log).router(telemetry.routes());
-    tokio::spawn(admin::serve(admin_listener, admin_routes));
+    tokio::spawn(drain.vital(
+        "the admin port's server",
+        admin::serve(admin_listener, admin_routes),
+    ));
     let (grpc_port, http_port) = (args.grpc_port, args.http_port);
     tracing::info!(grpc_port, http_port, "serving");
 
-    shutdown.run(&drain, args.drain_timeout).await;
+    let ended = shutdown.run(&drain, args.drain_timeout).await;
     telemetry.flush(args.drain_timeout).await;
+    ended?;
     Ok(())
 }
 
@@ -111,18 +115,17 @@ pub fn serve(
         args.waiting_queries_max,
         drain.clone(),
     );
-    drain.spawn(queries::serve(
-        listeners.http,
-        queries.traced(tracer.clone()).router(),
-        drain.clone(),
-    ));
+    let routes = queries.traced(tracer.clone()).router();
+    let answering = queries::serve(listeners.http, routes, drain.clone());
+    drain.spawn(drain.vital("the query port's server", answering));
     let streams = Streams::new(publisher, metrics, args.limits(), drain.clone());
     let streams = streams.traced(tracer.clone());
-    drain.spawn(async move {
+    let streaming = async move {
         if let Err(error) = streams.serve(listeners.grpc).await {
             tracing::error!(%error, "the gRPC server failed");
         }
-    });
+    };
+    drain.spawn(drain.vital("the gRPC server", streaming));
 }
 
 #[cfg(test)]

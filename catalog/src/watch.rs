@@ -123,12 +123,13 @@ impl Watches {
     ) {
         let watch = self.clone().watch::<S>(feed, api, listed);
         let stopped = drain.clone();
-        drain.spawn(async move {
+        let watching = async move {
             tokio::select! {
                 () = watch => {}
                 () = stopped.started() => {}
             }
-        });
+        };
+        drain.spawn(drain.vital(S::WATCH, watching));
     }
 
     async fn watch<S: Source>(self, mut feed: Feed<S>, api: Api<S::Resource>, listed: Condition) {

@@ -6,11 +6,14 @@
 //! in hand needs to do nothing.
 
 use std::{
-    future::Future,
+    any::Any,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -27,6 +30,16 @@ pub struct Drain {
     aborted: CancellationToken,
     tasks: TaskTracker,
     spawned: Arc<AtomicU64>,
+    lost: CancellationToken,
+    first_lost: Arc<OnceLock<&'static str>>,
+}
+
+/// A task is gone that the process is of no use without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{task} ended")]
+pub struct Lost {
+    /// What it was.
+    pub task: &'static str,
 }
 
 /// Counts as a task of its drain until it is dropped.
@@ -70,6 +83,39 @@ impl Drain {
             }
         };
         self.tasks.spawn(bounded.in_current_span());
+    }
+
+    /// A task that the process is of no use without, for whoever spawns it: should it
+    /// panic, or end before the drain has started, it is [`Drain::lost`].
+    pub fn vital<F>(&self, name: &'static str, task: F) -> impl Future<Output = ()> + Send + use<F>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let drain = self.clone();
+        let mut task = Box::pin(task);
+        let mut caught = poll_fn(move |cx| {
+            // Nothing of it is looked at again.
+            let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
+            match polled {
+                Ok(polled) => polled.map(|()| None),
+                Err(panic) => Poll::Ready(Some(message(&*panic).to_owned())),
+            }
+        });
+        async move {
+            let panic = (&mut caught).await;
+            if !drain.has_started() {
+                tracing::error!(task = name, panic, "a task ended that is needed; ending");
+                drain.first_lost.get_or_init(|| name);
+                drain.lost.cancel();
+            }
+        }
+    }
+
+    /// Resolves once a vital task is gone, to the first.
+    pub async fn lost(&self) -> Lost {
+        self.lost.cancelled().await;
+        let task = self.first_lost.get().copied().unwrap_or_default();
+        Lost { task }
     }
 
     /// Counts as a task that runs elsewhere, such as on a thread of its own. Whoever
@@ -133,6 +179,12 @@ impl Drain {
     }
 }
 
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message")
+}
+
 #[cfg(test)]
 mod tests {
     use std::future::pending;
@@ -186,6 +238,31 @@ mod tests {
         let drained = drain.run(TIMEOUT, async {}).await;
         assert_eq!(drained, Drained::Aborted { tasks: 1 });
         assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vital_task_that_panics_or_ends_is_lost() {
+        for (name, panics) in [("the watch", true), ("the server", false)] {
+            let drain = Drain::new();
+            drain.spawn(drain.vital("what goes on", pending()));
+            drain.spawn(drain.vital(name, async move {
+                tokio::task::yield_now().await;
+                assert!(!panics, "as the test says");
+            }));
+            let lost = tokio::time::timeout(TIMEOUT, drain.lost()).await;
+            assert_eq!(lost, Ok(Lost { task: name }));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vital_task_may_end_once_the_drain_has_started() {
+        let drain = Drain::new();
+        let seen = drain.clone();
+        let server = async move { seen.started().await };
+        drain.spawn(drain.vital("the server", server));
+        assert_eq!(drain.run(TIMEOUT, pending()).await, Drained::Complete);
+        let lost = tokio::time::timeout(TIMEOUT, drain.lost()).await;
+        assert!(lost.is_err(), "it was meant to end");
     }
 
     #[tokio::test]

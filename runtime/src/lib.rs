@@ -3,7 +3,7 @@
 //!
 //! - [`logging`]: one subscriber, whose filter can be changed while it runs;
 //! - [`signals`]: SIGTERM and SIGINT, the second of which means now;
-//! - [`drain`]: tracked tasks, told to finish, then made to;
+//! - [`drain`]: tracked tasks, told to finish, then made to, and those that must not end;
 //! - [`readiness`]: named conditions, all of which must hold;
 //! - [`slots`]: a bound for connections that nobody keeps others out by;
 //! - [`accept`]: a port with such a bound;
@@ -26,7 +26,7 @@ pub mod signals;
 pub mod slots;
 
 pub use accept::Acceptor;
-pub use drain::{Drain, Drained};
+pub use drain::{Drain, Drained, Lost};
 pub use process::{Process, listen};
 pub use readiness::Readiness;
 pub use shutdown::Shutdown;

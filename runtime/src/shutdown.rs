@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Drain, Drained, Readiness, signals::Signals};
+use crate::{Drain, Drained, Readiness, drain::Lost, signals::Signals};
 
 /// Waits for the end of the process and brings it about.
 pub struct Shutdown {
@@ -28,21 +28,29 @@ impl Shutdown {
     }
 
     /// Waits for a signal, then drains.
-    pub async fn run(self, drain: &Drain, timeout: Duration) -> Drained {
+    ///
+    /// # Errors
+    /// If it drained because a task is gone that was needed ([`Drain::vital`]).
+    pub async fn run(self, drain: &Drain, timeout: Duration) -> Result<Drained, Lost> {
         self.run_until(drain, timeout, pending()).await
     }
 
     /// Waits for a signal, or for `done` to say why the process is not needed any
     /// longer; then drains.
+    ///
+    /// # Errors
+    /// If it drained because a task is gone that was needed ([`Drain::vital`]).
     pub async fn run_until(
         mut self,
         drain: &Drain,
         timeout: Duration,
         done: impl Future<Output = &'static str>,
-    ) -> Drained {
+    ) -> Result<Drained, Lost> {
+        let mut lost = None;
         let why = tokio::select! {
             signal = self.signals.next() => signal,
             why = done => why,
+            gone = drain.lost() => lost.insert(gone).task,
         };
         self.draining.set(false);
         tracing::info!(why, tasks = drain.tasks(), ?timeout, "draining");
@@ -56,6 +64,25 @@ impl Shutdown {
             Drained::Complete => tracing::info!("drained"),
             Drained::Aborted { tasks } => tracing::warn!(tasks, "aborted what was still running"),
         }
-        drained
+        lost.map_or(Ok(drained), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lost_task_ends_the_process_in_order_and_is_an_error() {
+        let readiness = Readiness::new();
+        let shutdown = Shutdown::install(&readiness).expect("signals can be handled");
+        let drain = Drain::new();
+        let seen = drain.clone();
+        drain.spawn(async move { seen.started().await });
+        drain.spawn(drain.vital("the watch", async { panic!("as the test says") }));
+        let ended = shutdown.run(&drain, Duration::from_secs(30)).await;
+        assert_eq!(ended, Err(Lost { task: "the watch" }));
+        assert_eq!(readiness.missing(), ["not draining"]);
+        assert_eq!(drain.tasks(), 0, "they finished what they had");
     }
 }

@@ -140,10 +140,11 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
         application_ended.notify_one();
         "the application has ended"
     };
-    shutdown.run_until(&drain, args.drain_timeout, done).await;
+    let ended = shutdown.run_until(&drain, args.drain_timeout, done).await;
     access_logs.flush().await;
     // Last, so that it has what the drain was for.
     exporters.flush(args.drain_timeout).await;
+    ended?;
     Ok(())
 }
 

@@ -69,27 +69,32 @@ async fn run(args: Args, log: LogHandle) -> anyhow::Result<()> {
     let client = client(&args).await?;
 
     let listener = listen(args.https_port).await?;
-    let serving = certificate(&args, client.as_ref(), &readiness, &telemetry.metrics)?;
-    let routes = mutate(&args, options, client, &readiness, &telemetry).into_router();
+    let serving = certificate(
+        &args,
+        client.as_ref(),
+        &readiness,
+        &telemetry.metrics,
+        &drain,
+    )?;
+    let routes = mutate(&args, options, client, &readiness, &telemetry, &drain).into_router();
     let port = listener.local_addr()?.port();
     let delay = args.shutdown_delay;
-    drain.spawn(server::serve(
-        listener,
-        serving,
-        routes,
-        delay,
-        drain.clone(),
-    ));
+    let answering = server::serve(listener, serving, routes, delay, drain.clone());
+    drain.spawn(drain.vital("the HTTPS server", answering));
 
     // Last, so that it never says ready of something that is still to come.
     let admin_listener = listen(args.admin_port).await?;
     let admin_port = admin_listener.local_addr()?.port();
     let admin_routes = Admin::new(readiness, log).router(telemetry.routes());
-    tokio::spawn(admin::serve(admin_listener, admin_routes));
+    tokio::spawn(drain.vital(
+        "the admin port's server",
+        admin::serve(admin_listener, admin_routes),
+    ));
     tracing::info!(port, admin_port, image = args.image, "serving");
 
-    shutdown.run(&drain, args.drain_timeout).await;
+    let ended = shutdown.run(&drain, args.drain_timeout).await;
     telemetry.flush(args.drain_timeout).await;
+    ended?;
     Ok(())
 }
 
@@ -127,6 +132,7 @@ fn certificate(
     client: Option<&Client>,
     readiness: &Readiness,
     metrics: &Metrics,
+    drain: &Drain,
 ) -> anyhow::Result<Serving> {
     let has_certificate = readiness.condition("has a certificate");
     let metrics = CertificateMetrics::register(metrics);
@@ -142,10 +148,12 @@ fn certificate(
                 // A webhook that no cluster knows is called as somebody likes.
                 host: client.map(|_| host),
             };
-            tokio::spawn(files.follow(server, trusted_by_now)?);
+            let following = files.follow(server, trusted_by_now)?;
+            tokio::spawn(drain.vital("what follows the certificate's files", following));
             if let Some(client) = client.filter(|_| args.tls_ca.is_some()) {
                 let trusted = readiness.condition(TRUSTED);
-                keep_bundle(args, client.clone(), anchors, trusted_cas, trusted);
+                let keeper = bundle_keeper(args, anchors, trusted_cas, trusted);
+                tokio::spawn(drain.vital(BUNDLE_KEEPER, keeper.keep(client.clone())));
             }
         }
         _ => {
@@ -157,30 +165,30 @@ fn certificate(
                 server,
                 trusted_cas: trusted_by_now,
             };
-            tokio::spawn(keeper.keep());
+            tokio::spawn(drain.vital("the certificate's keeper", keeper.keep()));
             let trusted = readiness.condition(TRUSTED);
-            keep_bundle(args, client.clone(), anchors, trusted_cas, trusted);
+            let keeper = bundle_keeper(args, anchors, trusted_cas, trusted);
+            tokio::spawn(drain.vital(BUNDLE_KEEPER, keeper.keep(client.clone())));
         }
     }
     Ok(serving)
 }
 
 const TRUSTED: &str = "trusted by the API server";
+const BUNDLE_KEEPER: &str = "the caBundle's keeper";
 
-fn keep_bundle(
+fn bundle_keeper(
     args: &Args,
-    client: Client,
     anchors: watch::Receiver<Option<Anchors>>,
     trusted_cas: watch::Sender<Vec<CaPem>>,
     trusted: Condition,
-) {
-    let keeper = ca_bundle::Keeper {
+) -> ca_bundle::Keeper {
+    ca_bundle::Keeper {
         configuration: args.webhook_configuration.clone(),
         anchors,
         trusted_cas,
         trusted,
-    };
-    tokio::spawn(keeper.keep(client));
+    }
 }
 
 /// What answers, and what it follows in the cluster for that.
@@ -190,6 +198,7 @@ fn mutate(
     client: Option<Client>,
     readiness: &Readiness,
     telemetry: &Started,
+    drain: &Drain,
 ) -> Mutate {
     let Started {
         metrics, tracer, ..
@@ -206,10 +215,11 @@ fn mutate(
     options.native_sidecars = !asks_version;
     let (options, current) = watch::channel(Arc::new(options));
     if asks_version {
-        tokio::spawn(follow_version(client.clone(), options, readiness));
+        let following = follow_version(client.clone(), options, readiness);
+        tokio::spawn(drain.vital("what follows the API server's version", following));
     }
     let (namespaces, following) = Namespaces::follow(client.clone());
-    tokio::spawn(following);
+    tokio::spawn(drain.vital("the watch of namespaces", following));
     let listed = readiness.condition("knows the namespaces");
     let awaited = namespaces.clone();
     tokio::spawn(async move {

@@ -21,6 +21,8 @@ pub(super) trait Source: Sized + Send + 'static {
     type Resource: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static;
     /// Its name in URLs, roles, logs and labels.
     const RESOURCE: &'static str;
+    /// The task that watches it.
+    const WATCH: &'static str;
     /// Labels of the objects that are wanted, if not all are.
     const SELECTOR: Option<&'static str> = None;
     /// How many objects of a list are asked for at a time. A page is held as it came,
@@ -40,6 +42,7 @@ pub(super) trait Source: Sized + Send + 'static {
 impl Source for Service {
     type Resource = core::Service;
     const RESOURCE: &'static str = "services";
+    const WATCH: &'static str = "the watch of services";
     const PAGE: u32 = 500;
 
     fn parse(object: &core::Service) -> Parsed<Self> {
@@ -66,6 +69,7 @@ impl Source for Service {
 impl Source for Slice {
     type Resource = discovery::EndpointSlice;
     const RESOURCE: &'static str = "endpointslices";
+    const WATCH: &'static str = "the watch of endpointslices";
     const PAGE: u32 = 50;
 
     fn parse(object: &discovery::EndpointSlice) -> Parsed<Self> {
@@ -88,6 +92,7 @@ impl Source for Slice {
 impl Source for Endpoints {
     type Resource = core::Endpoints;
     const RESOURCE: &'static str = "endpoints";
+    const WATCH: &'static str = "the watch of endpoints";
     const PAGE: u32 = 50;
     /// The endpoints controller says so of its own since Kubernetes 1.33. It writes
     /// the same into EndpointSlices, in half the bytes. And what is not to be mirrored
@@ -118,6 +123,7 @@ impl Source for Endpoints {
 impl Source for Pod {
     type Resource = Watched;
     const RESOURCE: &'static str = "pods";
+    const WATCH: &'static str = "the watch of pods";
     const PAGE: u32 = 100;
     const SELECTOR: Option<&'static str> = Some("netting.dev/injected=true");
 

@@ -8,10 +8,12 @@ use std::{
 use netting_telemetry::Metrics;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::time::{Instant, advance, pause, resume};
+use tokio::time::{Instant, advance, pause, resume, timeout};
 
 use super::*;
 use crate::{
+    index::{Changes, Index},
+    objects::{Key, Parsed},
     test_api::{Expired, FakeApi},
     test_cluster::{addr, member, service, slice, with},
 };
@@ -286,6 +288,51 @@ async fn keeps_what_it_knows_until_a_list_has_come_with_all_its_pages() {
     );
     api.expire_pages("endpointslices", false);
     watched.has(CART, Some(120)).await;
+}
+
+/// Services that none can be made of.
+struct Faulty;
+
+impl Source for Faulty {
+    type Resource = core::Service;
+    const RESOURCE: &'static str = "services";
+    const WATCH: &'static str = "the watch of faults";
+    const PAGE: u32 = 500;
+
+    fn parse(_: &core::Service) -> Parsed<Self> {
+        panic!("a fault, as the test says");
+    }
+
+    fn apply(self, _: &mut Index) -> Changes {
+        Changes::default()
+    }
+
+    fn delete(_: &Key, _: &mut Index) -> Changes {
+        Changes::default()
+    }
+
+    fn reset(_: Vec<Self>, _: &mut Index) -> Changes {
+        Changes::default()
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_panics_over_an_object_is_not_lost_in_silence() {
+    let api = FakeApi::start().await;
+    api.list("services", vec![cart()]);
+    let watches = Watches {
+        feeding: Feeding {
+            publisher: Arc::new(Publisher::new()),
+            metrics: CatalogMetrics::register(&Metrics::new("test", "0")),
+            tracer: None,
+        },
+        unlisted: Arc::new(AtomicUsize::new(1)),
+    };
+    let client = client_of(Config::new(api.uri())).expect("an address is enough");
+    let (drain, listed) = (Drain::new(), Readiness::new().condition("listed"));
+    watches.spawn::<Faulty>(watches.feed(), Api::all(client), listed, &drain);
+    let lost = timeout(Duration::from_secs(10), drain.lost()).await;
+    assert_eq!(lost.expect("it is told").task, "the watch of faults");
 }
 
 #[tokio::test]
