@@ -94,8 +94,8 @@ impl Slots {
 
     /// A slot for a client. If none is free, somebody is told to go, in this order:
     ///
-    /// - of clients that have many ([`MANY`]), what has been idle for longest, then what
-    ///   has come last to be at work;
+    /// - of clients that have many, more than one in 16 of all slots, what has been idle
+    ///   for longest, then what has come last to be at work;
     /// - of all others the same, but not for a client that has many.
     ///
     /// Of several clients it is the one that has most. It loses nothing that is at work
