@@ -11,7 +11,8 @@
 //! - [`keepalive`]: which of them is still there;
 //! - [`answer`]: what an endpoint says to it;
 //! - [`upload`], [`pump`]: bodies on their way;
-//! - [`wire`]: what a connection's frames are written to.
+//! - [`wire`]: what a connection's frames are written to;
+//! - [`frames`]: which of those that come are read.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::http::limits::Http2Limits;
 
 mod answer;
 mod attempts;
+mod frames;
 mod head;
 mod keepalive;
 pub(crate) mod pool;

@@ -18,6 +18,7 @@ mod cancelled;
 mod connect;
 mod draining;
 mod early;
+mod empty;
 mod keepalive;
 mod limits;
 mod policy;

@@ -19,6 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::frames::Frames;
 use crate::{
     protocol::Begun,
     stream::{await_more, poll_write},
@@ -26,6 +27,12 @@ use crate::{
 
 /// What is gathered at most. More makes no system call cheaper.
 const HELD_BYTES_MAX: usize = 64 * 1024;
+
+/// What a client begins with (RFC 9113 section 3.4).
+const PREFACE_BYTES: usize = 24;
+
+/// Where there is less room, it is read to elsewhere: a frame's head has to fit.
+const ROOM_BYTES_MIN: usize = 64;
 
 thread_local! {
     /// Memory for the next connection that writes: nearly always all is sent before
@@ -44,57 +51,38 @@ pub(super) struct Gathered {
     stream: TcpStream,
     /// What was read before, and is to be read first.
     early: RefCell<Vec<u8>>,
+    frames: RefCell<Frames>,
     /// Something came since that was last asked.
     heard: Cell<bool>,
-    first: Cell<First>,
     held: RefCell<Vec<u8>>,
     /// How much of it has been sent.
     sent: Cell<usize>,
 }
 
-/// What has come of the first frame.
-#[derive(Clone, Copy, Debug, Default)]
-struct First {
-    bytes: usize,
-    /// How long its payload is (RFC 9113 section 4.1), as far as that has come.
-    length: [u8; 3],
-}
-
-impl First {
-    const HEAD_BYTES: usize = 9;
-
-    fn heard(mut self, bytes: &[u8]) -> Self {
-        let length = self.length.iter_mut().skip(self.bytes);
-        for (place, byte) in length.zip(bytes) {
-            *place = *byte;
-        }
-        self.bytes = self.bytes.saturating_add(bytes.len());
-        self
-    }
-
-    fn is_whole(self) -> bool {
-        let [high, middle, low] = self.length.map(usize::from);
-        self.bytes >= Self::HEAD_BYTES + (high << 16 | middle << 8 | low)
-    }
-}
-
 /// Both ends of a connection's task. So many bytes have been sent of what will be
 /// written first.
 pub(super) fn gather(stream: TcpStream, has: usize) -> (Wire, Rc<Gathered>) {
-    joined(stream, has, Vec::new())
+    joined(stream, has, (Vec::new(), Frames::default()))
 }
 
 /// The same for a connection from which this was read.
 pub(super) fn gather_behind(stream: TcpStream, begun: Begun) -> (Wire, Rc<Gathered>) {
-    joined(stream, 0, begun.into_bytes())
+    let (mut early, mut frames) = (begun.into_bytes(), Frames::behind(PREFACE_BYTES));
+    let told = frames.sift(&mut early, false);
+    early.truncate(told);
+    joined(stream, 0, (early, frames))
 }
 
-fn joined(stream: TcpStream, has: usize, early: Vec<u8>) -> (Wire, Rc<Gathered>) {
+fn joined(
+    stream: TcpStream,
+    has: usize,
+    (early, frames): (Vec<u8>, Frames),
+) -> (Wire, Rc<Gathered>) {
     let gathered = Rc::new(Gathered {
         stream,
         early: RefCell::new(early),
+        frames: RefCell::new(frames),
         heard: Cell::new(false),
-        first: Cell::default(),
         held: RefCell::default(),
         sent: Cell::new(has),
     });
@@ -104,7 +92,7 @@ fn joined(stream: TcpStream, has: usize, early: Vec<u8>) -> (Wire, Rc<Gathered>)
 impl Gathered {
     /// Whether a whole frame has come.
     pub(super) fn has_first_frame(&self) -> bool {
-        self.first.get().is_whole()
+        self.frames.borrow().have_first()
     }
 
     /// Whether something has come since this was last asked.
@@ -120,6 +108,33 @@ impl Gathered {
             *early = Vec::new();
         } else {
             early.drain(..now);
+        }
+    }
+
+    /// Reads what is to be told; nothing at the end of the connection.
+    fn poll_frames(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            let mut frames = self.frames.borrow_mut();
+            buffer.put_slice(frames.begun());
+            match self.stream.try_read_buf(buffer) {
+                Ok(read) => {
+                    self.heard.set(true);
+                    if 0 < read && buffer.remaining() > 0 {
+                        await_more(&self.stream);
+                    }
+                    let told = frames.sift(&mut buffer.filled_mut()[before..], read == 0);
+                    buffer.set_filled(before + told);
+                    if told > 0 || read == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    buffer.set_filled(before);
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
     }
 
@@ -152,28 +167,18 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.0.early.borrow().is_empty() {
-            self.0.read_early(buffer);
-            return Poll::Ready(Ok(()));
-        }
-        let stream = &self.0.stream;
-        let before = buffer.filled().len();
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buffer) {
-                Ok(read) => {
-                    self.0.heard.set(true);
-                    let first = self.0.first.get();
-                    self.0.first.set(first.heard(&buffer.filled()[before..]));
-                    if 0 < read && buffer.remaining() > 0 {
-                        await_more(stream);
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+        let gathered = &self.0;
+        if gathered.early.borrow().is_empty() {
+            if buffer.remaining() >= ROOM_BYTES_MIN {
+                return gathered.poll_frames(cx, buffer);
             }
+            let mut block = [0; ROOM_BYTES_MIN];
+            let mut some = ReadBuf::new(&mut block);
+            ready!(gathered.poll_frames(cx, &mut some))?;
+            gathered.early.replace(some.filled().to_vec());
         }
+        gathered.read_early(buffer);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -254,17 +259,26 @@ mod tests {
         assert!(poll_fn(|cx| gathered.poll_send(cx)).await.is_err());
     }
 
-    #[test]
-    fn the_first_frame_is_known_when_all_of_it_has_come() {
-        let frame = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1];
-        let mut first = First::default();
-        for byte in &frame {
-            assert!(!first.is_whole(), "{first:?}");
-            first = first.heard(&[*byte]);
+    #[tokio::test]
+    async fn frames_are_read_whatever_room_there_is() {
+        let empty = [0, 0, 0, 0, 0, 0, 0, 0, 1];
+        let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], b"whatever"].concat();
+        for room in [1, 8, 9, 64, 100] {
+            let (mut wire, _gathered, mut far) = connected().await;
+            let said = [&ping[..], &empty, &ping, &empty, &ping, &empty[..5]].concat();
+            far.write_all(&said).await.expect("it is connected");
+            far.shutdown().await.expect("it is connected");
+            let (mut heard, mut block) = (Vec::new(), vec![0; room]);
+            loop {
+                let read = wire.read(&mut block).await.expect("it is connected");
+                if read == 0 {
+                    break;
+                }
+                heard.extend_from_slice(&block[..read]);
+            }
+            let expected = [&ping.repeat(3)[..], &empty[..5]].concat();
+            assert_eq!(heard, expected, "room for {room}");
         }
-        assert!(first.is_whole());
-        assert!(First::default().heard(&frame).is_whole());
-        assert!(!First::default().heard(&frame[..14]).is_whole());
     }
 
     #[tokio::test]

@@ -155,6 +155,14 @@ async fn a_head_without_end_is_bounded() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn a_flood_of_data_that_is_none_is_bounded() {
+    let begin = frame(HEADERS, END_HEADERS, 1, GET);
+    let more = frame(DATA, 0, 1, b"");
+    let flood = std::iter::once(begin).chain(std::iter::repeat_n(more, 100_000));
+    assert!(was_too_much(refused(flood).await));
+}
+
+#[tokio::test(flavor = "local")]
 async fn a_client_that_has_no_authority_but_a_host_is_understood() {
     let (listener, addr): (TcpListener, _) = listen().await;
     let chain = Chain::before(addr).await;
