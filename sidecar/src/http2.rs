@@ -46,6 +46,10 @@ const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 /// share it.
 const BAD_FRAMES_MAX: usize = 8192;
 
+/// What is held of each stream at most that its peer has a window for, and does not read
+/// (CVE-2019-9517). As much as is written at once.
+const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
 /// What a client may do on one connection.
 fn server(limits: &Http2Limits) -> h2::server::Builder {
     let mut server = h2::server::Builder::new();
@@ -53,6 +57,7 @@ fn server(limits: &Http2Limits) -> h2::server::Builder {
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
         .max_concurrent_streams(limits.streams_max)
+        .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
         // The library's own refusal of what is larger says no reason. Heads in between are
         // refused with one.
         .max_header_list_size(limits.head_bytes_max.saturating_mul(2))
@@ -72,6 +77,7 @@ fn client(limits: &Http2Limits) -> h2::client::Builder {
         .initial_window_size(limits.stream_window)
         .initial_connection_window_size(limits.connection_window)
         .max_header_list_size(limits.head_bytes_max)
+        .max_send_buffer_size(SEND_BUFFER_BYTES_MAX)
         .max_concurrent_reset_streams(REMEMBERED_MAX)
         .reset_stream_duration(REMEMBERED_FOR)
         .max_local_error_reset_streams(Some(BAD_FRAMES_MAX))

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::{Reason as Code, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response, header, request, response};
 
-use super::{pool::Hold, pump::Passed};
+use super::{head::fields_bytes, pool::Hold, pump::Passed};
 use crate::{
     ejection,
     http::fault::Fault,
@@ -20,6 +20,8 @@ use crate::{
 
 pub(super) const GRPC_STATUS: &str = "grpc-status";
 pub(super) const PROXY_STATUS: &str = "proxy-status";
+/// What `:status` takes in a head (RFC 9113 section 6.5.2).
+const STATUS_BYTES: usize = 42;
 
 /// Why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,18 +103,25 @@ pub(super) fn wants_protocol(head: &request::Parts) -> bool {
 }
 
 /// Waits for the response, and passes interim ones on. With them, an answer has begun:
-/// the request is not sent again.
+/// the request is not sent again. No window holds back who sends them: together, they may
+/// be as large as one head.
 pub(super) async fn answer(
     response: &mut ResponseFuture,
     respond: &mut SendResponse<Bytes>,
     sent: &Passed,
+    bytes_max: u32,
 ) -> Result<Response<RecvStream>, NoResponse> {
+    let mut interim_bytes = 0;
     poll_fn(|cx| {
         if respond.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(NoResponse::Abandoned));
         }
         while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
             sent.let_go();
+            interim_bytes += STATUS_BYTES + fields_bytes(interim.headers());
+            if interim_bytes > bytes_max as usize {
+                return Poll::Ready(Err(NoResponse::Malformed));
+            }
             // A client that has gone is noticed above.
             let _ = respond.send_informational(interim);
         }

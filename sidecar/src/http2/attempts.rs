@@ -198,7 +198,8 @@ impl Stream {
         if request.has_body {
             *upload = Upload::begin(request.body, sink, request.sent);
         }
-        let answer = answer(&mut response, &mut self.respond, request.sent);
+        let bytes_max = self.session.proxy.http2.pool.limits().head_bytes_max;
+        let answer = answer(&mut response, &mut self.respond, request.sent, bytes_max);
         let answered = upload.beside(answer).await;
         match answered.unwrap_or(Err(NoResponse::Abandoned)) {
             Err(NoResponse::Gone) if hold.was_silent() => Err(NoResponse::Silent),

@@ -74,13 +74,17 @@ fn is_of(
 
 /// How large a head is (RFC 9113 section 6.5.2), but for the method.
 fn head_bytes(head: &request::Parts) -> usize {
-    /// What each field counts beside its name and value.
-    const FIELD_BYTES: usize = 32;
     let authority = head.uri.authority().map_or(0, |name| name.as_str().len());
     let target = head.uri.path_and_query();
     let target = target.map_or(0, |target| target.as_str().len());
-    let fields = head.headers.iter();
-    fields.fold(authority + target, |sum, (name, value)| {
+    authority + target + fields_bytes(&head.headers)
+}
+
+/// How large they are.
+pub(super) fn fields_bytes(fields: &HeaderMap) -> usize {
+    /// What each counts beside its name and value.
+    const FIELD_BYTES: usize = 32;
+    fields.iter().fold(0, |sum, (name, value)| {
         sum + name.as_str().len() + value.len() + FIELD_BYTES
     })
 }

@@ -3,15 +3,18 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
-    task::{Poll, ready},
+    task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 
 /// Of a body that may have to be sent again, at most so much is kept.
 const KEPT_MAX: usize = 64 * 1024;
+
+/// A frame of less takes more memory than its data, while it waits.
+const SMALL_BYTES: usize = 256;
 
 /// Why a body does not go on.
 #[derive(Debug)]
@@ -73,7 +76,7 @@ impl Passed {
     fn data(&self, data: &Bytes) {
         self.awaits_source.set(false);
         self.bytes.set(self.bytes.get() + data.len() as u64);
-        self.unreleased.set(data.len());
+        self.unreleased.set(self.unreleased.get() + data.len());
         let mut kept = self.kept.borrow_mut();
         if let Some(before) = kept.as_mut() {
             if before.data.len() + data.len() > KEPT_MAX {
@@ -84,11 +87,11 @@ impl Passed {
         }
     }
 
-    /// What was taken is sent on. Only now may its sender send as much again.
-    fn release(&self, source: &mut RecvStream) {
-        let _ = source
-            .flow_control()
-            .release_capacity(self.unreleased.take());
+    /// So much of what was taken is sent on. Only now may its sender send as much again.
+    fn release(&self, source: &mut RecvStream, sent: usize) {
+        let now = sent.min(self.unreleased.get());
+        self.unreleased.set(self.unreleased.get() - now);
+        let _ = source.flow_control().release_capacity(now);
     }
 
     fn end(&self, trailers: Option<&HeaderMap>) {
@@ -111,8 +114,11 @@ pub(super) async fn pump_again(
     };
     let is_last = matches!(end, Some(None));
     passed.awaits_source.set(false);
-    send(sink, data, is_last).await?;
-    passed.release(source);
+    let kept = Waiting {
+        is_last,
+        ..Waiting::new(source, passed, data)
+    };
+    kept.send(sink).await?;
     match end {
         None => pump(source, sink, passed).await.map(drop),
         Some(None) => Ok(()),
@@ -142,13 +148,9 @@ pub(super) async fn pump(
         let Some(data) = next.await? else {
             return pump_trailers(source, sink, passed).await;
         };
-        let is_last = source.is_end_stream();
-        passed.data(&data);
-        if is_last {
-            passed.end(None);
-        }
-        send(sink, data, is_last).await?;
-        passed.release(source);
+        let mut taken = Waiting::new(source, passed, Bytes::new());
+        taken.join(data);
+        let is_last = taken.send(sink).await?;
         if is_last {
             return Ok(None);
         }
@@ -170,23 +172,100 @@ async fn pump_trailers(
     Ok(trailers)
 }
 
-/// Sends data as far as the window is open, and waits for the rest.
-async fn send(sink: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> Result<(), Stuck> {
-    loop {
-        sink.reserve_capacity(data.len());
-        while !data.is_empty() && sink.capacity() == 0 {
-            match poll_fn(|cx| sink.poll_capacity(cx)).await {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Err(Stuck::Sink),
+/// Data that waits for a window to open, joined by small frames that come meanwhile. The
+/// library holds each of those in memory of its own, and gives up a connection that has
+/// too many of them, with all streams that share it.
+struct Waiting<'w> {
+    source: &'w mut RecvStream,
+    passed: &'w Passed,
+    data: Bytes,
+    /// What is behind it.
+    joined: BytesMut,
+    /// The last frame was small, and the next one may be.
+    joins: bool,
+    /// Nothing follows, nor do trailers.
+    is_last: bool,
+    /// Why nothing follows that should have.
+    broken: Option<h2::Error>,
+}
+
+impl<'w> Waiting<'w> {
+    fn new(source: &'w mut RecvStream, passed: &'w Passed, data: Bytes) -> Self {
+        Self {
+            source,
+            passed,
+            data,
+            joined: BytesMut::new(),
+            joins: false,
+            is_last: false,
+            broken: None,
+        }
+    }
+
+    /// Takes a frame's data.
+    fn join(&mut self, data: Bytes) {
+        self.is_last = self.source.is_end_stream();
+        self.joins = !self.is_last && data.len() < SMALL_BYTES;
+        self.passed.data(&data);
+        if self.is_last {
+            self.passed.end(None);
+        }
+        if self.data.is_empty() {
+            self.data = data;
+        } else {
+            self.joined.extend_from_slice(&data);
+        }
+    }
+
+    /// Sends it as far as the window is open, and waits for the rest. Tells whether it was
+    /// the last.
+    async fn send(mut self, sink: &mut SendStream<Bytes>) -> Result<bool, Stuck> {
+        loop {
+            sink.reserve_capacity(self.data.len());
+            while !self.data.is_empty() && sink.capacity() == 0 {
+                poll_fn(|cx| self.poll_room(sink, cx)).await?;
+            }
+            let part = self.data.len().min(sink.capacity());
+            let part = self.data.split_to(part);
+            if self.data.is_empty() {
+                self.data = self.joined.split().freeze();
+            }
+            let (ends, size) = (self.is_last && self.data.is_empty(), part.len());
+            if ends || size > 0 {
+                sink.send_data(part, ends).map_err(|_| Stuck::Sink)?;
+                self.passed.release(self.source, size);
+            }
+            if self.data.is_empty() {
+                return match self.broken {
+                    Some(error) => Err(Stuck::Source(error)),
+                    None => Ok(self.is_last),
+                };
             }
         }
-        let part = data.split_to(data.len().min(sink.capacity()));
-        let ends = is_last && data.is_empty();
-        if ends || !part.is_empty() {
-            sink.send_data(part, ends).map_err(|_| Stuck::Sink)?;
+    }
+
+    /// Waits for the window, and takes what may join.
+    fn poll_room(
+        &mut self,
+        sink: &mut SendStream<Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Stuck>> {
+        if let Poll::Ready(room) = sink.poll_capacity(cx) {
+            let is_open = matches!(room, Some(Ok(_)));
+            return Poll::Ready(is_open.then_some(()).ok_or(Stuck::Sink));
         }
-        if data.is_empty() {
-            return Ok(());
+        while self.joins
+            && let Poll::Ready(next) = self.source.poll_data(cx)
+        {
+            match next {
+                Some(Ok(data)) => self.join(data),
+                Some(Err(error)) => {
+                    self.joins = false;
+                    self.broken = Some(error);
+                }
+                None => self.joins = false,
+            }
         }
+        Poll::Pending
     }
 }

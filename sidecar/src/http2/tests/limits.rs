@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use super::{
     policy::{before, endpoint, get},
+    rules::{END_HEADERS, END_STREAM, GET, HEADERS, SETTINGS, WINDOW_UPDATE, frame},
     *,
 };
-use crate::proxy::chain::{HEAD_BYTES_MAX, POOL_MAX};
+use crate::{
+    http2::SEND_BUFFER_BYTES_MAX,
+    proxy::chain::{HEAD_BYTES_MAX, POOL_MAX},
+};
 
 fn with_header(bytes: usize) -> Request<()> {
     let mut request = get();
@@ -169,6 +173,127 @@ async fn readers_that_hold_more_than_a_connections_window_starve_nobody() {
     };
     let in_time = tokio::time::timeout(Duration::from_secs(60), starved).await;
     assert!(in_time.is_ok(), "{} bytes are on their way", passed.get());
+}
+
+#[tokio::test(flavor = "local")]
+async fn readers_that_leave_small_frames_unread_harm_nobody() {
+    const READERS: usize = 3;
+    const SMALL: &[u8] = b"a tick. ";
+    let passed = Rc::new(Cell::new(0));
+    let count = Rc::clone(&passed);
+    let (addr, _) = endpoint(
+        move |request: Request<RecvStream>, mut respond: Responder| {
+            let count = Rc::clone(&count);
+            async move {
+                if request.uri().path() != "/ticks" {
+                    return respond_ok(respond);
+                }
+                let mut sink = respond.send_response(ok(), false).expect("it is connected");
+                let mut before = usize::MAX;
+                while before != count.get() {
+                    before = count.get();
+                    write(&mut sink, Bytes::from_static(SMALL), &count).await;
+                }
+            }
+        },
+    )
+    .await;
+    let chain = before(&[addr], Default::default()).await;
+    let held = READERS * (chain.outbound.proxy.http2.pool.limits().stream_window as usize);
+    let harmed = async {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(1);
+        let handshake = builder.handshake(chain.connect().await);
+        let (mut slow, connection) = handshake.await.expect("it speaks");
+        spawn_local(connection);
+        let mut unread = Vec::new();
+        for _ in 0..READERS {
+            let ticks = ask(&mut slow, post("/ticks")).await;
+            unread.push(ticks.expect("it is answered"));
+        }
+        while passed.get() < held {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let response = ask(&mut slow, get()).await;
+        assert_eq!(response.expect("it is answered").status(), StatusCode::OK);
+        for response in &mut unread {
+            let tick = response.body_mut().data().await.expect("there is more");
+            assert_eq!(tick.expect("it goes on"), SMALL[..1]);
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), harmed).await;
+    assert!(in_time.is_ok(), "{} bytes are on their way", passed.get());
+    let connects = chain.count("netting_tcp_connect_duration_seconds_count", &[]);
+    assert_eq!(connects, 1, "the connection stays");
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_a_client_does_not_read_is_held_for_each_stream_as_far_as_its_window() {
+    const STREAMS: u32 = 90;
+    /// What fits into the sockets.
+    const KERNEL_BYTES: usize = 16 << 20;
+    let passed = Rc::new(Cell::new(0));
+    let count = Rc::clone(&passed);
+    let much = Bytes::from(vec![7; 4 << 20]);
+    let (addr, _) = endpoint(
+        move |request: Request<RecvStream>, mut respond: Responder| {
+            let (count, much) = (Rc::clone(&count), much.clone());
+            async move {
+                if request.method() != http::Method::GET {
+                    return respond_ok(respond);
+                }
+                let mut sink = respond.send_response(ok(), false).expect("it is connected");
+                write(&mut sink, much, &count).await;
+            }
+        },
+    )
+    .await;
+    let chain = before(&[addr], Default::default()).await;
+    let window = chain.outbound.proxy.http2.pool.limits().stream_window as usize;
+    let mut unread = chain.connect().await;
+    let most = (1_u32 << 30).to_be_bytes();
+    let setting = [&[0, 4][..], &most].concat();
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(SETTINGS, 0, 0, &setting));
+    hello.extend(frame(WINDOW_UPDATE, 0, 0, &most));
+    for at in 0..STREAMS {
+        hello.extend(frame(HEADERS, END_HEADERS | END_STREAM, 2 * at + 1, GET));
+    }
+    unread.write_all(&hello).await.expect("it is connected");
+    let mut other = client(&chain).await;
+    let mut before = usize::MAX;
+    while before != passed.get() || before == 0 {
+        before = passed.get();
+        for _ in 0..20 {
+            let answer = ask(&mut other, post("/")).await;
+            assert_eq!(answer.expect("it is answered").status(), StatusCode::OK);
+        }
+    }
+    let held = passed.get().saturating_sub(KERNEL_BYTES) / STREAMS as usize;
+    let most = window + SEND_BUFFER_BYTES_MAX;
+    assert!(held <= most, "{held} bytes of each stream");
+}
+
+#[tokio::test(flavor = "local")]
+async fn more_interim_responses_than_anybody_needs_are_no_response() {
+    let (addr, _) = endpoint(async |_: Request<RecvStream>, mut respond: Responder| {
+        let hint = || {
+            let hint = Response::builder().status(103).header("link", "</a>");
+            hint.body(()).expect("a good response")
+        };
+        while respond.send_informational(hint()).is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let chain = before(&[addr], Default::default()).await;
+    let refused = ask(&mut client(&chain).await, post("/")).await;
+    let refused = refused.expect("it is answered");
+    assert_eq!(refused.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(
+        refused.headers()["proxy-status"],
+        "netting; error=http_protocol_error; details=\"response_malformed\""
+    );
 }
 
 /// An endpoint that answers, once it may where that is asked for, and counts the
