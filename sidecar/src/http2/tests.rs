@@ -23,6 +23,7 @@ mod keepalive;
 mod limits;
 mod policy;
 mod rules;
+mod upstream;
 
 type Responder = SendResponse<Bytes>;
 

@@ -1,8 +1,9 @@
-//! A connection whose writes are gathered.
+//! A connection whose writes are gathered, and whose reads are sifted.
 //!
 //! The library writes and flushes each frame of data that is not tiny, which is a
 //! system call for each response. Here frames are kept until the connection's task
-//! has nothing more to write, and then go out together.
+//! has nothing more to write, and then go out together. Frames that come and say nothing
+//! it does not get to see ([`frames`](super::frames)).
 
 use std::{
     cell::{Cell, RefCell},

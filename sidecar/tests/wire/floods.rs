@@ -9,8 +9,8 @@ use std::{
 use crate::{
     app::serve_http2,
     frames::{
-        CONTINUATION, Frame, HEADERS, PING, RST_STREAM, Reaction, connect, field, frame, get,
-        reaction, request,
+        CONTINUATION, DATA, Frame, HEADERS, PING, RST_STREAM, Reaction, WINDOW_UPDATE, connect,
+        field, frame, get, post, reaction, request,
     },
     harness::{PATIENCE, namespace::dst, pod::Pod},
 };
@@ -59,6 +59,30 @@ fn streams_that_are_opened_and_reset_at_once_are_bounded() {
         vec![get(number), frame(RST_STREAM, 0, number, [0, 0, 0, 8])]
     });
     assert!(is_cut_off(&mut stream, resets), "200,000 resets were fine");
+    is_unharmed(&pod);
+}
+
+#[test]
+fn streams_that_make_the_sidecar_reset_them_are_bounded() {
+    let pod = pod();
+    let mut stream = connect(&pod);
+    let most = (u32::MAX >> 1).to_be_bytes();
+    let resets = (0..200_000).map(|at| {
+        let number = 2 * at + 1;
+        vec![post(number), frame(WINDOW_UPDATE, 0, number, most)]
+    });
+    assert!(is_cut_off(&mut stream, resets), "200,000 were reset");
+    is_unharmed(&pod);
+}
+
+#[test]
+fn data_that_is_none_is_bounded() {
+    let pod = pod();
+    let mut stream = connect(&pod);
+    let begin = vec![post(1)];
+    let more = (0..20_000).map(|_| vec![frame(DATA, 0, 1, []); 10]);
+    let flood = std::iter::once(begin).chain(more);
+    assert!(is_cut_off(&mut stream, flood), "200,000 were fine");
     is_unharmed(&pod);
 }
 

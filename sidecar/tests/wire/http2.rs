@@ -13,11 +13,11 @@ use crate::{
 };
 
 pub(crate) const PROTOCOL_ERROR: u32 = 1;
-const FLOW_CONTROL_ERROR: u32 = 3;
-const STREAM_CLOSED: u32 = 5;
+pub(crate) const FLOW_CONTROL_ERROR: u32 = 3;
+pub(crate) const STREAM_CLOSED: u32 = 5;
 const FRAME_SIZE_ERROR: u32 = 6;
 const REFUSED_STREAM: u32 = 7;
-const COMPRESSION_ERROR: u32 = 9;
+pub(crate) const COMPRESSION_ERROR: u32 = 9;
 
 /// What is sent after the preface, and the code of the error that it is.
 type Case = (&'static str, Vec<Frame>, &'static [u32]);
@@ -40,7 +40,7 @@ pub(crate) fn react(pod: &Pod, frames: &[Frame]) -> Reaction {
 /// An error of a stream may be treated as one of its connection (section 5.4.2), and
 /// whoever gives up a connection may just close it (section 5.4.1). The general
 /// PROTOCOL_ERROR stands for any that says more.
-fn are_errors(cases: &[Case]) {
+pub(crate) fn are_errors(cases: &[Case]) {
     let pod = pod();
     for (what, frames, codes) in cases {
         match react(&pod, frames) {
@@ -56,13 +56,13 @@ fn are_errors(cases: &[Case]) {
     assert_eq!(react(&pod, &[get(1)]), Reaction::Answered { ok: true });
 }
 
-fn setting(id: u16, value: u32) -> Frame {
+pub(crate) fn setting(id: u16, value: u32) -> Frame {
     let mut payload = id.to_be_bytes().to_vec();
     payload.extend(value.to_be_bytes());
     frame(SETTINGS, 0, 0, payload)
 }
 
-fn window_update(stream: u32, by: u32) -> Frame {
+pub(crate) fn window_update(stream: u32, by: u32) -> Frame {
     frame(WINDOW_UPDATE, 0, stream, by.to_be_bytes())
 }
 
