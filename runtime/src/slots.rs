@@ -183,6 +183,16 @@ impl Holder {
         Work(self.clone())
     }
 
+    /// Does this work, which it is at from now on.
+    pub fn during<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        let at_work = self.at_work();
+        async move {
+            let done = work.await;
+            drop(at_work);
+            done
+        }
+    }
+
     /// Whether it is not at work.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -164,14 +164,7 @@ impl Connection {
                 }
                 response
             })
-            .map_future(move |answer| {
-                let work = holder.at_work();
-                async move {
-                    let answer = answer.await;
-                    drop(work);
-                    answer
-                }
-            })
+            .map_future(move |answer| holder.during(answer))
             .service(self.routes);
         let builder = http(http2);
         let serving =

@@ -14,7 +14,7 @@ use tokio::{
     time::{advance, pause, resume, timeout},
 };
 
-use support::{Answered, Body, HEAD, LINGER, Protocol, Webhook, recorded};
+use support::{Answered, Body, Client, HEAD, LINGER, Protocol, Webhook, recorded};
 
 #[path = "https/support.rs"]
 mod support;
@@ -254,19 +254,23 @@ async fn clients_that_say_nothing_once_tls_is_up_are_cut_off() {
     }
 }
 
+/// Asks something that is answered at once.
+async fn ask(client: &mut Client) {
+    let answered = client.send(Method::POST, "/mutate", None, full("{}")).await;
+    assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
 #[tokio::test]
 async fn the_api_server_is_the_one_who_ends_an_idle_connection() {
     let webhook = Webhook::start().await;
     for protocol in BOTH {
         let mut client = webhook.connect(protocol).await;
-        let answered = client.send(Method::POST, "/mutate", None, full("{}")).await;
-        assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        ask(&mut client).await;
         pause();
         // Go's HTTP client keeps an idle connection for 90 seconds.
         advance(Duration::from_secs(91)).await;
         resume();
-        let again = client.send(Method::POST, "/mutate", None, full("{}")).await;
-        assert_eq!(again.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        ask(&mut client).await;
     }
 }
 
@@ -275,8 +279,7 @@ async fn who_asks_nothing_more_gives_its_place_back() {
     let webhook = Webhook::start().await;
     for protocol in BOTH {
         let mut client = webhook.connect(protocol).await;
-        let answered = client.send(Method::POST, "/mutate", None, full("{}")).await;
-        assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        ask(&mut client).await;
         pause();
         advance(Duration::from_secs(121)).await;
         resume();

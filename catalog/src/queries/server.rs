@@ -51,14 +51,7 @@ async fn connection(
             request.extensions_mut().insert(ConnectInfo(client));
             request
         })
-        .map_future(move |answer| {
-            let work = holder.at_work();
-            async move {
-                let answer = answer.await;
-                drop(work);
-                answer
-            }
-        })
+        .map_future(move |answer| holder.during(answer))
         .service(routes);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -62,3 +62,18 @@ fn data(mut body: Body, bytes: &[u8]) -> Vec<u8> {
     };
     bytes.iter().filter(is_data).copied().collect()
 }
+
+/// A head with a few bytes of it changed, missing or inserted.
+#[cfg(test)]
+pub(super) fn spoiled(head: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = head.to_vec();
+    for _ in 0..random.usize(1..5) {
+        let at = random.usize(..bytes.len());
+        match random.u8(..3) {
+            0 => bytes[at] = random.u8(..),
+            1 => drop(bytes.remove(at)),
+            _ => bytes.insert(at, *random.choice(b"\r\n: ,;\t0").expect("some")),
+        }
+    }
+    bytes
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::http1::fuzz::spoiled;
 
 fn parse(head: &str) -> Result<Option<(Request, String)>, Reason> {
     let mut out = Vec::new();
@@ -319,15 +320,7 @@ fn any_bytes_are_refused_or_mean_one_thing() {
     let seed = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\
                  Transfer-Encoding: chunked\r\nConnection: close, x\r\nX: y\r\n\r\n";
     for _ in 0..50_000 {
-        let mut bytes = seed.to_vec();
-        for _ in 0..random.usize(1..5) {
-            let at = random.usize(..bytes.len());
-            match random.u8(..3) {
-                0 => bytes[at] = random.u8(..),
-                1 => drop(bytes.remove(at)),
-                _ => bytes.insert(at, *random.choice(b"\r\n: ,;\t0").expect("some")),
-            }
-        }
+        let bytes = spoiled(seed, &mut random);
         let mut out = Vec::new();
         if let Ok(Some(request)) = super::parse(&bytes, false, &mut out) {
             // What was understood is what the next one understands.
