@@ -167,6 +167,10 @@ impl Waiters {
 impl Waiter {
     /// What the connection waits for from now on.
     pub(crate) fn waits_for(&self, what: WaitsFor) {
+        // A head has its time from its first byte on, in however many pieces it comes.
+        if what == WaitsFor::Head && self.waiting.what.get() == what {
+            return;
+        }
         self.waiting.what.set(what);
         self.waiting.since.set(self.waiters.now.get());
         // The wait before may have been over just when it ended.

@@ -85,3 +85,22 @@ async fn two_sides_that_are_there_are_left_alone() {
         assert!(vanished.is_pending() && waiter.waiting.waker.borrow().is_some());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_its_time_in_however_many_pieces_it_comes() {
+    let patience = Patience {
+        idle: Duration::from_secs(60),
+        head: Duration::from_secs(2),
+        draining: Duration::from_secs(1),
+        tcp_retries: 0,
+    };
+    let waiters = Rc::new(Waiters::new(patience));
+    let waiter = waiters.join();
+    for _ in 0..2 {
+        waiter.waits_for(WaitsFor::Head);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        waiters.look();
+    }
+    let over = waiter.poll_over(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(over, Poll::Ready(Reason::RequestHeadTimeout));
+}
