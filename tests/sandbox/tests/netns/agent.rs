@@ -53,7 +53,18 @@ fn nothing_survives_an_agent_that_is_killed_and_the_next_one_goes_on() {
                 json!({"volumes": [boxed.volume(), memory], "containers": [container]}),
             )
             .await;
+        // It counts as ready before it has done anything.
+        let has_run = async |runs: &str| {
+            let has_run = async {
+                while boxed.shared("runs") != runs {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            let has_run = tokio::time::timeout(Duration::from_secs(60), has_run).await;
+            has_run.expect("it runs, for the lock is free");
+        };
         boxed.ready("web").await;
+        has_run("run\n").await;
         assert!(!end(&mut agent, Signal::SIGKILL).await.success());
         assert!(command("ip", &["netns", "list"]).contains("netting-"));
 
@@ -66,15 +77,9 @@ fn nothing_survives_an_agent_that_is_killed_and_the_next_one_goes_on() {
             statuses.is_some_and(|all| all[0].restart_count >= 1 && all[0].ready)
         };
         boxed.pod_is("web", "restarted", restarted).await;
-        // It counts as ready before it has done anything. And what was killed may take the
-        // kernel a moment to end, for which the lock sends its successor away.
-        let ran_twice = async {
-            while boxed.shared("runs") != "run\nrun\n" {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let ran_twice = tokio::time::timeout(Duration::from_secs(60), ran_twice).await;
-        ran_twice.expect("it runs, for the lock is free");
+        // What was killed may take the kernel a moment to end, for which the lock sends its
+        // successor away.
+        has_run("run\nrun\n").await;
         assert_eq!(command("ip", &["netns", "list"]).lines().count(), 1);
         assert!(end(&mut agent, Signal::SIGTERM).await.success());
         assert_nothing_left(&boxed.state());
