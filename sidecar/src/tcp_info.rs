@@ -7,12 +7,22 @@ use std::{
 
 use libc::tcp_info;
 
+/// `TCP_CLOSE` of the kernel's `include/net/tcp_states.h`.
+const CLOSE: u8 = 7;
+
 /// How often something was sent to the peer again in a row, and not acknowledged.
 #[must_use]
 pub fn retransmits(stream: &impl AsFd) -> Option<u8> {
     let (info, length) = ask(stream)?;
     let has_field = length > offset_of!(tcp_info, tcpi_retransmits);
     has_field.then_some(info.tcpi_retransmits)
+}
+
+/// Whether a connection is over in both directions: each side has said that it ends and
+/// heard so, or one has broken off.
+#[must_use]
+pub fn is_closed(stream: &impl AsFd) -> bool {
+    ask(stream).is_some_and(|(info, length)| length > 0 && info.tcpi_state == CLOSE)
 }
 
 /// How many bytes the peer has acknowledged on a connection that was made from here.

@@ -16,6 +16,7 @@ use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
     reason::Reason,
+    tcp_info::is_closed,
     vanished::{has_vanished, takes_at_least},
 };
 
@@ -24,7 +25,7 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How long two sides are left to themselves at most before it is asked whether they are
 /// still there.
-const ASK_EVERY: Duration = Duration::from_secs(60);
+pub(crate) const ASK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long connections may wait.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +43,15 @@ pub(crate) struct Patience {
 
 impl Patience {
     /// How long it may be before it is asked whether two sides are there.
-    fn ask_every(&self) -> Option<Duration> {
-        let retries = Some(self.tcp_retries).filter(|retries| *retries > 0)?;
-        Some(takes_at_least(retries).min(ASK_EVERY))
+    fn ask_every(&self) -> Duration {
+        match self.tcp_retries {
+            0 => ASK_EVERY,
+            retries => takes_at_least(retries).min(ASK_EVERY),
+        }
+    }
+
+    fn has_vanished(&self, peer: &TcpStream) -> bool {
+        self.tcp_retries > 0 && has_vanished(peer, self.tcp_retries)
     }
 }
 
@@ -151,10 +158,7 @@ impl Waiters {
         let patience = &self.patience;
         match what {
             WaitsFor::Nothing => None,
-            WaitsFor::Sides => {
-                let is_to_ask = patience.ask_every().is_some_and(|every| waited >= every);
-                is_to_ask.then_some(Reason::UpstreamSilent)
-            }
+            WaitsFor::Sides => (waited >= patience.ask_every()).then_some(Reason::UpstreamSilent),
             WaitsFor::Head => (waited >= patience.head).then_some(Reason::RequestHeadTimeout),
             WaitsFor::Request if self.is_draining() && waited >= patience.draining => {
                 Some(Reason::Draining)
@@ -181,14 +185,34 @@ impl Waiter {
     pub(crate) fn poll_vanished(
         &self,
         cx: &mut Context<'_>,
+        sides: (&TcpStream, &TcpStream),
+    ) -> Poll<Reason> {
+        self.poll_sides(cx, sides, |_| false)
+    }
+
+    /// The same on a connection whose downstream has been told of no end: if it is over
+    /// all the same, the client has broken off. That is not heard from one that has ended
+    /// before, and is not read from any longer.
+    pub(crate) fn poll_gone(
+        &self,
+        cx: &mut Context<'_>,
+        sides: (&TcpStream, &TcpStream),
+    ) -> Poll<Reason> {
+        self.poll_sides(cx, sides, is_closed)
+    }
+
+    fn poll_sides(
+        &self,
+        cx: &mut Context<'_>,
         (downstream, upstream): (&TcpStream, &TcpStream),
+        is_gone: impl Fn(&TcpStream) -> bool,
     ) -> Poll<Reason> {
         ready!(self.poll_over(cx));
-        let retries = self.waiters.patience.tcp_retries;
-        if has_vanished(upstream, retries) {
+        let patience = &self.waiters.patience;
+        if patience.has_vanished(upstream) {
             return Poll::Ready(Reason::UpstreamSilent);
         }
-        if has_vanished(downstream, retries) {
+        if patience.has_vanished(downstream) || is_gone(downstream) {
             return Poll::Ready(Reason::DownstreamReset);
         }
         self.waits_for(WaitsFor::Sides);

@@ -181,7 +181,7 @@ impl<'e> Exchange<'e> {
             return Poll::Ready(outcome);
         }
         let sides = (&*self.downstream.stream, &*self.upstream.stream);
-        Poll::Ready(match ready!(self.waiter.poll_vanished(cx, sides)) {
+        Poll::Ready(match ready!(self.waiter.poll_gone(cx, sides)) {
             Reason::DownstreamReset => Outcome::Abandoned,
             reason => self.no_good(reason),
         })

@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod fuzz;
+mod gone;
 mod kept;
 mod meanwhile;
 mod policy;
