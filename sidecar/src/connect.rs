@@ -155,7 +155,9 @@ impl Connector {
         tune(&socket, self.user_timeout);
         let begun = Instant::now();
         let stream = match timeout(limit, socket.connect(addr)).await {
-            Ok(connected) => connected.map_err(failed)?,
+            Ok(connected) => connected
+                .and_then(|stream| to_another(stream, addr))
+                .map_err(failed)?,
             Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
         };
         let since = Instant::now();
@@ -205,6 +207,19 @@ impl Upstream {
             chosen.showed(Outcome::Reset, now);
         }
     }
+}
+
+/// A connection that does not end where it begins. The kernel chooses the port that one
+/// comes from; where that is the port that it goes to, of the pod's own address, and nobody
+/// listens there yet, it meets itself (simultaneous open, RFC 9293 section 3.5), and is in
+/// the way of the application that comes to listen.
+fn to_another(stream: TcpStream, addr: SocketAddr) -> io::Result<TcpStream> {
+    let own = stream.local_addr()?;
+    if (own.ip(), own.port()) == (addr.ip(), addr.port()) {
+        reset(stream);
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
 }
 
 /// Whether somebody who does something now to a connection that was made then seems to do

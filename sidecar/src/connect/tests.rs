@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use netting_proto::v1;
 use tokio::net::TcpListener;
 
@@ -147,4 +149,21 @@ async fn a_connection_counts_at_its_endpoint_until_it_is_dropped() {
         ),
         (0, 1)
     );
+}
+
+#[tokio::test]
+async fn a_connection_that_meets_itself_is_refused() {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let bound = socket.bind((Ipv4Addr::LOCALHOST, 0).into());
+    bound.expect("a free port");
+    let addr = socket.local_addr().expect("it is bound");
+    let stream = socket.connect(addr).await.expect("it meets itself");
+    let refused = to_another(stream, addr).expect_err("nobody is there");
+    assert_eq!(Reason::of_connect(&refused), Reason::ConnectRefused);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let listener = listener.expect("a free port");
+    let addr = listener.local_addr().expect("it is bound");
+    let stream = TcpStream::connect(addr).await.expect("somebody listens");
+    let other = to_another(stream, addr).expect("somebody is there");
+    drop((listener, other));
 }
